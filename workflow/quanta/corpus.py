@@ -1,0 +1,353 @@
+"""Corpus: documents with their order and source, a byte-level BPE tokenizer, token ids with cumulative offsets.
+
+A prediction is named by (document, position) or by its flat index `offsets[document] + position`; both name the token
+that is predicted. The first token of a document is never predicted.
+"""
+
+import bisect
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from quanta import storage
+from quanta.errors import QuantaError
+from quanta.progress import Progress, log
+from quanta.shapes import Array, Int, UInt
+
+HELD_OUT, TRAINING = "heldout", "training"
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text and where it comes from (`distribution/path` or `file:line`)."""
+
+    source: str
+    text: str
+
+
+# ------------------------------------------------------------------------------------------------ sources
+
+
+def locked_versions(lock: str | Path) -> dict[str, str]:
+    """Versions by normalised distribution name, read from a pip requirements file with exact pins."""
+    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
+    return {_normalise(name): version for name, version in pins}
+
+
+def _normalise(name: str) -> str:
+    """Distribution names compare after PEP 503's normalisation."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def find_distributions(names: Sequence[str], pins: dict[str, str] | None) -> list[metadata.Distribution]:
+    """Installed distributions by name; with `pins`, each in its locked version.
+
+    Raises:
+        QuantaError: one is not installed, or its version is not the lock's.
+    """
+    found = []
+    for name in names:
+        pin = (pins or {}).get(_normalise(name))
+        mend = f"pip install {name}=={pin}" if pin else f"pip install {name}, or take it out of the list"
+        try:
+            distribution = metadata.distribution(name)
+        except metadata.PackageNotFoundError as error:
+            raise QuantaError(
+                "corpus.python.distributions", f"{name!r} is not installed", "installed distributions only", mend
+            ) from error
+        if pin and distribution.version.split("+")[0] != pin:
+            raise QuantaError(
+                "corpus.python.distributions",
+                f"{name} {distribution.version} is installed",
+                f"{name} {pin}, as in the lock file: other sources make another corpus",
+                f"{mend}, or set corpus.python.versions: any",
+            )
+        found.append(distribution)
+    return found
+
+
+def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[Document]:
+    """Python files of installed distributions, in the order of a hash of their path: any first part is a fair sample.
+
+    Only files that the distribution itself lists are read. Undecodable ones are left out.
+    """
+    files = []
+    for distribution in distributions:
+        for file in distribution.files or []:
+            if file.suffix == ".py":
+                files.append((f"{_normalise(distribution.metadata['Name'])}/{file.as_posix()}", file.locate()))
+    for source, path in sorted(files, key=lambda item: (_unit(item[0]), item[0])):
+        try:
+            yield Document(source, Path(path).read_bytes().decode("utf-8"))
+        except (UnicodeDecodeError, FileNotFoundError) as error:
+            log.warning("%s left out: %s", source, error)
+
+
+def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -> Iterator[Document]:
+    """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order.
+
+    Raises:
+        QuantaError: the file is missing, a line is no JSON object, or has no text under `field`.
+    """
+    if not Path(path).is_file():
+        raise QuantaError(
+            "corpus.jsonl.path", f"{path} is not a file", "a JSON Lines file", "set the path to one that exists"
+        )
+    name = Path(path).name
+    with _open_text(Path(path)) as lines:
+        for number, line in enumerate(islice(lines, limit)):
+            try:
+                text = json.loads(line)[field]
+                if not isinstance(text, str):
+                    raise TypeError(f"{field!r} holds a {type(text).__name__}")
+            except (ValueError, KeyError, TypeError) as error:
+                raise QuantaError(
+                    f"{path}, line {number + 1}",
+                    f"{type(error).__name__}: {error}",
+                    f"a JSON object with a text under {field!r}",
+                    "mend the line, or set corpus.jsonl.field to the name of the text field",
+                ) from error
+            yield Document(f"{name}:{number + 1}", text)
+
+
+def _open_text(path: Path):  # type: ignore[no-untyped-def]  # a text stream, of a class that fsspec chooses
+    import fsspec
+
+    codec = {".zst": "zstd", ".gz": "gzip"}.get(path.suffix)
+    return fsspec.open(str(path), "rt", encoding="utf-8", newline="\n", compression=codec).open()
+
+
+def distinct(documents: Iterable[Document], minimum_characters: int) -> Iterator[Document]:
+    """Leave out short documents and, after the first, those of equal text."""
+    seen: set[bytes] = set()
+    dropped = {"short": 0, "equal": 0}
+    for document in documents:
+        digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        if len(document.text) < minimum_characters:
+            dropped["short"] += 1
+        elif digest in seen:
+            dropped["equal"] += 1
+        else:
+            seen.add(digest)
+            yield document
+    log.info("documents: %d kept, %d too short, %d equal to another", len(seen), dropped["short"], dropped["equal"])
+
+
+def _unit(source: str) -> float:
+    """A number in [0, 1) that depends on a document's source alone, never on its content."""
+    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") / 2**64
+
+
+def split_of(source: str, heldout_share: float) -> str:
+    """`heldout` for that share of sources, by a hash of the source; else `training`.
+
+    A source whose hash is small comes early in `python_sources`, so the split takes another hash.
+    """
+    return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
+
+
+def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.DataFrame:
+    """Columns source, split, text; one row a document, in the order given.
+
+    Raises:
+        QuantaError: there is no document at all, or none in a split that must have some.
+    """
+    table = pd.DataFrame([(d.source, split_of(d.source, heldout_share), d.text) for d in documents])
+    table.columns = pd.Index(["source", "split", "text"]) if len(table) else table.columns
+    wanted = {HELD_OUT: heldout_share > 0, TRAINING: heldout_share < 1}
+    for split, needed in wanted.items():
+        if needed and not (len(table) and (table["split"] == split).any()):
+            raise QuantaError(
+                "corpus",
+                f"{len(table)} documents, none of them for the split {split!r}",
+                "at least one document a split",
+                "lower corpus.minimum_characters, change corpus.heldout_share, or give a larger corpus",
+            )
+    return table
+
+
+# ---------------------------------------------------------------------------------------------- tokenizer
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
+    """Byte-level BPE: any text can be encoded, and decodes to itself."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
+    """Write the two files from which `transformers.AutoTokenizer` loads it."""
+    folder = Path(folder)
+    with storage.atomic(folder / "tokenizer.json") as temporary:
+        tokenizer.save(str(temporary))
+    storage.write_json(
+        folder / "tokenizer_config.json",
+        {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": END_OF_TEXT, "bos_token": END_OF_TEXT},
+    )
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Load `tokenizer.json` of a Hugging Face tokenizer folder.
+
+    Raises:
+        QuantaError: there is no such file, or it is damaged.
+    """
+    path = Path(folder) / "tokenizer.json"
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise QuantaError(
+            str(path), f"cannot be loaded ({error})", "a fast tokenizer of Hugging Face", "give its tokenizer.json"
+        ) from error
+
+
+# ------------------------------------------------------------------------------------------------- tokens
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of all documents one after the other; document i is `ids[offsets[i]:offsets[i + 1]]`."""
+
+    ids: UInt[Array, " token"]
+    offsets: Int[Array, " document_and_end"]
+
+    @property
+    def n_documents(self) -> int:
+        """Number of documents."""
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Int[Array, " document"]:
+        """Tokens a document."""
+        return np.diff(self.offsets)
+
+    def document(self, index: int) -> UInt[Array, " token"]:
+        """Token ids of one document."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def place(self, flat: Int[Array, " n"]) -> tuple[Int[Array, " n"], Int[Array, " n"]]:
+        """(document, position) of flat indices. Empty documents own no index."""
+        document = np.searchsorted(self.offsets, flat, side="right") - 1
+        return document, flat - self.offsets[document]
+
+    def predicted(self) -> Array:
+        """Boolean (token,): True where a prediction exists, which is everywhere but at the first of each document."""
+        mask = np.ones(len(self.ids), dtype=bool)
+        starts = self.offsets[:-1]
+        mask[starts[self.lengths > 0]] = False
+        return mask
+
+
+def load_tokens(tokens: str | Path, offsets: str | Path) -> Tokens:
+    """Read token ids and offsets, and check them against each other.
+
+    Raises:
+        QuantaError: one of the files is damaged, or the two disagree.
+    """
+    ids = storage.read_array(tokens, dtype=("uint16", "uint32"), shape=(None,))
+    ends = storage.read_array(offsets, dtype="int64", shape=(None,), memory_map=False)
+    if len(ends) < 2 or ends[0] != 0 or (np.diff(ends) < 0).any() or ends[-1] != len(ids):
+        raise QuantaError(
+            str(tokens),
+            f"{len(ids)} tokens, while {offsets} runs from {ends[:1]} to {ends[-1:]}",
+            "offsets that start at 0, never fall and end at the number of tokens",
+            storage.RERUN,
+        )
+    return Tokens(ids, ends)
+
+
+def encode(
+    tokenizer: Tokenizer,
+    table: pd.DataFrame,
+    *,
+    context: int,
+    pieces: str,
+    limit_documents: int | None = None,
+    limit_tokens: int | None = None,
+    spread: bool = False,
+    batch: int = 256,
+) -> tuple[Tokens, pd.DataFrame]:
+    """Encode texts and cut them into documents of at most `context` tokens.
+
+    `pieces` is `first` (the rest of a long text is dropped, as in the paper) or `all` (it becomes further documents).
+    `limit_documents` keeps the first so many documents, or so many evenly spread ones; encoding stops at `limit_tokens`.
+
+    Returns:
+        the tokens, and a table with one row a document: document, source, split, start (of the piece in its text's
+        tokens), n_tokens.
+    """
+    progress = Progress("encoding", len(table), "texts")
+    cuts: list[Array] = []
+    rows: list[tuple[str, str, int, int]] = []
+    dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
+    total = 0
+    early = None if spread else limit_documents
+    for begin in range(0, len(table), batch):
+        part = table.iloc[begin : begin + batch]
+        encodings = tokenizer.encode_batch_fast(part["text"].tolist(), add_special_tokens=False)
+        for source, split, encoding in zip(part["source"], part["split"], encodings, strict=True):
+            ids = np.asarray(encoding.ids, dtype=dtype)
+            starts = range(0, max(len(ids), 1), context) if pieces == "all" else range(1)
+            for start in starts:
+                cut = ids[start : start + context]
+                cuts.append(cut)
+                rows.append((source, split, start, len(cut)))
+                total += len(cut)
+        progress.advance(len(part))
+        if (early is not None and len(rows) >= early) or (limit_tokens is not None and total >= limit_tokens):
+            break
+    keep = np.arange(len(rows))
+    if limit_documents is not None and len(rows) > limit_documents:
+        keep = np.linspace(0, len(rows) - 1, limit_documents).round().astype(int) if spread else keep[:limit_documents]
+    cuts, rows = [cuts[i] for i in keep], [rows[i] for i in keep]
+    progress.done(f"{sum(map(len, cuts))} tokens in {len(cuts)} documents kept")
+    offsets = np.concatenate([[0], np.cumsum([len(cut) for cut in cuts])]).astype(np.int64)
+    documents = pd.DataFrame(rows, columns=pd.Index(["source", "split", "start", "n_tokens"]))
+    documents.insert(0, "document", np.arange(len(documents)))
+    return Tokens(np.concatenate(cuts) if cuts else np.empty(0, dtype), offsets), documents
+
+
+class Texts:
+    """Tokens back as text, for contexts in the report: one string a token, bytes that are no UTF-8 shown as `\\xNN`."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._bytes = {character: byte for byte, character in _byte_alphabet().items()}
+
+    def of(self, token: int) -> str:
+        """Text of one token id (ids past the vocabulary, which padded models may emit, as `<id>`)."""
+        symbol = self._tokenizer.id_to_token(int(token))
+        if symbol is None:
+            return f"<{token}>"
+        try:
+            raw = bytes(self._bytes[character] for character in symbol)
+        except KeyError:  # a special token, or a tokenizer that is not byte-level
+            return symbol
+        return raw.decode("utf-8", errors="backslashreplace")
+
+
+def _byte_alphabet() -> dict[int, str]:
+    """The byte-level alphabet of GPT-2's tokenizer: printable bytes stand for themselves, the others are moved up."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    moved = [byte for byte in range(256) if bisect.bisect_left(printable, byte) == len(printable)
+             or printable[bisect.bisect_left(printable, byte)] != byte]
+    return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(moved)}

@@ -1,0 +1,132 @@
+"""Files that can be trusted: written under a temporary name and renamed, checked when they are read.
+
+A file that exists is whole, whatever was killed while it was being written.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from quanta.errors import QuantaError
+from quanta.shapes import Array
+
+RERUN = "delete the file and start the run again: the step that makes it will make it anew"
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`; rename it to `path` if the block ends well, else remove it."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # the suffix stays, because writers choose a format by it
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_array(path: str | Path, array: Array) -> None:
+    """Write an array as `.npy`."""
+    with atomic(path) as temporary, temporary.open("wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+@contextmanager
+def new_array(path: str | Path, shape: tuple[int, ...], dtype: Any) -> Iterator[Array]:
+    """Yield a writable memory map that becomes `path` when the block ends well: for arrays larger than memory."""
+    with atomic(path) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        yield array
+        array.flush()
+        del array
+
+
+def read_array(
+    path: str | Path,
+    *,
+    dtype: str | tuple[str, ...],
+    shape: tuple[int | None, ...],
+    why: str = "",
+    memory_map: bool = True,
+) -> Array:
+    """Read a `.npy` file and check what it holds.
+
+    `shape` has None where any length will do; `why` says where an expected length comes from.
+
+    Raises:
+        QuantaError: the file is truncated or no array, or its dtype or shape is not the one expected.
+    """
+    try:
+        array: Array = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise QuantaError(str(path), f"not a whole .npy file ({error})", "an array written by this run", RERUN) from error
+    dtypes = (dtype,) if isinstance(dtype, str) else dtype
+    fits = array.ndim == len(shape) and all(
+        want is None or have == want for have, want in zip(array.shape, shape, strict=True)
+    )
+    if array.dtype.name not in dtypes or not fits:
+        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
+        raise QuantaError(
+            str(path),
+            f"holds {array.dtype.name} of shape {array.shape}",
+            f"{' or '.join(dtypes)} of shape {wanted}" + (f" ({why})" if why else ""),
+            RERUN,
+        )
+    return array
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a table as Parquet or CSV, by the suffix. CSV keeps every digit of a float."""
+    with atomic(path) as temporary:
+        if temporary.suffix == ".parquet":
+            table.to_parquet(temporary, index=False)
+        else:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Read a Parquet or CSV table that has at least `columns`.
+
+    Raises:
+        QuantaError: the file is no such table, or lacks one of the columns.
+    """
+    try:
+        table = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # pyarrow and pandas raise a dozen kinds for a damaged file
+        raise QuantaError(str(path), f"not a readable table ({error})", "a table written by this run", RERUN) from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise QuantaError(str(path), f"lacks the columns {missing}", f"the columns {list(columns)}", RERUN)
+    return table
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys: the same content is the same bytes. NaN is refused, None says "no value"."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        QuantaError: the file is no JSON object.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise QuantaError(str(path), f"not JSON ({error})", "a JSON object", RERUN) from error
+    if not isinstance(content, dict):
+        raise QuantaError(str(path), f"holds a {type(content).__name__}", "a JSON object", RERUN)
+    return content
