@@ -1,0 +1,235 @@
+"""The configuration: settled against the schema, checked across its keys, before any work starts.
+
+Imported while Snakemake parses, once a job: nothing heavy here.
+"""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, validators
+from jsonschema.exceptions import ValidationError
+
+from quanta.errors import QuantaError
+
+Config = dict[str, Any]
+
+
+def read_schema(path: str | Path) -> dict[str, Any]:
+    """The schema as a dictionary."""
+    schema: dict[str, Any] = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    return schema
+
+
+def _with_defaults(kind: Any) -> Any:
+    """A validator that fills in defaults before it checks a level."""
+    check = kind.VALIDATORS["properties"]
+
+    def fill(validator: Any, properties: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+        if isinstance(instance, dict):
+            for key, entry in properties.items():
+                if "default" in entry and key not in instance:
+                    instance[key] = json.loads(json.dumps(entry["default"]))
+        yield from check(validator, properties, instance, schema)
+
+    return validators.extend(kind, {"properties": fill})
+
+
+def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "config") -> Config:
+    """A copy with all defaults, keys in the schema's order, checked key by key and across keys.
+
+    Raises:
+        QuantaError: a key is unknown (the nearest known one is named), of a wrong type, or at odds with another.
+    """
+    settled: Config = json.loads(json.dumps(config))
+    errors = sorted(_with_defaults(Draft202012Validator)(schema).iter_errors(settled), key=lambda e: list(e.absolute_path))
+    for error in errors:
+        raise _explained(error, where)
+    settled = _ordered(settled, schema)
+    _check_across(settled)
+    return settled
+
+
+def _ordered(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Keys in the schema's order: Snakemake reruns a rule whose param is a dictionary in another order."""
+    if isinstance(value, dict) and "properties" in schema:
+        return {key: _ordered(value[key], entry) for key, entry in schema["properties"].items() if key in value}
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_ordered(item, schema["items"]) for item in value]
+    return value
+
+
+def _explained(error: ValidationError, where: str) -> QuantaError:
+    key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
+    place = f"{where}, key {key}"
+    if error.validator == "additionalProperties":
+        known = list(error.schema["properties"])
+        for name in error.instance:
+            if name not in known:
+                near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+                mend = f"write {near[0]!r}" if near else "take it out"
+                full = name if key == "(top level)" else f"{key}.{name}"
+                return QuantaError(f"{where}, key {full}", "unknown key", f"one of {', '.join(known)}", mend)
+    description = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
+    expected = {
+        "type": f"a value of type {error.validator_value}",
+        "enum": f"one of {error.validator_value}",
+        "minItems": f"at least {error.validator_value} entries",
+        "maxItems": f"at most {error.validator_value} entries",
+        "minimum": f"at least {error.validator_value}",
+        "maximum": f"at most {error.validator_value}",
+        "exclusiveMinimum": f"more than {error.validator_value}",
+        "pattern": f"a text that matches {error.validator_value}",
+        "required": f"the keys {error.validator_value}",
+    }.get(str(error.validator), error.message)
+    mend = f"change the value. {description}".strip()
+    return QuantaError(place, f"{error.instance!r}", expected, mend)
+
+
+# ---------------------------------------------------------------------------------------------- across keys
+
+
+def model_names(config: Config) -> list[str]:
+    """Names of the family's members, smallest first as far as the config says.
+
+    Raises:
+        QuantaError: the folder of models does not exist or is empty.
+    """
+    source = config["models"]["source"]
+    if source == "train":
+        return [size["name"] for size in config["models"]["train"]["sizes"]]
+    if source == "hub":
+        return [member["name"] for member in config["models"]["hub"]["members"]]
+    path = config["models"]["folder"]["path"]
+    folder = Path(path) if path else None
+    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder and folder.is_dir() else []
+    names = [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]
+    if not names:
+        raise QuantaError(
+            "config, key models.folder.path",
+            f"{path!r} holds no model" if path else "not set",
+            "a folder with one folder a model, each in Hugging Face format",
+            "set it to an existing folder",
+        )
+    return names
+
+
+def final_step(config: Config) -> int:
+    """The step at which sizes are compared."""
+    models = config["models"]
+    step = models["train"]["steps"] if models["source"] == "train" else models[models["source"]]["final_step"]
+    return int(step)
+
+
+def saved_steps(config: Config, model: str) -> list[int]:
+    """Steps of a model that are evaluated: all of the dynamics' for its model, the final one for the others."""
+    dynamics = config["dynamics"]
+    return list(dynamics["steps"]) if model == dynamics["model"] else [final_step(config)]
+
+
+def _check_across(config: Config) -> None:
+    def refuse(key: str, found: str, expected: str, mend: str) -> None:
+        raise QuantaError(f"config, key {key}", found, expected, mend)
+
+    models, qdg, dynamics, corpus = (config[name] for name in ("models", "qdg", "dynamics", "corpus"))
+    if corpus["source"] == "jsonl" and not corpus["jsonl"]["path"]:
+        refuse("corpus.jsonl.path", "not set", "the path of a JSON Lines file", "set it")
+    if models["source"] == "hub" and not models["hub"]["members"]:
+        refuse("models.hub.members", "an empty list", "at least two models", "list them, smallest first")
+    names = model_names(config)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        refuse("models", f"{twice[0]!r} twice", "different names", "rename one")
+    for index, size in enumerate(models["train"]["sizes"]):
+        if size["width"] % (size["heads"] * 2):
+            refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
+                   "a width that is an even multiple of heads", "change one of them")  # fmt: skip
+        size.setdefault("precision", "float32")
+    last = final_step(config)
+    if dynamics["model"] is not None:
+        _check_model(names, dynamics["model"], "dynamics.model")
+        steps = dynamics["steps"]
+        if steps != sorted(set(steps)) or not steps or steps[-1] != last:
+            refuse("dynamics.steps", f"{steps}", f"rising steps that end at the final one, {last}",
+                   f"sort them and end with {last}")  # fmt: skip
+        if models["source"] == "train" and models["train"]["steps"] < steps[-1]:
+            refuse("dynamics.steps", f"{steps[-1]}", f"at most {last}", "lower it")
+    _check_model(names, qdg["model"], "qdg.model")
+    for index, name in enumerate(config["scaling"]["leave_out"]):
+        _check_model(names, name, f"scaling.leave_out.{index}")
+    if len(names) - len(config["scaling"]["leave_out"]) < 2:
+        refuse("scaling.leave_out", f"{len(names) - len(config['scaling']['leave_out'])} models are left to fit",
+               "at least two", "leave out fewer")  # fmt: skip
+    counts = qdg["n_clusters"]
+    if counts != sorted(set(counts)):
+        refuse("qdg.n_clusters", f"{counts}", "rising numbers, each once", f"write {sorted(set(counts))}")
+    if counts[-1] >= qdg["tokens"]:
+        refuse("qdg.n_clusters", f"{counts[-1]} clusters of {qdg['tokens']} tokens", "fewer clusters than qdg.tokens",
+               "raise qdg.tokens, or take the large numbers out")  # fmt: skip
+    if qdg["show"] not in counts:
+        refuse("qdg.show", f"{qdg['show']}", f"one of qdg.n_clusters, {counts}", "choose one of them")
+    low, high = qdg["rank_shares"]
+    if low >= high:
+        refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
+    if models["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
+        refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
+               "0.05 is the default")  # fmt: skip
+
+
+def _check_model(names: list[str], name: str, key: str) -> None:
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        raise QuantaError(
+            f"config, key {key}",
+            f"{name!r}",
+            f"a model of the family: {', '.join(names)}",
+            f"write {near[0]!r}" if near else "choose one of them",
+        )
+
+
+# -------------------------------------------------------------------------------------------- documentation
+
+
+def describe(schema: Mapping[str, Any]) -> str:
+    """config/README.md: one table a section, every key with its meaning and default."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written from `schema.yaml` by `make docs`; change it there. A key that is left out has its default. Unknown keys are errors.",
+        "",
+        "| file | what it runs |",
+        "|---|---|",
+        "| `config.yaml` | the default: a ladder of small models, trained on the Python sources of installed packages |",
+        "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
+        "| `smoke.yaml` | the whole pipeline in about a minute, for tests |",
+        "",
+        "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
+        "",
+    ]
+
+    def section(name: str, entry: Mapping[str, Any]) -> None:
+        plain = {k: e for k, e in entry["properties"].items() if e.get("type") != "object"}
+        if name:
+            lines.extend([f"## `{name}`", "", entry.get("description", ""), ""])
+        lines.extend(["| key | default | meaning |", "|---|---|---|"])
+        for key, e in plain.items():
+            full = f"{name}.{key}" if name else key
+            choices = f" One of {', '.join(f'`{c}`' for c in e['enum'])}." if "enum" in e else ""
+            lines.append(f"| `{full}` | {_shown(e['default'])} | {e['description']}{choices} |")
+        lines.append("")
+        for key, e in entry["properties"].items():
+            if e.get("type") == "object":
+                section(f"{name}.{key}" if name else key, e)
+
+    section("", schema)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, list) and default and isinstance(default[0], dict):
+        return "<br>".join(f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default)
+    return f"`{json.dumps(default)}`"

@@ -1,0 +1,83 @@
+"""Runs a script's `main` under Snakemake: logging, numerical threads, errors without frames, no orphans."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from quanta.errors import QuantaError
+
+THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
+PARENT = "QUANTA_SNAKEMAKE_PID"
+
+
+def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
+    """Call `main(inputs, outputs, params)`. A QuantaError is printed as it is and ends the job with status 1."""
+    _log_to(snakemake.log[0] if snakemake.log else None, snakemake.rule)
+    _die_with(os.environ.get(PARENT))
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    if snakemake.rule != "fetch":
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    log = logging.getLogger("quanta")
+    try:
+        with threadpool_limits(THREADS):
+            if "torch" in sys.modules:
+                _settle_torch()
+            main(snakemake.input, snakemake.output, snakemake.params)
+    except QuantaError as error:
+        log.error("%s: %s", snakemake.rule, error)
+        sys.exit(1)
+    except Exception:
+        log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
+        sys.exit(1)
+
+
+def _settle_torch() -> None:
+    import torch
+
+    torch.set_num_threads(THREADS)
+    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+
+
+def _log_to(path: str | None, rule: str) -> None:
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    if path:
+        handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
+        handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.basicConfig(level=logging.WARNING, handlers=handlers, force=True)
+    logging.getLogger("quanta").setLevel(logging.INFO)
+    logging.captureWarnings(True)
+
+
+def _die_with(parent: str | None) -> None:
+    """End this process when Snakemake is gone: an orphan would write beside the job that replaces it."""
+    if not parent or not parent.isdigit():
+        return
+
+    def watch() -> None:
+        while _alive(int(parent)):
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:  # killed, but not yet collected by its own parent
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return True

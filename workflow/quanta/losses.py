@@ -1,0 +1,153 @@
+"""Losses: float32 cross-entropy in nats of every token of every document, in one flat order for all models.
+
+One document is one sequence: right padding, no beginning-of-text token, no packing (as in the paper, section 5).
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from quanta import storage
+from quanta.corpus import Tokens
+from quanta.errors import QuantaError
+from quanta.progress import Progress
+from quanta.shapes import Array, Float32, Int
+
+LOGITS_AT_ONCE = 2**24  # float32 logits held at a time: 64 MiB
+BLOCK = 128  # a batch never crosses a multiple of it, and a shard is made of whole blocks
+
+
+def shard(n: int, index: int, shards: int) -> range:
+    """Part `index` of n items: contiguous whole blocks, so that any number of shards forms the very same batches.
+
+    The last bits of a sample depend on what else is in its batch. Shards beyond the number of blocks are empty.
+    """
+    blocks = -(-n // BLOCK)
+    return range(min(blocks * index // shards * BLOCK, n), min(blocks * (index + 1) // shards * BLOCK, n))
+
+
+def length_batches(lengths: Array, batch_tokens: int) -> Iterator[Int[Array, " batch"]]:
+    """Indices in batches of similar length within each block, longest first; at most `batch_tokens` with padding, or one."""
+    for first in range(0, len(lengths), BLOCK):
+        order = first + np.argsort(-np.asarray(lengths[first : first + BLOCK]), kind="stable")
+        while len(order):
+            size = max(batch_tokens // max(int(lengths[order[0]]), 1), 1)
+            yield order[:size]
+            order = order[size:]
+
+
+def pad(documents: Sequence[Array]) -> torch.Tensor:
+    """Right-padded ids (document, position). Attention is causal, so what stands to the right alters nothing."""
+    ids = np.zeros((len(documents), max(len(d) for d in documents)), dtype=np.int64)
+    for row, document in zip(ids, documents, strict=True):
+        row[: len(document)] = document
+    return torch.from_numpy(ids)
+
+
+@torch.no_grad()
+def token_losses(
+    model: nn.Module, tokens: Tokens, documents: range, *, batch_tokens: int, precision: str = "float32", label: str = ""
+) -> Float32[Array, " token"]:
+    """Losses in nats of the tokens of `documents` (a contiguous range), NaN at the first token of each.
+
+    The result does not depend on `batch_tokens` beyond rounding (1e-5 nats). With `precision` "bfloat16" matrix
+    products run in bfloat16; the cross-entropy itself is float32 always.
+
+    Raises:
+        QuantaError: the model cannot take the tokens, or a loss is not finite.
+    """
+    device = next(model.parameters()).device
+    first = tokens.offsets[documents.start]
+    losses = np.full(int(tokens.offsets[documents.stop] - first), np.nan, dtype=np.float32)
+    lengths = tokens.lengths[documents.start : documents.stop]
+    if len(losses):
+        check_vocabulary(model, tokens)
+    progress = Progress(f"losses {label}".rstrip(), len(losses), "tokens")
+    for batch in length_batches(lengths, batch_tokens):
+        batch = batch[lengths[batch] > 1]
+        if not len(batch):
+            continue
+        ids = pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        values = _cross_entropy(model, hidden, ids[:, 1:], precision).cpu().numpy()
+        for row, index in zip(values, batch, strict=True):
+            begin = int(tokens.offsets[documents.start + int(index)] - first)
+            losses[begin + 1 : begin + lengths[index]] = row[: lengths[index] - 1]
+        progress.advance(int(lengths[batch].sum()))
+    progress.done()
+    check_losses(losses, tokens, documents, label or "losses")
+    return losses
+
+
+def check_vocabulary(model: nn.Module, tokens: Tokens) -> None:
+    """Refuse tokens that the model has no embedding for. Logits may be wider than the tokenizer (Pythia pads them).
+
+    Raises:
+        QuantaError: a token id is past the model's vocabulary.
+    """
+    largest, rows = int(tokens.ids.max()), model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    if largest >= rows:
+        raise QuantaError(
+            "models",
+            f"token id {largest}, while the model has {rows} embeddings",
+            "models that share the corpus's tokenizer",
+            "give the tokenizer of this family, and run from the corpus stage on",
+        )
+
+
+def _cross_entropy(model: nn.Module, hidden: torch.Tensor, targets: torch.Tensor, precision: str) -> torch.Tensor:
+    """(document, position) nats; the unembedding is applied to pieces, so that the logits never exist whole."""
+    unembed = model.get_output_embeddings()  # type: ignore[operator]
+    flat, wanted = hidden.flatten(0, 1), targets.flatten()
+    step = max(LOGITS_AT_ONCE // unembed.weight.shape[0], 1)
+    pieces = []
+    for begin in range(0, len(flat), step):
+        with torch.autocast(flat.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = unembed(flat[begin : begin + step])
+        pieces.append(nn.functional.cross_entropy(logits.float(), wanted[begin : begin + step], reduction="none"))
+    return torch.cat(pieces).view(targets.shape)
+
+
+def check_losses(losses: Array, tokens: Tokens, documents: range, where: str) -> None:
+    """Losses are one a token, NaN at the first token of a document and nowhere else, never negative or infinite.
+
+    Raises:
+        QuantaError: they are not; the first offending document and position are named.
+    """
+    begin, end = int(tokens.offsets[documents.start]), int(tokens.offsets[documents.stop])
+    if len(losses) != end - begin:
+        raise QuantaError(where, f"{len(losses)} losses", f"{end - begin}, as the offsets say", storage.RERUN)
+    expected = tokens.predicted()[begin:end]
+    wrong = np.flatnonzero((np.isfinite(losses) & (losses >= 0)) != expected)
+    if len(wrong):
+        document, position = tokens.place(np.array([begin + wrong[0]]))
+        raise QuantaError(
+            where,
+            f"{losses[wrong[0]]} at document {document[0]}, position {position[0]} ({len(wrong)} such places)",
+            "a finite loss everywhere but at the first token of a document",
+            f"if the model is sound, {storage.RERUN}",
+        )
+
+
+def read_losses(path: str, tokens: Tokens) -> Float32[Array, " token"]:
+    """Read one model's losses and check them against the offsets.
+
+    Raises:
+        QuantaError: see `check_losses`.
+    """
+    losses = storage.read_array(path, dtype="float32", shape=(len(tokens.ids),), why="one loss a token of the corpus")
+    check_losses(losses, tokens, range(tokens.n_documents), str(path))
+    return losses
+
+
+def by_document(losses: Array, tokens: Tokens) -> pd.DataFrame:
+    """Columns document, loss_sum_nats, n_predictions: all that means and their bootstrap need."""
+    index, _ = tokens.place(np.arange(len(losses)))
+    known = tokens.predicted()
+    sums = np.bincount(index[known], weights=losses[known].astype(np.float64), minlength=tokens.n_documents)
+    counts = np.bincount(index[known], minlength=tokens.n_documents)
+    return pd.DataFrame({"document": np.arange(tokens.n_documents), "loss_sum_nats": sums, "n_predictions": counts})

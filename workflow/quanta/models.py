@@ -1,0 +1,132 @@
+"""Models: a family of causal language models in Hugging Face format, read from safetensors alone."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+
+from quanta import storage
+from quanta.errors import QuantaError
+
+FAMILY_COLUMNS = ("model", "step", "non_embedding_parameters", "revision", "sha256")
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of a GPT-NeoX ladder."""
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+
+
+def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeoXForCausalLM:
+    """A GPT-NeoX model with fresh weights, shaped as Pythia is: parallel residual, rotary on a quarter of each head.
+
+    Weights depend on `seed` alone; the global random state is left as it was.
+    """
+    config = GPTNeoXConfig(
+        vocab_size=vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=4 * size.width,
+        max_position_embeddings=context,
+        rotary_pct=0.25,
+        use_parallel_residual=True,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return GPTNeoXForCausalLM._from_config(config, attn_implementation="sdpa")
+
+
+def load(folder: str | Path, device: str = "cpu") -> nn.Module:
+    """Load a causal language model of any architecture, in float32, ready for inference.
+
+    Raises:
+        QuantaError: the folder holds no safetensors weights, or they do not fit the configuration.
+    """
+    folder = Path(folder)
+    expected = "config.json and model.safetensors (or its shards with their index)"
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise QuantaError(
+            str(folder), "no model in Hugging Face format", expected, "convert pickled weights with save_pretrained"
+        )
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder.resolve()),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            attn_implementation="sdpa",
+        )
+    except (SafetensorError, OSError, ValueError) as error:
+        raise QuantaError(str(folder), f"cannot be loaded ({error})", expected, storage.RERUN) from error
+    model.eval().requires_grad_(False)
+    return model.to(device)  # type: ignore[no-any-return]
+
+
+def non_embedding_parameters(model: nn.Module) -> int:
+    """Parameters without embeddings (of tokens and positions) and unembedding: the paper's N."""
+    left_out = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
+    left_out |= {id(p) for p in model.get_output_embeddings().parameters()}  # type: ignore[operator]
+    return sum(p.numel() for p in model.parameters() if id(p) not in left_out)
+
+
+def weight_hash(folder: str | Path) -> str:
+    """SHA-256 of all tensors: names, types, shapes and bytes, in the order of their names, however they are sharded.
+
+    Raises:
+        QuantaError: a file of weights is damaged.
+    """
+    digests: dict[str, bytes] = {}
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        try:
+            with safe_open(path, framework="pt") as tensors:
+                for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
+                    tensor = tensors.get_tensor(name).contiguous()
+                    head = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+                    digests[name] = hashlib.sha256(head + tensor.view(torch.uint8).numpy().tobytes()).digest()
+        except SafetensorError as error:
+            raise QuantaError(str(path), f"damaged ({error})", "safetensors", storage.RERUN) from error
+    return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
+
+
+def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row a model and step from (model, step, revision, folder), by size and then by step.
+
+    Raises:
+        QuantaError: two members hold equal weights, which is a wrong download or export.
+    """
+    rows = []
+    for member in members:
+        model = load(member["folder"])
+        rows.append(
+            {
+                "model": member["model"],
+                "step": int(member["step"]),
+                "non_embedding_parameters": non_embedding_parameters(model),
+                "revision": member["revision"],
+                "sha256": weight_hash(member["folder"]),
+            }
+        )
+    table = pd.DataFrame(rows, columns=list(FAMILY_COLUMNS))
+    twins = table[table.duplicated("sha256", keep=False)]
+    if len(twins):
+        names = [f"{row.model} step {row.step}" for row in twins.itertuples()]
+        raise QuantaError(
+            "models", f"equal weights under {', '.join(names)}", "different weights in each", "fetch or export them anew"
+        )
+    return table.sort_values(["non_embedding_parameters", "model", "step"], kind="stable").reset_index(drop=True)
