@@ -34,9 +34,7 @@ def cosine(shards: Sequence[Array], out: Array, block: int = 512) -> None:
     n = int(bounds[-1])
 
     def rows(begin: int, end: int) -> Array:
-        parts = [
-            shard[max(begin - low, 0) : max(end - low, 0)] for low, shard in zip(bounds[:-1], shards, strict=True)
-        ]
+        parts = [shard[max(begin - low, 0) : max(end - low, 0)] for low, shard in zip(bounds[:-1], shards, strict=True)]
         return unit_rows(np.concatenate([part for part in parts if len(part)]))
 
     progress = Progress("affinity", n * (n + 1) // 2, "pairs")

@@ -36,7 +36,8 @@ def _with_defaults(kind: Any) -> Any:
                     instance[key] = json.loads(json.dumps(entry["default"]))
         yield from check(validator, properties, instance, schema)
 
-    return validators.extend(kind, {"properties": fill})
+    extend: Any = validators.extend
+    return extend(kind, {"properties": fill})
 
 
 def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "config") -> Config:
@@ -46,7 +47,9 @@ def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "c
         QuantaError: a key is unknown (the nearest known one is named), of a wrong type, or at odds with another.
     """
     settled: Config = json.loads(json.dumps(config))
-    errors = sorted(_with_defaults(Draft202012Validator)(schema).iter_errors(settled), key=lambda e: list(e.absolute_path))
+    errors = sorted(
+        _with_defaults(Draft202012Validator)(schema).iter_errors(settled), key=lambda e: list(e.absolute_path)
+    )
     for error in errors:
         raise _explained(error, where)
     settled = _ordered(settled, schema)
@@ -67,8 +70,10 @@ def _explained(error: ValidationError, where: str) -> QuantaError:
     key = ".".join(str(part) for part in error.absolute_path) or "(top level)"
     place = f"{where}, key {key}"
     if error.validator == "additionalProperties":
-        known = list(error.schema["properties"])
-        for name in error.instance:
+        schema: Any = error.schema
+        instance: Any = error.instance
+        known = list(schema["properties"])
+        for name in instance:
             if name not in known:
                 near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
                 mend = f"write {near[0]!r}" if near else "take it out"
@@ -231,5 +236,7 @@ def describe(schema: Mapping[str, Any]) -> str:
 
 def _shown(default: Any) -> str:
     if isinstance(default, list) and default and isinstance(default[0], dict):
-        return "<br>".join(f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default)
+        return "<br>".join(
+            f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default
+        )
     return f"`{json.dumps(default)}`"

@@ -83,9 +83,9 @@ def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[D
     """
     files = []
     for distribution in distributions:
-        for file in distribution.files or []:
-            if file.suffix == ".py":
-                files.append((f"{_normalise(distribution.metadata['Name'])}/{file.as_posix()}", file.locate()))
+        name = _normalise(distribution.metadata["Name"])
+        listed = distribution.files or []
+        files += [(f"{name}/{file.as_posix()}", file.locate()) for file in listed if file.suffix == ".py"]
     for source, path in sorted(files, key=lambda item: (_unit(item[0]), item[0])):
         try:
             yield Document(source, Path(path).read_bytes().decode("utf-8"))
@@ -327,7 +327,7 @@ def encode(
 
 
 class Texts:
-    """Tokens back as text, for contexts in the report: one string a token, bytes that are no UTF-8 shown as `\\xNN`."""
+    """Tokens back as text, for contexts in the report: a string a token, bytes that are no UTF-8 in hexadecimal."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -348,6 +348,10 @@ class Texts:
 def _byte_alphabet() -> dict[int, str]:
     """The byte-level alphabet of GPT-2's tokenizer: printable bytes stand for themselves, the others are moved up."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    moved = [byte for byte in range(256) if bisect.bisect_left(printable, byte) == len(printable)
-             or printable[bisect.bisect_left(printable, byte)] != byte]
+    moved = [
+        byte
+        for byte in range(256)
+        if bisect.bisect_left(printable, byte) == len(printable)
+        or printable[bisect.bisect_left(printable, byte)] != byte
+    ]
     return {byte: chr(byte) for byte in printable} | {byte: chr(256 + n) for n, byte in enumerate(moved)}

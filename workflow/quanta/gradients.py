@@ -15,10 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.losses import length_batches, pad
+from quanta.models import unembedding
 from quanta.progress import Progress
 from quanta.shapes import Array, Float32, Int
 
@@ -37,9 +39,9 @@ class Layer:
         return sum(p.numel() for p in self.module.parameters())
 
 
-def clean_layers(model: nn.Module) -> list[Layer]:
+def clean_layers(model: PreTrainedModel) -> list[Layer]:
     """The Linear layers of the blocks: all but the unembedding, chosen by type, in the model's order."""
-    unembed, begin, layers = model.get_output_embeddings(), 0, []  # type: ignore[operator]
+    unembed, begin, layers = unembedding(model), 0, []
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear) and module is not unembed:
             layers.append(Layer(name, module, begin))
@@ -72,7 +74,7 @@ def _exact(into: torch.Tensor, begin: int, gradient: torch.Tensor) -> None:
 
 @contextmanager
 def _hooks(
-    model: nn.Module, layers: list[Layer], take: Callable[[Layer, torch.Tensor, torch.Tensor], None]
+    model: PreTrainedModel, layers: list[Layer], take: Callable[[Layer, torch.Tensor, torch.Tensor], None]
 ) -> Iterator[None]:
     """Call `take(layer, input, output gradient)` for every layer during a backward pass."""
 
@@ -82,11 +84,11 @@ def _hooks(
     def keep(layer: Layer) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             entry = inputs[0].detach()
-            output.register_hook(lambda gradient: take(layer, entry, gradient))
+            output.register_hook(lambda gradient: take(layer, entry, gradient))  # type: ignore[no-untyped-call]
 
         return hook
 
-    handles = [model.get_input_embeddings().register_forward_hook(start)]  # type: ignore[operator]
+    handles = [model.get_input_embeddings().register_forward_hook(start)]
     handles += [layer.module.register_forward_hook(keep(layer)) for layer in layers]
     try:
         yield
@@ -96,7 +98,7 @@ def _hooks(
 
 
 def token_gradients(
-    model: nn.Module,
+    model: PreTrainedModel,
     tokens: Tokens,
     documents: Int[Array, " n"],
     positions: Int[Array, " n"],
@@ -121,11 +123,13 @@ def token_gradients(
     fold = None if features is None else Fold(layers, features, seed, device)
     add = _exact if fold is None else fold.add
     if len(positions) and positions.min() < 1:
-        raise QuantaError("qdg/tokens.parquet", "position 0", "positions from 1: nothing predicts a first token", "select anew")
+        raise QuantaError(
+            "qdg/tokens.parquet", "position 0", "positions from 1: nothing predicts a first token", "select anew"
+        )
 
     result = np.empty((len(documents), width), dtype=np.float32)
     losses = np.empty(len(documents), dtype=np.float32)
-    unembed = model.get_output_embeddings()  # type: ignore[operator]
+    unembed = unembedding(model)
     progress = Progress(label, len(documents), "samples")
     for batch in length_batches(positions, batch_tokens):
         ids = [tokens.document(int(documents[i]))[: positions[i]] for i in batch]

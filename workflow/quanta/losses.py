@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from quanta import storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
+from quanta.models import unembedding
 from quanta.progress import Progress
 from quanta.shapes import Array, Float32, Int
 
@@ -49,7 +51,13 @@ def pad(documents: Sequence[Array]) -> torch.Tensor:
 
 @torch.no_grad()
 def token_losses(
-    model: nn.Module, tokens: Tokens, documents: range, *, batch_tokens: int, precision: str = "float32", label: str = ""
+    model: PreTrainedModel,
+    tokens: Tokens,
+    documents: range,
+    *,
+    batch_tokens: int,
+    precision: str = "float32",
+    label: str = "",
 ) -> Float32[Array, " token"]:
     """Losses in nats of the tokens of `documents` (a contiguous range), NaN at the first token of each.
 
@@ -83,13 +91,14 @@ def token_losses(
     return losses
 
 
-def check_vocabulary(model: nn.Module, tokens: Tokens) -> None:
+def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:
     """Refuse tokens that the model has no embedding for. Logits may be wider than the tokenizer (Pythia pads them).
 
     Raises:
         QuantaError: a token id is past the model's vocabulary.
     """
-    largest, rows = int(tokens.ids.max()), model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
+    largest, rows = int(tokens.ids.max()), len(weight)
     if largest >= rows:
         raise QuantaError(
             "models",
@@ -99,11 +108,11 @@ def check_vocabulary(model: nn.Module, tokens: Tokens) -> None:
         )
 
 
-def _cross_entropy(model: nn.Module, hidden: torch.Tensor, targets: torch.Tensor, precision: str) -> torch.Tensor:
+def _cross_entropy(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor, precision: str) -> torch.Tensor:
     """(document, position) nats; the unembedding is applied to pieces, so that the logits never exist whole."""
-    unembed = model.get_output_embeddings()  # type: ignore[operator]
+    unembed = unembedding(model)
     flat, wanted = hidden.flatten(0, 1), targets.flatten()
-    step = max(LOGITS_AT_ONCE // unembed.weight.shape[0], 1)
+    step = max(LOGITS_AT_ONCE // len(unembed.weight), 1)  # type: ignore[arg-type]
     pieces = []
     for begin in range(0, len(flat), step):
         with torch.autocast(flat.device.type, torch.bfloat16, enabled=precision == "bfloat16"):

@@ -4,13 +4,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
 from quanta import storage
 from quanta.errors import QuantaError
@@ -40,7 +40,7 @@ def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeo
         num_attention_heads=size.heads,
         intermediate_size=4 * size.width,
         max_position_embeddings=context,
-        rotary_pct=0.25,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
         use_parallel_residual=True,
         tie_word_embeddings=False,
         bos_token_id=0,
@@ -48,10 +48,11 @@ def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeo
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return GPTNeoXForCausalLM._from_config(config, attn_implementation="sdpa")
+        build: Any = GPTNeoXForCausalLM._from_config
+        return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))
 
 
-def load(folder: str | Path, device: str = "cpu") -> nn.Module:
+def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     """Load a causal language model of any architecture, in float32, ready for inference.
 
     Raises:
@@ -64,7 +65,7 @@ def load(folder: str | Path, device: str = "cpu") -> nn.Module:
             str(folder), "no model in Hugging Face format", expected, "convert pickled weights with save_pretrained"
         )
     try:
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             str(folder.resolve()),
             local_files_only=True,
             use_safetensors=True,
@@ -75,13 +76,19 @@ def load(folder: str | Path, device: str = "cpu") -> nn.Module:
     except (SafetensorError, OSError, ValueError) as error:
         raise QuantaError(str(folder), f"cannot be loaded ({error})", expected, storage.RERUN) from error
     model.eval().requires_grad_(False)
-    return model.to(device)  # type: ignore[no-any-return]
+    return cast(PreTrainedModel, model.to(device))
 
 
-def non_embedding_parameters(model: nn.Module) -> int:
+def unembedding(model: PreTrainedModel) -> nn.Module:
+    """The layer that turns the last hidden states into logits."""
+    layer: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return layer
+
+
+def non_embedding_parameters(model: PreTrainedModel) -> int:
     """Parameters without embeddings (of tokens and positions) and unembedding: the paper's N."""
     left_out = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
-    left_out |= {id(p) for p in model.get_output_embeddings().parameters()}  # type: ignore[operator]
+    left_out |= {id(p) for p in unembedding(model).parameters()}
     return sum(p.numel() for p in model.parameters() if id(p) not in left_out)
 
 
@@ -127,6 +134,9 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     if len(twins):
         names = [f"{row.model} step {row.step}" for row in twins.itertuples()]
         raise QuantaError(
-            "models", f"equal weights under {', '.join(names)}", "different weights in each", "fetch or export them anew"
+            "models",
+            f"equal weights under {', '.join(names)}",
+            "different weights in each",
+            "fetch or export them anew",
         )
     return table.sort_values(["non_embedding_parameters", "model", "step"], kind="stable").reset_index(drop=True)

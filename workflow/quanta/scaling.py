@@ -26,7 +26,7 @@ def power_law_with_floor(sizes: Array, losses: Array) -> tuple[float, float, flo
     """(α, A, E) of L = E + A·N^−α with E ≥ 0, least squares of log L; None where the search does not converge."""
 
     def model(n: Array, alpha: float, log_a: float, floor: float) -> Array:
-        return np.log(floor + np.exp(log_a) * n**-alpha)
+        return np.asarray(np.log(floor + np.exp(log_a) * n**-alpha))
 
     best = None
     for share in (0.0, 0.5, 0.9):
@@ -50,7 +50,14 @@ def power_law_with_floor(sizes: Array, losses: Array) -> tuple[float, float, flo
 
 
 def fit_mean_loss(
-    names: Sequence[str], sizes: Array, sums: Float[Array, "model document"], counts: Array, *, left_out: Sequence[str], draws: int, seed: int
+    names: Sequence[str],
+    sizes: Array,
+    sums: Float[Array, "model document"],
+    counts: Array,
+    *,
+    left_out: Sequence[str],
+    draws: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Fits of mean loss against non-embedding parameters, with 90 % intervals by bootstrap over documents.
 

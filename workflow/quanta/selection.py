@@ -23,7 +23,9 @@ def induction(document: Array) -> Bool[Array, " token"]:
     return closes
 
 
-def select(losses: Array, tokens: Tokens, *, threshold: float, limit: int, keep_induction: bool = False) -> pd.DataFrame:
+def select(
+    losses: Array, tokens: Tokens, *, threshold: float, limit: int, keep_induction: bool = False
+) -> pd.DataFrame:
     """Predictions with a loss below `threshold` nats, not by induction, `limit` of them spread evenly.
 
     Returns:

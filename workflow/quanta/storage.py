@@ -68,7 +68,9 @@ def read_array(
     try:
         array: Array = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise QuantaError(str(path), f"not a whole .npy file ({error})", "an array written by this run", RERUN) from error
+        raise QuantaError(
+            str(path), f"not a whole .npy file ({error})", "an array written by this run", RERUN
+        ) from error
     dtypes = (dtype,) if isinstance(dtype, str) else dtype
     fits = array.ndim == len(shape) and all(
         want is None or have == want for have, want in zip(array.shape, shape, strict=True)

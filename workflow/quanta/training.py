@@ -38,10 +38,11 @@ class Recipe:
 
 
 def batch_of(tokens: Array, recipe: Recipe, step: int, order: Int[Array, " window"]) -> torch.Tensor:
-    """Token ids (batch, context) of one step: windows of the stream in a fixed random order, again from the start when
-    they are used up."""
+    """Token ids (batch, context) of one step: windows of the stream in `order`, again from its start when used up."""
     chosen = order[np.arange(step * recipe.batch, (step + 1) * recipe.batch) % len(order)]
-    return torch.from_numpy(np.stack([tokens[w * recipe.context : (w + 1) * recipe.context] for w in chosen]).astype(np.int64))
+    return torch.from_numpy(
+        np.stack([tokens[w * recipe.context : (w + 1) * recipe.context] for w in chosen]).astype(np.int64)
+    )
 
 
 def window_order(n_tokens: int, recipe: Recipe, seed: int) -> Int[Array, " window"]:
@@ -123,7 +124,14 @@ def train(
 
 
 def train_to_folder(
-    model: GPTNeoXForCausalLM, tokens: Array, recipe: Recipe, *, seed: int, label: str, save_at: Sequence[int], folder: Path
+    model: GPTNeoXForCausalLM,
+    tokens: Array,
+    recipe: Recipe,
+    *,
+    seed: int,
+    label: str,
+    save_at: Sequence[int],
+    folder: Path,
 ) -> pd.DataFrame:
     """`train`, each saved step in Hugging Face format under `folder/step{step}`."""
     shutil.rmtree(folder, ignore_errors=True)
