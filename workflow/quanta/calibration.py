@@ -165,6 +165,7 @@ class Guess:
         return np.concatenate([z, z**2], axis=1)
 
     def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
+        """Guesses of α."""
         guess = (self.ridge.predict(self._expanded(x)) + self.trees.predict(x)) / 2
         return np.asarray(guess, dtype=np.float64)
 
@@ -233,7 +234,9 @@ class Calibration:
         scaled = ((x - self.guess.centre) / self.guess.scale) @ self.axes
         distance = float(self.cloud.mahalanobis(scaled)[0])
         beyond = 1 - np.searchsorted(self.distances, distance) / (len(self.distances) + 1)
-        surprise = float(max(beyond, chi2.sf(distance / np.median(self.distances) * chi2.median(scaled.shape[1]), scaled.shape[1])))
+        surprise = float(
+            max(beyond, chi2.sf(distance / np.median(self.distances) * chi2.median(scaled.shape[1]), scaled.shape[1]))
+        )
         width = planted.PRIOR["alpha"][1] - planted.PRIOR["alpha"][0]
         if surprise < 0.01:
             verdict = "cannot tell: no simulation looks like the data"

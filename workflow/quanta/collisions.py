@@ -41,9 +41,7 @@ def invert(probability: float, n_quanta: float, tuple_size: int = 2) -> float:
     low, high = (1e-4 if np.isinf(n_quanta) else ALPHAS[0]), ALPHAS[1]
 
     def gap(alpha: float) -> float:
-        return float(
-            np.log(collision_probability(alpha, n_quanta, tuple_size)) - np.log(max(probability, 1e-300))
-        )
+        return float(np.log(collision_probability(alpha, n_quanta, tuple_size)) - np.log(max(probability, 1e-300)))
 
     if gap(low) >= 0:
         return low
@@ -89,7 +87,9 @@ def count(cosines: Array, thresholds: Array, block: int = 512) -> Cosines:
         rows = np.array(cosines[begin : begin + block], dtype=np.float32)
         if not np.isfinite(rows).all():
             i, j = np.argwhere(~np.isfinite(rows))[0]
-            raise QuantaError("qdg/affinity.npy", f"{rows[i, j]} at ({begin + i}, {j})", "finite cosines", "make it anew")
+            raise QuantaError(
+                "qdg/affinity.npy", f"{rows[i, j]} at ({begin + i}, {j})", "finite cosines", "make it anew"
+            )
         rows[np.arange(len(rows)), begin + np.arange(len(rows))] = -2
         bins = _bins(rows)
         histogram += np.bincount(bins.ravel(), minlength=BINS)
@@ -130,7 +130,9 @@ def empirical_null(counts: Cosines) -> Null:
         step = float(np.clip(-slope / (2 * square), -0.3 * sd, 0.3 * sd))
         centre += step
         left = x < centre
-        sd = float(np.sqrt((counts.histogram[left] * (x[left] - centre) ** 2).sum() / max(counts.histogram[left].sum(), 1)))
+        sd = float(
+            np.sqrt((counts.histogram[left] * (x[left] - centre) ** 2).sum() / max(counts.histogram[left].sum(), 1))
+        )
         if abs(step) < 1e-6:
             break
     total = counts.histogram.sum()

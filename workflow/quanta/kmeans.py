@@ -2,7 +2,7 @@
 
 Where the time of a sweep goes is the matrix product of points and centres. So distances of all points to all centres
 are kept, and only those to centres that moved are computed anew (float32 BLAS); centres are means in float64. Instead
-of restarts, one solution is improved: each k starts from the solution at the next smaller k, new centres are drawn as in
+of many restarts, one solution is improved: each k starts from the solution at the next smaller k, new centres are drawn as in
 k-means++ given the old ones (Arthur and Vassilvitskii 2007), and the result breathes (Fritzke 2020): centres are
 added where the error is largest, as many of the least useful are taken away, and what does not lower the inertia is
 undone. docs/clustering.md holds times and inertias against 30 restarts of scikit-learn.
@@ -18,9 +18,10 @@ from scipy.linalg import qr, svd
 from quanta.errors import QuantaError
 from quanta.shapes import Array, Float, Float32, Int
 
-SAME_POINT = 1e-6  # of the mean squared norm: below it a squared distance is float32 rounding
+SAME_POINT = 2e-6  # of a squared norm: below it a squared distance is float32 rounding
 MOST_STEPS = 100
 TRIALS = 4
+FRESH_STARTS = 128  # over k, at most 10: where k is small, starts are cheap and warm ones may mislead
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,9 @@ class _State:
     def seed(self, number: int, rng: np.random.Generator) -> None:
         """`number` points as further centres: k-means++ given those there are, the best of a few trials each."""
         for _ in range(number):
-            mass = np.cumsum(self.nearest if len(self.centres) else np.ones(len(self.points)))
-            if mass[-1] <= SAME_POINT * self.mean_square * len(self.points) * 1e-3:
+            apart = self.nearest > SAME_POINT * np.maximum(self.squares, self.mean_square)
+            mass = np.cumsum(np.where(apart, self.nearest, 0) if len(self.centres) else np.ones(len(self.points)))
+            if mass[-1] <= 0:
                 raise QuantaError(
                     "k-means",
                     f"only {len(self.centres)} distinct rows among {len(self.points)} points",
@@ -195,7 +197,7 @@ class _State:
 
 
 def sweep(
-    rows: Float[Array, "point feature"], n_clusters: Sequence[int], *, seed: int, rounds: int = 12
+    rows: Float[Array, "point feature"], n_clusters: Sequence[int], *, seed: int, rounds: int = 8
 ) -> Iterator[tuple[int, Partition]]:
     """K-means on the first k columns of `rows` for every k of a rising list, each from the one before.
 
@@ -217,13 +219,20 @@ def sweep(
     for k in ks:
         rng = np.random.default_rng([seed, 3, k])
         state = _State(np.ascontiguousarray(rows[:, :k], dtype=np.float64))
-        if labels is not None:
-            counts = np.bincount(labels)
-            sums = sp.csr_array((np.ones(len(labels)), (labels, np.arange(len(labels))))) @ state.points
-            state.add(sums / counts[:, None])
-        state.seed(k - len(state.centres), rng)
-        state.lloyd()
-        state.breathe(rng, rounds if k > 1 else 0)
+        empty, best, kept = state.copy(), np.inf, state.copy()
+        fresh = min(FRESH_STARTS // k, 10) if rounds else 0
+        for start in range(fresh + (labels is not None or not fresh)):
+            state.restore(empty)
+            if start == fresh and labels is not None:
+                counts = np.bincount(labels)
+                sums = sp.csr_array((np.ones(len(labels)), (labels, np.arange(len(labels))))) @ state.points
+                state.add(sums / counts[:, None])
+            state.seed(k - len(state.centres), rng)
+            state.lloyd()
+            state.breathe(rng, rounds if k > 1 else 0)
+            if (now := float(state.nearest.sum())) < best:
+                best, kept = now, state.copy()
+        state.restore(kept)
         state.lloyd(tolerance=0)
         labels = state.labels
         state._to_means(np.arange(k))

@@ -39,7 +39,9 @@ class Settings:
     n_quanta: int = 20_000
     dimension: int = 512
     strength: float = 0.5  # mean share of the quantum's cone in what shared and identity leave
-    strength_spread: float = 0.0  # deviation between quanta (a beta law), over the largest possible: 0 all alike, 1 all or none
+    strength_spread: float = (
+        0.0  # deviation between quanta (a beta law), over the largest possible: 0 all alike, 1 all or none
+    )
     cone_width: float = 0.0  # share of the cone that lies off its axis
     cone_rank: int = 4
     shared: float = 0.0
@@ -61,7 +63,7 @@ class Planted:
 def frequencies(alpha: float, n_quanta: int) -> Float[Array, " quantum"]:
     """p_k ∝ k^-(α+1) for k = 1 … K, summing to 1."""
     p = np.arange(1, n_quanta + 1) ** -(alpha + 1.0)
-    return p / p.sum()
+    return np.asarray(p / p.sum())
 
 
 def draw(settings: Settings, rng: np.random.Generator) -> Planted:
@@ -149,7 +151,9 @@ def low_loss(
     return np.asarray(rng.exponential(mean) < threshold)
 
 
-def toy(n_tokens: int, n_clusters: int, dimension: int, exponent: float, noise: float, rng: np.random.Generator) -> Planted:
+def toy(
+    n_tokens: int, n_clusters: int, dimension: int, exponent: float, noise: float, rng: np.random.Generator
+) -> Planted:
     """The toy of the paper's appendix: centres drawn from a Gaussian, sizes by a Zipf law, isotropic noise around them.
 
     `exponent` is that of the frequencies, α+1; `noise` is the noise's standard deviation a coordinate, where the

@@ -47,9 +47,7 @@ def check_similarity(similarity: Array) -> None:
             )
 
 
-def embedding(
-    similarity: Array, k: int, *, device: str = "cpu"
-) -> tuple[Float[Array, "token k"], Float[Array, " k"]]:
+def embedding(similarity: Array, k: int, *, device: str = "cpu") -> tuple[Float[Array, "token k"], Float[Array, " k"]]:
     """Eigenvectors and eigenvalues of the normalised affinity D^-½ A D^-½, largest first, in float64.
 
     `similarity` (N, N) is non-negative and symmetric; it is overwritten. Signs are fixed by making the largest entry of
@@ -100,7 +98,7 @@ def embedding(
 
 def _settle_signs(vectors: Array) -> Array:
     largest = np.abs(vectors).argmax(axis=0)
-    return vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])])
+    return np.asarray(vectors * np.sign(vectors[largest, np.arange(vectors.shape[1])]))
 
 
 def degenerate(values: Float[Array, " k"], n_clusters: Sequence[int], gap: float = 1e-8) -> list[int]:

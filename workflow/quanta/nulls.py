@@ -1,0 +1,125 @@
+"""The sceptic's null models: cosines, or groups, that hold no skills, to be sent through the functions of the main line.
+
+Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that a null shares says nothing about skills.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from quanta import affinity
+from quanta.corpus import Tokens
+from quanta.errors import QuantaError
+from quanta.shapes import Array, Float, Float32, Int
+
+
+def _cosines(features: Array) -> Float32[Array, "token token"]:
+    unit = affinity.unit_rows(features)
+    matrix = np.clip(unit @ unit.T, -1, 1)
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 1)
+    return np.asarray(matrix, dtype=np.float32)
+
+
+def gaussian(cosines: Float[Array, "token token"], rng: np.random.Generator) -> Float32[Array, "token token"]:
+    """Gaussian vectors whose covariance has the spectrum of the data's cosine matrix: no clusters, the same directions' weight."""
+    values = np.linalg.eigvalsh(np.asarray(cosines, dtype=np.float64))
+    n = len(values)
+    scale = np.sqrt(np.maximum(values, 0)).astype(np.float32)
+    return _cosines(rng.standard_normal((n, n), dtype=np.float32) * scale)
+
+
+def isotropic(n: int, dimension: int, rng: np.random.Generator) -> Float32[Array, "token token"]:
+    """Gaussian vectors in `dimension` dimensions, all directions alike.
+
+    Above N dimensions the Gram matrix is drawn as a Wishart matrix by its triangular factor (Bartlett 1933).
+    """
+    if dimension <= n:
+        return _cosines(rng.standard_normal((n, dimension), dtype=np.float32))
+    factor = np.tril(rng.standard_normal((n, n)), -1)
+    factor[np.arange(n), np.arange(n)] = np.sqrt(rng.chisquare(dimension - np.arange(n)))
+    return _cosines(factor)
+
+
+def shuffled(features: Float32[Array, "token feature"], rng: np.random.Generator) -> Float32[Array, "token token"]:
+    """Each feature's values dealt out anew among the unit rows: the same distribution of every feature, no token left."""
+    unit = affinity.unit_rows(np.asarray(features))
+    matrix = np.zeros((len(unit), len(unit)), dtype=np.float64)
+    squares = np.zeros(len(unit))
+    for begin in range(0, unit.shape[1], 4096):
+        block = rng.permuted(unit[:, begin : begin + 4096], axis=0)
+        matrix += block @ block.T
+        squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
+    root = np.sqrt(np.maximum(squares, 1e-300))
+    matrix = np.clip(matrix / root[:, None] / root[None, :], -1, 1)
+    matrix = (matrix + matrix.T) / 2
+    np.fill_diagonal(matrix, 1)
+    return np.asarray(matrix, dtype=np.float32)
+
+
+def grouped(
+    cosines: Float[Array, "token token"], group: Int[Array, " token"], rng: np.random.Generator
+) -> Float32[Array, "token token"]:
+    """Clusters that are nothing but groups: one direction a group, as similar within and as spread between as the data are.
+
+    The mean cosine within groups and the mean and deviation between them are the data's; all groups are alike.
+    """
+    matrix = np.asarray(cosines)
+    n = len(matrix)
+    names, own = np.unique(group, return_inverse=True)
+    same = own[:, None] == own[None, :]
+    np.fill_diagonal(same, False)
+    between = matrix[~same & ~np.eye(n, dtype=bool)]
+    if not len(between):
+        raise QuantaError("null model", "all tokens in one group", "at least two groups", "leave this null out")
+    shared = float(np.clip(np.median(between), 0, 0.9))
+    within = float(np.clip(matrix[same].mean() if same.any() else shared, shared, 0.99))
+    low, middle = np.quantile(between, [float(norm.cdf(-1)), 0.5])
+    dimension = int(np.clip((1 - shared) ** 2 / max(middle - low, 1e-3) ** 2, 16, 4096))
+    noise = rng.standard_normal((n, dimension), dtype=np.float32) / np.float32(np.sqrt(dimension))
+    axis = rng.standard_normal((len(names), dimension), dtype=np.float32) / np.float32(np.sqrt(dimension))
+    common = rng.standard_normal(dimension, dtype=np.float32) / np.float32(np.sqrt(dimension))
+    x = np.sqrt(shared) * common + np.sqrt(within - shared) * axis[own] + np.sqrt(1 - within) * noise
+    return _cosines(np.asarray(x, dtype=np.float32))
+
+
+def bigrams(tokens: Tokens, document: Int[Array, " n"], position: Int[Array, " n"]) -> Int[Array, " n"]:
+    """Group of each prediction: the last token of its context and its target."""
+    flat = tokens.offsets[document] + position
+    pairs = np.stack([tokens.ids[flat - 1].astype(np.int64), tokens.ids[flat].astype(np.int64)], axis=1)
+    return np.asarray(np.unique(pairs, axis=0, return_inverse=True)[1].ravel())
+
+
+def within_commonest(identity: Int[Array, " token"]) -> Int[Array, " chosen"]:
+    """Tokens whose target is the commonest one: identity can explain nothing among them."""
+    names, counts = np.unique(identity, return_counts=True)
+    return np.flatnonzero(identity == names[counts.argmax()])
+
+
+def compare(
+    value: float | None, error: float | None, null_value: float | None, null_error: float | None
+) -> dict[str, Any]:
+    """Whether a slope is distinguishable from a null's, with words a reader can check.
+
+    Errors are standard deviations. Distinguishable means apart by more than 1.96 standard errors of the difference.
+    """
+    if value is None or null_value is None or not np.isfinite(value) or not np.isfinite(null_value):
+        return {"difference": None, "standard_error": None, "distinguishable": None, "words": "no slope to compare"}
+    both = float(np.hypot(error or 0.0, null_error or 0.0))
+    difference = value - null_value
+    if both == 0:
+        return {
+            "difference": difference,
+            "standard_error": None,
+            "distinguishable": None,
+            "words": "no error to compare with",
+        }
+    apart = abs(difference) > 1.96 * both
+    return {
+        "difference": difference,
+        "standard_error": both,
+        "distinguishable": bool(apart),
+        "words": f"{value:.2f} against {null_value:.2f}: {abs(difference):.2f} apart, {abs(difference) / both:.1f} standard errors "
+        f"({both:.2f}), {'distinguishable' if apart else 'not distinguishable'} at 5 %",
+    }
