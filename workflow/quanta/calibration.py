@@ -4,7 +4,7 @@ Simulations are drawn from a prior over α and all that is not known (`quanta.pl
 same summaries as the data: how many pairs and triples collide at several resolutions, degrees, nearest neighbours,
 spectrum, components. A regression turns summaries into one number, its guess of α (semi-automatic approximate Bayesian
 computation, Fearnhead and Prangle 2012); the simulations whose guess is nearest to that of the data are a sample of the
-posterior. Guesses are out of fold throughout, so that held-out coverage is what it says. docs/calibration.md.
+posterior, their errors scaled by how hard the data are. Guesses are out of fold throughout, so that held-out coverage is what it says. docs/calibration.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from quanta import collisions, planted
+from quanta import collisions, planted, stability, zipf
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float
@@ -170,6 +170,19 @@ class Guess:
         return np.asarray(guess, dtype=np.float64)
 
 
+class Spread:
+    """How far a guess is likely off, from the summaries: trees on the absolute errors of out-of-fold guesses."""
+
+    def __init__(self, x: Float[Array, "simulation summary"], error: Float[Array, " simulation"], seed: int) -> None:
+        self.floor = float(np.abs(error).mean()) / 5
+        self.trees = ExtraTreesRegressor(200, min_samples_leaf=8, max_features=0.4, random_state=seed)
+        self.trees.fit(x, np.abs(error))
+
+    def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
+        """Expected absolute errors, none near zero."""
+        return np.asarray(np.maximum(self.trees.predict(x), self.floor), dtype=np.float64)
+
+
 @dataclass(frozen=True)
 class Posterior:
     """Median and interval of α, what the verdict rests on."""
@@ -207,8 +220,14 @@ class Calibration:
         self.alpha = simulations["planted_alpha"].to_numpy(dtype=np.float64)
         self.guess = Guess(x, self.alpha, seed)
         self.out_of_fold = np.empty(len(x))
-        for fit, rest in KFold(FOLDS, shuffle=True, random_state=seed).split(x):
+        folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(x))
+        for fit, rest in folds:
             self.out_of_fold[rest] = Guess(x[fit], self.alpha[fit], seed)(x[rest])
+        self.error = self.alpha - self.out_of_fold
+        self.spread = Spread(x, self.error, seed)
+        self.scaled_error = np.empty(len(x))
+        for fit, rest in folds:
+            self.scaled_error[rest] = self.error[rest] / Spread(x[fit], self.error[fit], seed)(x[rest])
         scaled = (x - self.guess.centre) / self.guess.scale
         values, vectors = np.linalg.eigh(np.cov(scaled.T))
         # directions that hold nearly all of the simulations' spread; in the others a distance would be rounding
@@ -225,12 +244,10 @@ class Calibration:
         guess = float(self.guess(x)[0])
         # the guess of the whole fit has no bias against out-of-fold ones that matters beside the interval
         near = np.argsort(np.abs(self.out_of_fold - guess), kind="stable")[: max(len(self.alpha) // 8, 40)]
-        # local shift: a neighbour's error belongs to its own guess, not to the data's
-        drawn = np.clip(guess + self.alpha[near] - self.out_of_fold[near], *planted.PRIOR["alpha"])
-        n = len(drawn)
-        # one draw more on either side than the plain quantile: the conformal correction for a finite sample
-        tail = max((1 - level) / 2 - 1 / (n + 1), 0.0)
-        low, high = np.quantile(drawn, [tail, 1 - tail])
+        # a neighbour's error belongs to its own guess and its own difficulty: both are exchanged for the data's
+        drawn = np.clip(guess + float(self.spread(x)[0]) * self.scaled_error[near], *planted.PRIOR["alpha"])
+        # plain quantiles: guesses out of fold err a little more than the whole fit's, which makes up for the finite sample
+        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
         scaled = ((x - self.guess.centre) / self.guess.scale) @ self.axes
         distance = float(self.cloud.mahalanobis(scaled)[0])
         beyond = 1 - np.searchsorted(self.distances, distance) / (len(self.distances) + 1)
@@ -244,7 +261,7 @@ class Calibration:
             verdict = "cannot tell: the interval is wide"
         else:
             verdict = "measured"
-        return Posterior(float(np.median(drawn)), (float(low), float(high)), verdict, guess, surprise, n)
+        return Posterior(float(np.median(drawn)), (float(low), float(high)), verdict, guess, surprise, len(near))
 
     def coverage(self, held_out: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
         """Infer α for simulations that were not used, a row each: alpha, value, low, high, covered, verdict."""
@@ -264,3 +281,128 @@ class Calibration:
                 }
             )
         return pd.DataFrame(rows)
+
+
+QUANTA = 100_000.0  # K of the estimators that need one: more than any clustering tells apart
+
+
+def simple_estimates(found: Mapping[str, float], n_tokens: int, *, level: float = 1.645) -> dict[str, dict[str, Any]]:
+    """α by each estimator that needs no simulation, from one set of summaries; with an interval where it has one of its own.
+
+    The interval of a collision estimate is that of its U-statistic: variance 4 (Σp³ − (Σp²)²) / N.
+
+    Returns:
+        by name: value, low, high (the last two None without an interval).
+    """
+
+    def collisions_of(log_pairs: float, log_triples: float) -> dict[str, Any]:
+        pair = 10**log_pairs
+        triple = 10 ** (log_triples + 1.5 * log_pairs)
+        error = float(np.sqrt(max(4 * (triple - pair**2), 0) / n_tokens))
+        return {
+            "value": collisions.invert(pair, QUANTA),
+            "low": collisions.invert(max(pair - level * error, 0), QUANTA),
+            "high": collisions.invert(pair + level * error, QUANTA),
+        }
+
+    def bare(value: float) -> dict[str, Any]:
+        return {"value": value, "low": None, "high": None}
+
+    estimates = {"pairs above 6 deviations": bare(collisions.invert(10 ** found["above_6_sd"], QUANTA))}
+    estimates["pairs, mixture"] = bare(collisions.invert(10 ** found["excess"], QUANTA))
+    for t in THRESHOLDS:
+        estimates[f"pairs above {t}"] = collisions_of(found[f"pairs_{t}"], found[f"triples_{t}"])
+        triple = 10 ** (found[f"triples_{t}"] + 1.5 * found[f"pairs_{t}"])
+        estimates[f"triples above {t}"] = bare(collisions.invert(triple, QUANTA, 3))
+    for t in GRAPHS:
+        estimates[f"degrees above {t}"] = bare(found[f"degree_law_{t}"])
+        growth = found[f"growth_{t}"]
+        # Heaps' law: the number of quanta seen grows as N^(1/(1+α))
+        estimates[f"growth of components, {t}"] = bare(1 / max(growth, 0.2) - 1)
+        estimates[f"pairs after projection, {t}"] = collisions_of(
+            found[f"denoised_pairs_{t}"], found[f"denoised_triples_{t}"]
+        )
+        estimates[f"degrees after projection, {t}"] = bare(found[f"denoised_degree_law_{t}"])
+    return estimates
+
+
+def compare_estimators(simulations: pd.DataFrame, posterior: pd.DataFrame) -> pd.DataFrame:
+    """Every estimator on the same held-out simulations; `posterior` is `Calibration.coverage` of them.
+
+    Returns:
+        estimator, bias, sd (of the error), rmse, coverage and width of its own 90 % interval (NaN without one), n.
+    """
+    rows: dict[str, list[tuple[float, float, float, float]]] = {}
+    for record in simulations.to_dict(orient="records"):
+        n, alpha = int(record["planted_n_tokens"]), record["planted_alpha"]
+        for name, e in simple_estimates(record, n).items():
+            low, high = (np.nan, np.nan) if e["low"] is None else (e["low"], e["high"])
+            rows.setdefault(name, []).append((alpha, e["value"], low, high))
+    rows["calibrated"] = list(posterior[["alpha", "value", "low", "high"]].itertuples(index=False, name=None))
+    found = []
+    for name, values in rows.items():
+        alpha, value, low, high = np.array(values, dtype=np.float64).T
+        error = value - alpha
+        own = np.isfinite(low)
+        found.append(
+            {
+                "estimator": name,
+                "bias": error.mean(),
+                "sd": error.std(),
+                "rmse": np.sqrt((error**2).mean()),
+                "coverage": ((low <= alpha) & (alpha <= high))[own].mean() if own.any() else np.nan,
+                "width": (high - low)[own].mean() if own.any() else np.nan,
+                "n": len(alpha),
+            }
+        )
+    return pd.DataFrame(found).sort_values("rmse", kind="stable", ignore_index=True)
+
+
+def best_resolution(simulations: pd.DataFrame, value: float, share: float = 0.25) -> float:
+    """The cosine threshold whose collisions err least on the simulations with α nearest to `value`."""
+    near = simulations.iloc[
+        np.argsort(np.abs(simulations["planted_alpha"].to_numpy() - value), kind="stable")[
+            : max(int(share * len(simulations)), 20)
+        ]
+    ]
+    errors = {}
+    for t in THRESHOLDS:
+        found = np.array([collisions.invert(10**p, QUANTA) for p in near[f"pairs_{t}"]])
+        errors[t] = float(((found - near["planted_alpha"]) ** 2).mean())
+    return min(errors, key=lambda t: errors[t])
+
+
+def naive_slopes(
+    numbers: Sequence[int],
+    n_tokens: int,
+    n_clusters: Sequence[int],
+    shares: tuple[float, float],
+    *,
+    seed: int,
+    dimension: int = 512,
+) -> pd.DataFrame:
+    """The paper's fit on simulations, by number as in `simulate`: what the envelope's slope makes of a known α.
+
+    Returns:
+        simulation, alpha, slope (NaN where the ranks hold no clusters), true_slope (the same fit to the true sizes), strength.
+    """
+    first, last = zipf.rank_range(n_tokens, shares)
+    rows = []
+    for number in numbers:
+        rng = np.random.default_rng([seed, 5, number])
+        settings = planted.from_prior(n_tokens, rng, dimension)
+        x = planted.draw(settings, rng)
+        cosines = np.clip(x.features @ x.features.T, -1, 1)
+        found = stability.cluster_like_data((cosines + cosines.T) / 2, n_clusters, seed=seed)
+        curves = {
+            "slope": zipf.envelope([zipf.sizes(own) for own in found.values()]),
+            "true_slope": zipf.sizes(x.quantum),
+        }
+        row = {"simulation": number, "alpha": settings.alpha, "strength": settings.strength}
+        for name, curve in curves.items():
+            try:
+                row[name] = zipf.slope(curve, first, last)
+            except QuantaError:
+                row[name] = float("nan")
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -3,15 +3,24 @@
 Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that a null shares says nothing about skills.
 """
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import norm
 
-from quanta import affinity
+from quanta import affinity, calibration, stability, zipf
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
+from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+HALVES = 4  # halves of the tokens that give a slope's deviation
+FEWEST = 40  # tokens that are worth clustering
 
 
 def _cosines(features: Array) -> Float32[Array, "token token"]:
@@ -123,3 +132,111 @@ def compare(
         "words": f"{value:.2f} against {null_value:.2f}: {abs(difference):.2f} apart, {abs(difference) / both:.1f} standard errors "
         f"({both:.2f}), {'distinguishable' if apart else 'not distinguishable'} at 5 %",
     }
+
+
+def fresh_weights(model: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":
+    """A model of the same configuration with the weights that its architecture starts from; global state is left alone."""
+    import torch
+
+    device = next(model.parameters()).device
+    build: Any = type(model)._from_config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh: PreTrainedModel = build(model.config, attn_implementation="sdpa")
+    fresh.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    fresh.to(device)  # type: ignore[arg-type]
+    return fresh
+
+
+def make(
+    cosines: Float[Array, "token token"],
+    features: Float32[Array, "token feature"] | None,
+    untrained: Float[Array, "token token"] | None,
+    target: Int[Array, " token"],
+    bigram: Int[Array, " token"],
+    *,
+    dimension: int,
+    seed: int,
+) -> dict[str, Array]:
+    """All null models by name, as cosines. Those that need what is not at hand (features, an untrained model) are left out."""
+
+    def rng(index: int) -> np.random.Generator:
+        return np.random.default_rng([seed, 10, index])
+
+    made = {
+        "Gaussian, the data's spectrum": gaussian(cosines, rng(1)),
+        "isotropic Gaussian": isotropic(len(cosines), dimension, rng(2)),
+        "clusters = target token": grouped(cosines, target, rng(3)),
+        "clusters = bigram": grouped(cosines, bigram, rng(4)),
+    }
+    if untrained is not None:
+        made["untrained model, same tokens"] = np.asarray(untrained)
+    if features is not None:
+        made["shuffled features"] = shuffled(features, rng(5))
+    chosen = within_commonest(target)
+    made["the data, within the commonest target"] = np.asarray(cosines[np.ix_(chosen, chosen)])
+    return made
+
+
+def table(
+    made: Mapping[str, Array],
+    cosines: Float[Array, "token token"],
+    labels: pd.DataFrame,
+    draws: pd.DataFrame,
+    calibrated: "calibration.Calibration",
+    *,
+    n_clusters: Sequence[int],
+    shares: tuple[float, float],
+    n_tokens: int,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Slope and calibrated α of each null model beside the data's.
+
+    `draws` are the data's resamples (`stability.resample`), whose halves give its slope's deviation; a null's comes from
+    halves of its own. `n_tokens` is that of the simulations: larger matrices are thinned evenly.
+
+    Returns:
+        a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, difference,
+        standard_error, distinguishable, words; and the envelopes: model, rank, size.
+    """
+    halves = draws.loc[draws["kind"] == "half", "slope"].to_numpy()
+    by_k = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in labels.groupby("n_clusters")}
+    slope, deviation = stability.envelope_slope(by_k, len(cosines), shares), _deviation(halves)
+    rows = [_row("the data", cosines, slope, deviation, calibrated, n_tokens)]
+    curves = [_curve("the data", by_k)]
+    progress = Progress("null models", len(made), "models")
+    for name, matrix in made.items():
+        ks = sorted({max(round(k * len(matrix) / len(cosines)), 2) for k in n_clusters})
+        if len(matrix) < FEWEST:
+            rows.append(_row(name, matrix, float("nan"), None, calibrated, n_tokens) | {"words": "too few tokens"})
+            continue
+        found = stability.cluster_like_data(matrix, ks, seed=seed)
+        value = stability.envelope_slope(found, len(matrix), shares)
+        error = _deviation(stability.half_slopes(matrix, ks, shares, draws=HALVES, seed=seed))
+        rows.append(_row(name, matrix, value, error, calibrated, n_tokens) | compare(slope, deviation, value, error))
+        curves.append(_curve(name, found))
+        progress.advance()
+    progress.done()
+    return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
+
+
+def _deviation(slopes: Array) -> float | None:
+    kept = slopes[np.isfinite(slopes)]
+    return float(np.std(kept, ddof=1)) if len(kept) > 1 else None
+
+
+def _row(
+    name: str, cosines: Array, slope: float, deviation: float | None, calibrated: "calibration.Calibration", n: int
+) -> dict[str, Any]:
+    row: dict[str, Any] = {"model": name, "n_tokens": len(cosines), "slope": slope, "slope_deviation": deviation}
+    if len(cosines) < n:
+        return row | {"verdict": "fewer tokens than were simulated"}
+    chosen = np.linspace(0, len(cosines) - 1, n).round().astype(int)
+    posterior = calibrated.infer(calibration.summaries(np.asarray(cosines[np.ix_(chosen, chosen)])))
+    low, high = posterior.interval
+    return row | {"alpha": posterior.value, "alpha_low": low, "alpha_high": high, "verdict": posterior.verdict}
+
+
+def _curve(name: str, labels: Mapping[int, Array]) -> pd.DataFrame:
+    sizes = zipf.envelope([zipf.sizes(own) for own in labels.values()])
+    return pd.DataFrame({"model": name, "rank": np.arange(1, len(sizes) + 1), "size": sizes})

@@ -16,7 +16,7 @@ from quanta.errors import QuantaError
 from quanta.shapes import Array, Bool, Float, Float32, Int
 
 PRIOR = {
-    "alpha": (0.0, 1.2),
+    "alpha": (-0.4, 1.2),  # below 0 the law needs its finite K; data must be free to say so
     "n_quanta": (300.0, 100_000.0),
     "strength": (0.1, 0.95),
     "strength_spread": (0.05, 0.7),

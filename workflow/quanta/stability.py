@@ -60,7 +60,6 @@ def resample(
     n, ks = len(cosines), sorted(labels)
     rng = np.random.default_rng([seed, 7])
     scores = {k: {"half": _Mean(labels[k].max() + 1), "seed": _Mean(labels[k].max() + 1)} for k in ks}
-    first, last = zipf.rank_range(n, shares)
     vectors, _ = spectral.embedding(affinity.angular(cosines), ks[-1])
     progress = Progress("stability", draws, "draws")
     slopes = []
@@ -72,27 +71,20 @@ def resample(
             found = cluster_like_data(
                 np.asarray(cosines)[np.ix_(chosen, chosen)], sorted(set(halved.values())), seed=seed + draw
             )
-            first_here, last_here = zipf.rank_range(len(chosen), shares)
         else:
             chosen, halved = np.arange(n), {k: k for k in ks}
             found = spectral.assign(vectors, ks, seed=seed + 1000 + draw)
-            first_here, last_here = first, last
         for k in ks:
             whole = labels[k][chosen]
             # clusters may be absent from a half: their rows are all zero and not counted
             overlap = jaccard(whole, found[halved[k]])
             present = np.bincount(whole, minlength=len(overlap)) > 1
             scores[k][kind].add(np.flatnonzero(present), overlap[present].max(axis=1))
-        curve = zipf.envelope([zipf.sizes(own) for own in found.values()])
-        try:
-            slope = zipf.slope(curve, first_here, last_here)
-        except QuantaError:
-            slope = float("nan")
         slopes.append(
             {
                 "draw": draw,
                 "kind": kind,
-                "slope": slope,
+                "slope": envelope_slope(found, len(chosen), shares),
                 "ari": float(adjusted_rand_score(labels[ks[-1]][chosen], found[halved[ks[-1]]])),
             }
         )
@@ -263,6 +255,41 @@ def lineage(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
         {"left": rows, "right": columns, "tokens": shared[rows, columns], "score": score[rows, columns]}
     )
     return table[table["tokens"] > 0].reset_index(drop=True)
+
+
+def across(labels: Mapping[int, Array]) -> pd.DataFrame:
+    """`lineage` of the clusters at the largest k with those at every smaller k; a column n_clusters says which."""
+    ks = sorted(labels)
+
+    def at(k: int) -> pd.DataFrame:
+        return pd.DataFrame({"token": np.arange(len(labels[k])), "label": labels[k]})
+
+    tables = [lineage(at(ks[-1]), at(k)).assign(n_clusters=k) for k in ks[:-1]]
+    return pd.concat(tables, ignore_index=True) if tables else lineage(at(ks[-1]), at(ks[-1])).assign(n_clusters=ks[-1])
+
+
+def half_slopes(
+    cosines: Array, n_clusters: Sequence[int], shares: tuple[float, float], *, draws: int, seed: int
+) -> Float[Array, " draw"]:
+    """Slopes of the envelope on halves of the tokens drawn without replacement, k halved with N; NaN where there is none."""
+    rng = np.random.default_rng([seed, 9])
+    n = len(cosines)
+    ks = sorted({max(k // 2, 2) for k in n_clusters})
+    slopes = []
+    for draw in range(draws):
+        chosen = np.sort(rng.choice(n, n // 2, replace=False))
+        found = cluster_like_data(np.asarray(cosines)[np.ix_(chosen, chosen)], ks, seed=seed + draw)
+        slopes.append(envelope_slope(found, len(chosen), shares))
+    return np.array(slopes)
+
+
+def envelope_slope(labels: Mapping[int, Array], n_tokens: int, shares: tuple[float, float]) -> float:
+    """The paper's fit to labels for every k; NaN where the ranks hold fewer than two clusters."""
+    curve = zipf.envelope([zipf.sizes(own) for own in labels.values()])
+    try:
+        return zipf.slope(curve, *zipf.rank_range(n_tokens, shares))
+    except QuantaError:
+        return float("nan")
 
 
 def half_sample_interval(value: float, halves: Array, level: float = 1.645) -> dict[str, Any]:
