@@ -36,7 +36,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour,
                             label=f"{name}: median {np.median(values):.2f}")  # fmt: skip
     axes[0, 1].set(yscale="log", xlabel="cosine similarity of two tokens", ylabel="density of pairs")
-    axes[0, 1].legend()
+    axes[0, 1].legend(loc="upper center", bbox_to_anchor=(0.5, 1.2))
     figures.save(figure, outputs)
 
 

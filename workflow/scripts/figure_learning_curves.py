@@ -20,7 +20,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         size = figures.count(family.loc[model, "non_embedding_parameters"])
         ax.plot(curve["tokens"], smooth, color=colour, label=f"{size}: {smooth.iloc[-1]:.2f} nats")
         lowest += [smooth.min(), smooth.iloc[0]]
-    ax.set(xscale="log", xlabel="tokens seen", ylabel="training loss (nats a token)")
+    figures.log_axis(ax, "tokens seen")
+    ax.set(ylabel="training loss (nats a token)")
     figures.log_ticks(ax, lowest)
     ax.legend(title="non-embedding parameters: end")
     figures.save(figure, outputs)
