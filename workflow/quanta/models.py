@@ -187,17 +187,16 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Raises:
         QuantaError: two members hold equal weights, which is a wrong download or export.
     """
-    rows = []
-    for member in members:
-        rows.append(
-            {
-                "model": member["model"],
-                "step": int(member["step"]),
-                "non_embedding_parameters": non_embedding_parameters(shape_of(member["folder"])),
-                "revision": member["revision"],
-                "sha256": weight_hash(member["folder"]),
-            }
-        )
+    rows = [
+        {
+            "model": member["model"],
+            "step": int(member["step"]),
+            "non_embedding_parameters": non_embedding_parameters(shape_of(member["folder"])),
+            "revision": member["revision"],
+            "sha256": weight_hash(member["folder"]),
+        }
+        for member in members
+    ]
     table = pd.DataFrame(rows, columns=list(FAMILY_COLUMNS))
     twins = table[table.duplicated("sha256", keep=False)]
     if len(twins):
