@@ -3,7 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import losses
+from quanta import losses, predictions
 from quanta.errors import QuantaError
 from support import names, random_tokens, script, tokens_of
 
@@ -133,13 +133,13 @@ def test_damaged_losses_are_refused_with_their_place(model, ragged_tokens, tmp_p
     values = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
     np.save(tmp_path / "step0.npy", change(values).astype(np.float64 if "64" in message else np.float32))
     with pytest.raises(QuantaError, match=message) as caught:
-        losses.read_losses(str(tmp_path / "step0.npy"), ragged_tokens)
+        predictions.read_losses(str(tmp_path / "step0.npy"), ragged_tokens)
     assert "step0.npy" in caught.value.where and "start the run again" in caught.value.mend
 
 
 def test_sums_by_document_add_up_to_the_mean_loss(model, ragged_tokens):
     values = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
-    table = losses.by_document(values, ragged_tokens)
+    table = predictions.by_document(values, ragged_tokens)
     assert table["n_predictions"].tolist() == [max(n - 1, 0) for n in ragged_tokens.lengths]
     mean = table["loss_sum_nats"].sum() / table["n_predictions"].sum()
     assert abs(mean - np.nanmean(values.astype(np.float64))) < 1e-9

@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 
 from quanta import storage
 from quanta.errors import QuantaError
+from quanta.family import FAMILY_COLUMNS
 
 FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
 EXPECTED = "config.json and model.safetensors (or its shards with their index)"
 MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
-FAMILY_COLUMNS = ("model", "step", "non_embedding_parameters", "revision", "sha256")
 
 
 @dataclass(frozen=True)
@@ -158,12 +158,6 @@ def fetch(repository: str, revision: str, folder: str | Path) -> None:
             "check models.hub.members and models.hub.revision, and the network (HF_ENDPOINT, HF_TOKEN)",
         ) from error
     check_folder(Path(folder))
-
-
-def in_order(members: Sequence[Sequence[Any]], family: pd.DataFrame) -> list[tuple[str, int]]:
-    """(model, step) pairs in the order of the family's table: by size, then by step."""
-    wanted = {(str(model), int(step)) for model, step in members}
-    return [pair for pair in zip(family["model"], family["step"].astype(int), strict=True) if pair in wanted]
 
 
 def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
