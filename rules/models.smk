@@ -12,11 +12,6 @@ def recipe():
     return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
 
 
-def training_priority(wildcards):
-    """Large models first: the last job to end is then a short one."""
-    return MODELS.index(wildcards.model)
-
-
 if SOURCE == "train":
 
     rule train:

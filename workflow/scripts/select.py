@@ -15,7 +15,6 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table, counts = selection.select(
         values, tokens, threshold=params.threshold, limit=params.tokens, keep_induction=params.induction == "keep"
     )
-    selection.check_enough(len(table), params.largest, params.threshold)
     storage.write_table(outputs.tokens, table)
     storage.write_json(outputs.counts, counts)
 
