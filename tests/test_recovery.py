@@ -7,7 +7,7 @@ import sys
 
 import psutil
 import pytest
-from quanta import recovery
+from quanta import recovery, storage
 
 
 @pytest.fixture
@@ -73,6 +73,18 @@ def test_what_a_dead_process_left_is_cleared_and_nothing_else(killed):
     assert [p.name for p in results.iterdir()] == ["whole.npy"]
     assert not list((killed / "locks").iterdir()) and not list((killed / "incomplete").iterdir())
     assert registered(killed) == [ME], "the dead leave the register, this process enters it"
+
+
+def test_the_half_file_of_a_killed_writer_is_removed_with_its_output(killed):
+    results = killed.parent / "results"
+    for name in ("half.npy", "whole.npy"):
+        with storage.atomic(results / name) as temporary:
+            temporary.write_bytes(b"half")
+        temporary.write_bytes(b"what a kill leaves")
+    assert len(list(results.glob(".*"))) == 2
+    register(killed, dead())
+    recovery.clear_after_kill(killed)
+    assert sorted(p.name[:7] for p in results.iterdir()) == [".whole.", "whole.n"], "whole.npy is nobody's output"
 
 
 def test_a_live_process_keeps_everything(killed):
