@@ -9,14 +9,10 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import recovery, surroundings
+from quanta import job, recovery, surroundings
 from quanta.errors import QuantaError
 
-# scripts find the library without its being installed, and end when the process that started them is gone
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [f"{workflow.basedir}/workflow", *filter(None, [os.environ.get("PYTHONPATH")])]
-)
-os.environ["QUANTA_SNAKEMAKE_PID"] = str(os.getpid())
+job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
 
@@ -32,7 +28,7 @@ DYNAMICS = config["dynamics"]["model"]
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
-SHARDS = {"losses": config["losses"]["shards"], "gradients": config["qdg"]["shards"]}
+EXTENSIONS = ["png", "pdf"]
 
 
 wildcard_constraints:
@@ -45,6 +41,11 @@ wildcard_constraints:
 def of(section):
     """A section of the configuration as canonical text: a param that changes when its content does, and only then."""
     return json.dumps(section, sort_keys=True)
+
+
+def look():
+    """What all figures share; a change reruns them and nothing else."""
+    return of({key: config["figures"][key] for key in ("width_inches", "dpi")})
 
 
 def code(script):
@@ -96,6 +97,47 @@ def losses_on_axis(wildcards):
 def members_on_axis(wildcards):
     """The same pairs as a param."""
     return of(on_axis(wildcards.axis))
+
+
+def size_of(wildcards):
+    """Shape and learning rate of one size of the ladder."""
+    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+
+
+def recipe():
+    """What all sizes share in training."""
+    shared = ("steps", "batch", "warmup_steps", "weight_decay")
+    return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
+
+
+def figure_names():
+    """Figures that this run has data for, in the order of the page."""
+    names = ["learning_curves"] if SOURCE == "train" else []
+    names += ["mean_loss"]
+    for axis in AXES:
+        names += [f"density_{axis}", f"token_curves_{axis}"]
+    names += ["dynamics"] if DYNAMICS else []
+    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+
+
+def caption_of(name):
+    """Captions are shared by the figures of a kind."""
+    return name.removesuffix("_size").removesuffix("_step")
+
+
+def figure_files():
+    """All of them, in all formats."""
+    return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
+
+
+def figure(name):
+    """Outputs of one figure: the picture is shown in Snakemake's own report as well."""
+    return f"{R}/report/figures/{name}.png"
+
+
+def drawn(name):
+    """The vector version."""
+    return f"{R}/report/figures/{name}.pdf"
 
 
 def megabytes(value):

@@ -18,6 +18,8 @@ rule select:
         f"{R}/logs/select.log",
     benchmark:
         f"{R}/benchmarks/select.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -27,12 +29,39 @@ rule select:
         threshold=config["qdg"]["threshold"],
         tokens=config["qdg"]["tokens"],
         induction=config["qdg"]["induction"],
-        largest=max(config["qdg"]["n_clusters"]),
         code=code("select"),
     message:
         "Select tokens that the model predicts well, not by induction"
     script:
         "../workflow/scripts/select.py"
+
+
+# no part of `select`: other numbers of clusters select no other tokens and need no new gradients
+rule enough:
+    input:
+        counts=rules.select.output.counts,
+    output:
+        enough=f"{R}/qdg/enough.json",
+    log:
+        f"{R}/logs/enough.log",
+    # before the gradients, which are ready at the same time
+    priority: 1
+    localrule: True
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(500),
+        runtime=minutes(5),
+        gpu=0,
+    params:
+        threshold=config["qdg"]["threshold"],
+        largest=max(config["qdg"]["n_clusters"]),
+        code=code("enough"),
+    message:
+        "Check that there are more tokens than clusters"
+    script:
+        "../workflow/scripts/enough.py"
 
 
 rule gradients:
@@ -47,6 +76,8 @@ rule gradients:
         f"{R}/logs/gradients/{{shard}}.log",
     benchmark:
         f"{R}/benchmarks/gradients/{{shard}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2500),
@@ -74,6 +105,8 @@ rule features:
         f"{R}/logs/features.log",
     benchmark:
         f"{R}/benchmarks/features.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -97,6 +130,8 @@ rule affinity:
         f"{R}/logs/affinity.log",
     benchmark:
         f"{R}/benchmarks/affinity.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -113,6 +148,7 @@ rule affinity:
 rule embedding:
     input:
         affinity=rules.affinity.output.affinity,
+        enough=rules.enough.output.enough,
     output:
         embedding=f"{R}/qdg/embedding.npy",
         eigenvalues=f"{R}/qdg/eigenvalues.npy",
@@ -120,6 +156,8 @@ rule embedding:
         f"{R}/logs/embedding.log",
     benchmark:
         f"{R}/benchmarks/embedding.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         # the matrix in float64, LAPACK's copy, and the eigenvectors
@@ -144,6 +182,8 @@ rule labels:
         f"{R}/logs/labels.log",
     benchmark:
         f"{R}/benchmarks/labels.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -151,6 +191,8 @@ rule labels:
         gpu=0,
     params:
         n_clusters=config["qdg"]["n_clusters"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("labels"),
@@ -171,6 +213,8 @@ rule rank_frequency:
         f"{R}/logs/rank_frequency.log",
     benchmark:
         f"{R}/benchmarks/rank_frequency.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -179,6 +223,7 @@ rule rank_frequency:
     params:
         rank_shares=config["qdg"]["rank_shares"],
         draws=config["qdg"]["bootstrap"],
+        show=config["qdg"]["show"],
         seed=config["seed"],
         code=code("rank_frequency"),
     message:

@@ -1,115 +1,100 @@
 import numpy as np
 import pytest
-from quanta import affinity, planted, spectral
+from hypothesis import given
+from hypothesis import strategies as st
+from quanta import spectral
+from quanta.affinity import angular
 from quanta.errors import QuantaError
-from scipy.linalg import subspace_angles
 from sklearn.cluster import SpectralClustering
-from sklearn.metrics import adjusted_rand_score
+from sklearn.manifold import spectral_embedding
+from support import close_labels
 
 
-def make(n=240, seed=0, **settings):
-    x = planted.draw(planted.Settings(n_tokens=n, **settings), np.random.default_rng(seed))
-    cosines = np.clip(x.features @ x.features.T, -1, 1)
-    return affinity.angular((cosines + cosines.T) / 2), x
+def nested_cosines(seed=0, size=12):
+    """Cosines of 8 groups, in 4 pairs, in 2 halves, each level apart from the next: k = 2, 4 and 8 have one answer."""
+    rng = np.random.default_rng(seed)
+    group = rng.permutation(np.repeat(np.arange(8), rng.integers(size, 2 * size, 8)))
+    cosine = np.zeros((len(group), len(group)))
+    for level, value in ((4, 0.4), (2, 0.7), (1, 0.97)):
+        same = group[:, None] // level == group[None, :] // level
+        cosine[same] = value
+    noise = rng.normal(0, 0.01, cosine.shape)
+    cosine = np.clip(cosine + (noise + noise.T) / 2, -1, 1)
+    np.fill_diagonal(cosine, 1)
+    return cosine, group
 
 
-def test_subspace_is_that_of_the_full_decomposition():
-    similarity, _ = make()
-    weights = similarity.copy()
-    np.fill_diagonal(weights, 0)
-    root = np.sqrt(weights.sum(axis=1))
-    values, vectors = np.linalg.eigh(weights / root[:, None] / root[None, :])
-    ours, found = spectral.embedding(similarity.copy(), 12)
-    np.testing.assert_allclose(found, values[::-1][:12], atol=1e-12)
-    assert np.sin(subspace_angles(ours, vectors[:, ::-1][:, :12]).max()) < 1e-6
+@pytest.mark.parametrize("seed", [0, 1])
+def test_labels_equal_sklearns_from_our_one_decomposition(seed):
+    cosine, group = nested_cosines(seed)
+    vectors, _ = spectral.embedding(angular(cosine), 8)
+    labels = spectral.cluster(vectors, [2, 4, 8], restarts=10, seed=0)
+    for k in (2, 4, 8):
+        ours = labels.loc[labels["n_clusters"] == k, "label"].to_numpy()
+        theirs = SpectralClustering(k, affinity="precomputed", random_state=0, n_init=10).fit_predict(angular(cosine))
+        assert close_labels(ours, theirs), k
+        assert close_labels(ours, group // (8 // k)), k
 
 
-def test_devices_agree():
-    """The path for a GPU, run on the CPU by way of torch's other name for it."""
-    similarity, _ = make()
-    one = spectral.embedding(similarity.copy(), 6)
-    two = spectral.embedding(similarity.copy(), 6, device="cpu:0")
-    np.testing.assert_allclose(one[1], two[1], atol=1e-12)
-    np.testing.assert_allclose(one[0], two[0], atol=1e-8)
+def test_embedding_spans_sklearns():
+    cosine, _ = nested_cosines()
+    vectors, values = spectral.embedding(angular(cosine), 5)
+    theirs = spectral_embedding(angular(cosine), n_components=5, drop_first=False, random_state=0)
+    ours = vectors / vectors[:, :1]
+    for column in range(1, 5):
+        assert abs(np.corrcoef(ours[:, column], theirs[:, column])[0, 1]) > 1 - 1e-6
+    assert (np.diff(values) <= 0).all() and abs(values[0] - 1) < 1e-12
 
 
-def test_first_k_vectors_serve_every_k():
-    similarity, _ = make()
-    large, small = (spectral.embedding(similarity.copy(), k)[0] for k in (20, 5))
-    np.testing.assert_allclose(large[:, :5], small, atol=1e-8)
+def test_embedding_are_eigenvectors_of_the_normalised_affinity():
+    similarity = angular(nested_cosines()[0])
+    np.fill_diagonal(similarity, 0)
+    degree = similarity.sum(1)
+    normalised = similarity / np.sqrt(degree[:, None] * degree[None, :])
+    vectors, values = spectral.embedding(similarity.copy(), 6)
+    np.testing.assert_allclose(normalised @ vectors, vectors * values, atol=1e-10)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(6), atol=1e-10)
+    np.testing.assert_allclose(vectors[:, 0], np.sqrt(degree / degree.sum()), atol=1e-10)
+    largest = np.abs(vectors).argmax(0)
+    assert (vectors[largest, np.arange(6)] > 0).all()
 
 
-def test_clusters_are_those_of_scikit_learn_on_clear_data():
-    similarity, x = make(alpha=0.8, strength=0.9, n_quanta=12)
-    k = len(np.unique(x.quantum))
-    theirs = SpectralClustering(k, affinity="precomputed", random_state=0).fit_predict(similarity)
-    vectors, _ = spectral.embedding(similarity, k)
-    for method in ("kmeans", "restarts", "cluster_qr"):
-        ours = spectral.assign(vectors, [k], method=method)[k]
-        assert adjusted_rand_score(x.quantum, ours) >= adjusted_rand_score(x.quantum, theirs) - 0.02
+def test_a_smaller_decomposition_is_a_slice_of_the_largest():
+    similarity = angular(nested_cosines()[0])
+    large, values = spectral.embedding(similarity.copy(), 8)
+    small, fewer = spectral.embedding(similarity.copy(), 3)
+    np.testing.assert_allclose(fewer, values[:3], atol=1e-12)
+    np.testing.assert_allclose(small, large[:, :3], atol=1e-8)
 
 
-def test_permuting_tokens_permutes_labels():
-    similarity, _ = make(alpha=0.6, strength=0.9, n_quanta=10)
-    order = np.random.default_rng(1).permutation(len(similarity))
-    labels = spectral.assign(spectral.embedding(similarity.copy(), 10)[0], [6, 10])
-    moved = spectral.assign(spectral.embedding(similarity[np.ix_(order, order)], 10)[0], [6, 10])
-    for k in (6, 10):
-        assert adjusted_rand_score(labels[k][order], moved[k]) > 0.95
+def test_a_list_of_cluster_numbers_does_not_change_any_of_its_clusterings():
+    vectors, _ = spectral.embedding(angular(nested_cosines()[0]), 8)
+    together = spectral.cluster(vectors, [3, 5, 8], restarts=2, seed=4)
+    for k in (3, 5, 8):
+        alone = spectral.cluster(vectors, [k], restarts=2, seed=4)
+        assert together[together["n_clusters"] == k].reset_index(drop=True).equals(alone)
 
 
-def test_duplicating_every_token_doubles_sizes():
-    similarity, _ = make(n=160, alpha=0.6, strength=0.95, n_quanta=8)
-    twice = np.repeat(np.repeat(similarity, 2, axis=0), 2, axis=1)
-    one, two = (spectral.assign(spectral.embedding(s, 8)[0], [8])[8] for s in (similarity, twice))
-    np.testing.assert_array_equal(2 * np.bincount(one), np.bincount(two))
+def test_clusters_do_not_depend_on_the_order_of_tokens():
+    cosine, _ = nested_cosines()
+    order = np.random.default_rng(9).permutation(len(cosine))
+    plain = spectral.cluster(spectral.embedding(angular(cosine), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
+    mixed = cosine[np.ix_(order, order)]
+    other = spectral.cluster(spectral.embedding(angular(mixed), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
+    assert close_labels(plain[order], other)
 
 
-def test_labels_are_by_falling_size():
-    similarity, _ = make()
-    table = spectral.cluster(spectral.embedding(similarity, 30)[0], [10, 30])
-    for _, part in table.groupby("n_clusters"):
-        assert (np.diff(np.bincount(part["label"])) <= 0).all()
-    assert list(table["n_clusters"].unique()) == [10, 30]
+def test_an_unconnected_graph_is_refused():
+    blocks = np.kron(np.eye(2), np.ones((5, 5)))
+    with pytest.raises(QuantaError, match="not connected"):
+        spectral.embedding(blocks, 3)
 
 
-def test_disconnected_graph_is_named():
-    blocks = np.kron(np.eye(3), np.ones((10, 10)))
-    with pytest.raises(QuantaError, match="3 components"):
-        spectral.embedding(blocks, 6)
-
-
-def test_equal_eigenvalues_are_named():
-    """Copies of one token make an eigenvalue of high multiplicity: a subspace cut inside of it is arbitrary."""
-    similarity = np.full((40, 40), 0.5)
-    values = spectral.embedding(similarity, 10)[1]
-    assert spectral.degenerate(values, [1, 5, 9]) == [5, 9]
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (lambda a: a.__setitem__((3, 5), 0.1), r"at \(3, 5\)"),
-        (lambda a: a.__setitem__((3, 5), np.nan), "nan"),
-        (lambda a: a.__setitem__((slice(None), slice(None)), -a), "negative"),
-    ],
-)
-def test_bad_affinities_are_refused(spoil, message):
-    similarity, _ = make(n=30)
-    spoil(similarity)
-    with pytest.raises(QuantaError, match=message):
-        spectral.embedding(similarity, 3)
-
-
-def test_token_without_neighbours_is_named():
-    similarity, _ = make(n=30)
-    similarity[7] = similarity[:, 7] = 0
-    with pytest.raises(QuantaError, match="token 7"):
-        spectral.embedding(similarity, 3)
-
-
-def test_more_clusters_than_vectors_is_an_error():
-    similarity, _ = make(n=30)
-    vectors, _ = spectral.embedding(similarity, 4)
-    with pytest.raises(QuantaError, match="eigenvectors"):
-        spectral.assign(vectors, [5])
+@given(labels=st.lists(st.integers(-3, 6), min_size=1, max_size=40))
+def test_labels_are_by_falling_size_then_first_token(labels):
+    renamed = spectral.by_size(np.array(labels))
+    assert close_labels(renamed, labels)
+    sizes = np.bincount(renamed)
+    assert (sizes > 0).all() and (np.diff(sizes) <= 0).all()
+    first = [int(np.flatnonzero(renamed == k)[0]) for k in range(len(sizes))]
+    assert all(first[k] < first[k + 1] for k in range(len(sizes) - 1) if sizes[k] == sizes[k + 1])

@@ -22,6 +22,7 @@ _STYLE = {
     "axes.titlelocation": "left",
     "axes.labelsize": 9,
     "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
     "font.size": 9,
     "grid.alpha": 0.35,
     "grid.linewidth": 0.5,
@@ -42,12 +43,12 @@ def canvas(look: str, *, rows: int = 1, columns: int = 1, ratio: float = 0.62) -
     """
     settings = json.loads(look)
     width = float(settings["width_inches"])
-    with mpl.rc_context():
-        sns.set_theme(style="ticks", rc=_STYLE)
-        figure = Figure(figsize=(width, ratio * width * rows / columns), dpi=settings["dpi"], layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+    sns.set_theme(style="ticks", rc=_STYLE)  # for legends and titles too, which are made later
+    figure = Figure(figsize=(width, ratio * width * rows / columns), dpi=settings["dpi"], layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat:
         sns.despine(ax=ax)
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
     return figure, axes
 
 
@@ -63,9 +64,10 @@ def save(figure: Figure, outputs: Any) -> None:
             figure.savefig(temporary, metadata=metadata)
 
 
-def parameters_axis(ax: Axes) -> None:
-    """Label the horizontal axis as model size."""
-    ax.set(xscale="log", xlabel="non-embedding parameters")
+def log_axis(ax: Axes, label: str) -> None:
+    """A logarithmic horizontal axis with decades labelled and nothing between them."""
+    ax.set(xscale="log", xlabel=label)
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def log_ticks(ax: Axes, values: Sequence[float]) -> None:

@@ -89,7 +89,7 @@ def embedding(similarity: Array, k: int, *, device: str = "cpu") -> tuple[Float[
         multiplicity = int((values > 1 - 1e-10).sum())
         raise QuantaError(
             WHERE,
-            f"the graph of similarities falls into {multiplicity}{' or more' if multiplicity == k else ''} components",
+            f"the graph of similarities is not connected: it falls into {multiplicity}{' or more' if multiplicity == k else ''} components",
             "a connected graph, as angular similarities make",
             "cluster its components apart, or give similarities without exact zeros",
         )

@@ -15,7 +15,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     ax.plot(table["step"], table["mean_loss_nats"], "o-", color=figures.DATA, label=params.model)
-    ax.set(xscale="log", xlabel="training step", ylabel="held-out mean loss (nats a token)")
+    figures.log_axis(ax, "training step")
+    ax.set(ylabel="held-out mean loss (nats a token)")
     figures.log_ticks(ax, list(table["mean_loss_nats"]))
     ax.legend()
     figures.save(figure, outputs)

@@ -5,12 +5,13 @@ Makes: `report/figures/learning_curves`.
 
 from typing import Any
 
-from quanta import figures, models, storage
+from quanta import figures, storage
+from quanta.family import FAMILY_COLUMNS
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS).drop_duplicates("model").set_index("model")
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS).drop_duplicates("model").set_index("model")
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     lowest = []
@@ -20,7 +21,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         size = figures.count(family.loc[model, "non_embedding_parameters"])
         ax.plot(curve["tokens"], smooth, color=colour, label=f"{size}: {smooth.iloc[-1]:.2f} nats")
         lowest += [smooth.min(), smooth.iloc[0]]
-    ax.set(xscale="log", xlabel="tokens seen", ylabel="training loss (nats a token)")
+    figures.log_axis(ax, "tokens seen")
+    ax.set(ylabel="training loss (nats a token)")
     figures.log_ticks(ax, lowest)
     ax.legend(title="non-embedding parameters: end")
     figures.save(figure, outputs)

@@ -38,7 +38,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(
             sizes[left_out], losses[left_out], "o", mfc="white", color=figures.DATA, label="models left out of the fit"
         )
-    figures.parameters_axis(ax)
+    figures.log_axis(ax, "non-embedding parameters")
     figures.log_ticks(ax, list(losses))
     ax.set(ylabel="mean loss (nats a token)")
     ax.legend()

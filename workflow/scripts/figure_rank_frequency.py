@@ -36,7 +36,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             label=f"slope {figures.value_with_interval(fit)}, ranks {first} to {last}")  # fmt: skip
     theory = middle * np.exp(np.log(ranks).mean()) ** (fit["value"] + alpha + 1) * ranks ** (-alpha - 1.0)
     ax.plot(ranks, theory, color=figures.ACCENT, lw=1.4, ls="-.", label=f"theory, −(α_N + 1) = {-alpha - 1:.3f}")
-    ax.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="tokens in cluster", ylim=(0.8, None))
+    figures.log_axis(ax, "rank of cluster")
+    ax.set(yscale="log", ylabel="tokens in cluster", ylim=(0.8, None))
     ax.legend()
     figures.save(figure, outputs)
 

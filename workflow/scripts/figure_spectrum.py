@@ -16,7 +16,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax = axes[0, 0]
     ax.plot(np.arange(1, len(values) + 1), values, ".-", color=figures.DATA, ms=3)
     ax.axvline(params.show, color=figures.NULL, ls=":", lw=1, label=f"{params.show} clusters, the ones shown")
-    ax.set(xscale="log", yscale="log", xlabel="rank", ylabel="eigenvalue of the normalised affinity")
+    figures.log_axis(ax, "rank")
+    ax.set(yscale="log", ylabel="eigenvalue of the normalised affinity")
     ax.legend()
     figures.save(figure, outputs)
 
