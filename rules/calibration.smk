@@ -12,6 +12,8 @@ rule simulate:
         f"{R}/logs/simulate/{{shard}}.log",
     benchmark:
         f"{R}/benchmarks/simulate/{{shard}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000 + 6 * 4 * SIMULATED**2 / 1e6),
@@ -44,6 +46,8 @@ rule calibrate:
         f"{R}/logs/calibrate.log",
     benchmark:
         f"{R}/benchmarks/calibrate.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500 + 6 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
@@ -70,6 +74,8 @@ rule naive_bias:
         f"{R}/logs/naive_bias.log",
     benchmark:
         f"{R}/benchmarks/naive_bias.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000 + 4 * 8 * SIMULATED**2 / 1e6),
@@ -100,6 +106,8 @@ rule untrained:
         f"{R}/logs/untrained.log",
     benchmark:
         f"{R}/benchmarks/untrained.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(3000),
@@ -133,6 +141,8 @@ rule stability:
         f"{R}/logs/stability.log",
     benchmark:
         f"{R}/benchmarks/stability.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000 + 6 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
@@ -167,6 +177,8 @@ rule nulls:
         f"{R}/logs/nulls.log",
     benchmark:
         f"{R}/benchmarks/nulls.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
@@ -183,3 +195,58 @@ rule nulls:
         "Null models through the same functions"
     script:
         "../workflow/scripts/nulls.py"
+
+
+rule toy:
+    output:
+        table=f"{R}/calibration/toy.csv",
+    log:
+        f"{R}/logs/toy.log",
+    benchmark:
+        f"{R}/benchmarks/toy.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        tokens=min(1000, SIMULATED),
+        seed=config["seed"],
+        code=code("toy"),
+    message:
+        "The toy of the paper's appendix"
+    script:
+        "../workflow/scripts/toy.py"
+
+
+rule affinities:
+    input:
+        affinity=rules.affinity.output.affinity,
+        selection=rules.select.output.tokens,
+        losses=losses_of(MEMBERS),
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        losses=f"{R}/qdg/affinity_of_losses.npy",
+        agreement=f"{R}/qdg/affinities.json",
+    log:
+        f"{R}/logs/affinities.log",
+    benchmark:
+        f"{R}/benchmarks/affinities.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        seed=config["seed"],
+        code=code("affinities"),
+    message:
+        "A second affinity, from loss curves, against the gradients'"
+    script:
+        "../workflow/scripts/affinities.py"

@@ -117,7 +117,8 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
+    return [*names, "calibration", "resolution", "nulls", "clusters", "affinities", "toy"]
 
 
 def caption_of(name):

@@ -206,6 +206,7 @@ rule rank_frequency:
     input:
         labels=rules.labels.output.labels,
         selection=rules.select.output.tokens,
+        calibration=f"{R}/calibration/fits.json",
     output:
         table=f"{R}/qdg/rank_frequency.csv",
         fits=f"{R}/qdg/fits.json",

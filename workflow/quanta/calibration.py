@@ -406,3 +406,29 @@ def naive_slopes(
                 row[name] = float("nan")
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def toy_row(n_tokens: int, exponent: float, noise: float, *, seed: int) -> dict[str, float]:
+    """One toy of the paper's appendix (`planted.toy`): slopes over ranks 0.01 N to 0.1 N, and α by collisions of pairs.
+
+    Clusters are N/5 in 100 dimensions. The threshold is half of the cosine within a cluster, 1 / (1 + noise²).
+    """
+    rng = np.random.default_rng([seed, 12, round(exponent * 1000), round(noise * 1000)])
+    n_clusters = n_tokens // 5
+    x = planted.toy(n_tokens, n_clusters, 100, exponent, noise, rng)
+    cosines = np.clip(x.features @ x.features.T, -1, 1)
+    cosines = (cosines + cosines.T) / 2
+    shares = (0.01, 0.1)
+    ks = sorted({max(n_tokens * share // 1000, 2) for share in (5, 10, 20, 30, 50, 70, 100, 150, 200)})
+    found = stability.cluster_like_data(cosines, ks, seed=seed)
+    threshold = 0.5 / (1 + noise**2)
+    [at] = collisions.resolution_curve(cosines, np.array([threshold]), float(n_clusters))
+    return {
+        "exponent": exponent,
+        "noise": noise,
+        "slope": stability.envelope_slope(found, n_tokens, shares),
+        "true_slope": zipf.slope(zipf.sizes(x.quantum), *zipf.rank_range(n_tokens, shares)),
+        "alpha_collisions": at["alpha"],
+        "alpha_low": at["low"],
+        "alpha_high": at["high"],
+    }

@@ -17,6 +17,7 @@ from quanta.shapes import Array, Float, Int
 
 BINS = 4000  # of cosines over [−1, 1]
 ALPHAS = (-0.9, 8.0)
+RESOLUTIONS = tuple(round(0.05 * i, 2) for i in range(2, 20))  # cosine thresholds of the curve
 
 
 def harmonic(s: float, n: float) -> float:

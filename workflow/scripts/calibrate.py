@@ -12,8 +12,6 @@ import pandas as pd
 from quanta import affinity, calibration, collisions, storage
 from quanta.job import run
 
-THRESHOLDS = np.round(np.arange(0.1, 0.96, 0.05), 2)
-
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     simulations = pd.concat([storage.read_table(path) for path in inputs.simulations], ignore_index=True)
@@ -30,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     thinned = np.asarray(cosines[chosen][:, chosen])
     found = calibration.summaries(thinned)
     posterior = fitted.infer(found)
-    curve = collisions.resolution_curve(cosines, THRESHOLDS, calibration.QUANTA)
+    curve = collisions.resolution_curve(cosines, np.array(collisions.RESOLUTIONS), calibration.QUANTA)
     storage.write_table(outputs.resolution, pd.DataFrame(curve))
     best = calibration.best_resolution(known, posterior.value)
     at_best = min(curve, key=lambda row: abs(row["threshold"] - best))

@@ -7,7 +7,7 @@ distinguishable from) and `calibration/nulls_rank_frequency.csv` (model, rank, s
 from typing import Any
 
 import numpy as np
-from quanta import affinity, calibration, corpus, nulls, selection, storage
+from quanta import affinity, calibration, clusters, corpus, nulls, selection, storage
 from quanta.job import run
 
 
@@ -27,7 +27,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     simulations = storage.read_table(inputs.simulations, ("simulation", "planted_alpha"))
     draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
-    labels = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
+    labels = clusters.read_labels(inputs.labels, len(chosen))
     table, curves = nulls.table(
         made,
         cosines,

@@ -16,7 +16,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     fits = zipf.fit_envelope(
         labels, identity, tuple(params.rank_shares), draws=params.draws, seed=params.seed, show=params.show
     )
-    storage.write_json(outputs.fits, fits)
+    calibrated = storage.read_json(inputs.calibration)
+    names = {"calibrated_alpha": "alpha", "alpha_by_collisions": "alpha_by_collisions", "coverage": "coverage"}
+    storage.write_json(outputs.fits, fits | {name: calibrated[key] for name, key in names.items()})
 
 
 if __name__ == "__main__":

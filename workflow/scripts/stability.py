@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, corpus, nulls, selection, stability, storage
+from quanta import affinity, clusters, corpus, nulls, selection, stability, storage
 from quanta.job import run
 
 
@@ -16,7 +16,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     source = storage.read_table(inputs.documents, ("document", "source"))["source"].to_numpy()
-    table = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
+    table = clusters.read_labels(inputs.labels, len(chosen))
     labels = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in table.groupby("n_clusters")}
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     document, position = chosen["document"].to_numpy(), chosen["position"].to_numpy()
