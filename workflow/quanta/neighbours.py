@@ -1,6 +1,8 @@
-"""Spectral clustering for large N: nearest neighbours instead of all pairs, a sparse Laplacian, k-means on its vectors.
+"""Spectral clustering for large N: nearest neighbours and features instead of all pairs, k-means on the eigenvectors.
 
-Memory is N × neighbours for the graph and a tile for its making, not N². The tiles are matrix products in torch, on the
+A graph of neighbours alone cuts a cluster of more tokens than neighbours into pieces. So the part of the affinity that
+is linear in the cosine is kept whole, by the features, and neighbours bring what is beyond it. Memory is N × features
+and N × neighbours, not N². The tiles are matrix products in torch, on the
 CPU or a GPU. docs/clustering.md has times, and the agreement with the dense path by number of neighbours.
 """
 
@@ -22,6 +24,25 @@ WHERE = "qdg/features.npy"
 FULL_SWEEP = 20_000  # tokens up to which k-means keeps all distances
 
 
+def unit_rows(features: Float32[Array, "token feature"], tile: int = 4096) -> Float32[Array, "token feature"]:
+    """Rows of unit length, read by tiles: `features` may be memory-mapped.
+
+    Raises:
+        QuantaError: a row is zero or not finite.
+    """
+    unit = np.empty(features.shape, dtype=np.float32)
+    for begin in range(0, len(features), tile):
+        rows = np.asarray(features[begin : begin + tile], dtype=np.float32)
+        length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        wrong = np.flatnonzero(~(np.isfinite(length) & (length > 0)))
+        if len(wrong):
+            raise QuantaError(
+                WHERE, f"token {begin + wrong[0]} has length {length[wrong[0]]}", "a direction", "drop that token"
+            )
+        unit[begin : begin + tile] = rows / length[:, None]
+    return unit
+
+
 def nearest(
     features: Float32[Array, "token feature"], neighbours: int, *, device: str = "cpu", tile: int = 4096
 ) -> tuple[Int[Array, "token neighbour"], Float32[Array, "token neighbour"]]:
@@ -36,17 +57,7 @@ def nearest(
     n = len(features)
     if not 1 <= neighbours < n:
         raise QuantaError("qdg.neighbours", f"{neighbours} neighbours of {n} tokens", "1 to N − 1", "lower it")
-    unit = torch.empty((n, features.shape[1]), dtype=torch.float32, device=device)
-    for begin in range(0, n, tile):
-        rows = torch.from_numpy(np.array(features[begin : begin + tile], dtype=np.float32)).to(device)
-        length = torch.linalg.vector_norm(rows, dim=1, dtype=torch.float64)
-        wrong = torch.nonzero(~(torch.isfinite(length) & (length > 0)))
-        if len(wrong):
-            token = begin + int(wrong[0, 0])
-            raise QuantaError(
-                WHERE, f"token {token} has length {float(length[token - begin])}", "a direction", "drop it"
-            )
-        unit[begin : begin + tile] = (rows / length[:, None]).float()
+    unit = torch.from_numpy(unit_rows(features)).to(device)
     index = np.empty((n, neighbours), dtype=np.int64)
     value = np.empty((n, neighbours), dtype=np.float32)
     progress = Progress("neighbours", n * n, "pairs")
@@ -72,27 +83,38 @@ def nearest(
     return index, np.clip(value, -1, 1)
 
 
-def graph(index: Int[Array, "token neighbour"], cosine: Float32[Array, "token neighbour"]) -> sp.csr_array:
-    """Symmetric sparse affinity: 1 − arccos(c)/π above its value for orthogonal tokens, where either is the other's neighbour.
+def graph(
+    index: Int[Array, "token neighbour"], cosine: Float32[Array, "token neighbour"], *, linear: bool = False
+) -> sp.csr_array:
+    """Symmetric sparse affinity where either of two tokens is the other's neighbour: arcsin(c)/π, the angular similarity above ½.
 
-    The dense path's ½ for unrelated tokens is what the missing entries stand for, so it is taken off; what is not
-    above it is dropped.
+    ½ is what the dense path has for orthogonal tokens, so missing entries stand for it. With `linear`, c/π is taken off as
+    well, because `embedding` adds it for all pairs from the features; what is not above zero is dropped.
     """
     n, m = index.shape
-    weight = 0.5 - np.arccos(np.clip(cosine, -1, 1).astype(np.float64)) / np.pi
-    keep = weight.ravel() > 1e-9
+    c = np.clip(cosine, -1, 1).astype(np.float64)
+    weight = ((np.arcsin(c) - c if linear else np.arcsin(c)) / np.pi).ravel()
+    keep = weight > 1e-9
     rows = np.repeat(np.arange(n), m)[keep]
-    one = sp.csr_array((weight.ravel()[keep], (rows, index.ravel()[keep])), shape=(n, n))
+    one = sp.csr_array((weight[keep], (rows, index.ravel()[keep])), shape=(n, n))
     return sp.csr_array(one.maximum(one.T))
 
 
 def embedding(
-    affinity: sp.csr_array, k: int, *, background: float = 0.5, seed: int = 0, tolerance: float = 1e-5
+    affinity: sp.csr_array,
+    k: int,
+    *,
+    unit: Float32[Array, "token feature"] | None = None,
+    background: float = 0.5,
+    seed: int = 0,
+    tolerance: float = 1e-5,
 ) -> tuple[Float[Array, "token k"], Float[Array, " k"], int]:
-    """Leading eigenvectors of what the dense path has, D^-½ (½·11ᵀ + W) D^-½, from the sparse W alone; and W's components.
+    """Leading eigenvectors of D^-½ A D^-½ for A = `background` · 11ᵀ + UUᵀ/π + W, without its diagonal; and W's components.
 
-    The constant `background`, ½ for angular similarity, is a rank-one term, applied and never stored: it keeps the graph
-    connected, so that a component of W needs no treatment of its own. Lanczos (ARPACK), to `tolerance` of each eigenvalue.
+    W is the sparse `affinity`, U the unit features where they are given (then W must be `graph` with `linear`): angular
+    similarity is ½ + arcsin(c)/π, whose constant and linear part have rank one and rank `feature` and need no pairs;
+    what is left, (arcsin c − c)/π, is small but for near neighbours. The constant keeps the graph connected, so that
+    a component of W needs no treatment of its own. Lanczos (ARPACK), to `tolerance` of each eigenvalue.
 
     Raises:
         QuantaError: k is not between 1 and N − 2, or the solver's residual stays above ten times the tolerance.
@@ -101,15 +123,18 @@ def embedding(
     if not 1 <= k < n - 1:
         raise QuantaError("qdg.n_clusters", f"{k} eigenvectors of {n} tokens", "1 to N − 2", "lower qdg.n_clusters")
     components = int(connected_components(affinity, directed=False)[0])
-    degree = np.asarray(affinity.sum(axis=1)).ravel() + background * (n - 1)
-    root = np.sqrt(degree)
-    inverse = sp.diags_array(1 / root)
-    scaled = sp.csr_array(inverse @ affinity @ inverse)
+
+    def times(y: Array) -> Array:
+        """A y, y of shape (token, vector)."""
+        product = affinity @ y + background * (y.sum(axis=0)[None, :] - y)
+        if unit is not None:
+            product += (unit @ (unit.T @ y.astype(np.float32))).astype(np.float64) / np.pi - y / np.pi
+        return np.asarray(product)
+
+    root = np.sqrt(times(np.ones((n, 1))))
 
     def apply(x: Array) -> Array:
-        x = x.reshape(n, -1)
-        y = x / root[:, None]
-        return np.asarray(scaled @ x + background * (y.sum(axis=0)[None, :] - y) / root[:, None])
+        return times(x.reshape(n, -1) / root) / root
 
     operator = sp.linalg.LinearOperator((n, n), matvec=lambda x: apply(x).ravel(), matmat=apply, dtype=np.float64)
     start = np.random.default_rng([seed, 8]).standard_normal(n)
@@ -117,7 +142,8 @@ def embedding(
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]
     residual = float((np.linalg.norm(apply(vectors) - vectors * values, axis=0) / np.abs(values)).max())
-    if not residual <= 10 * tolerance:
+    # float32 features leave about 1e-6 of the largest eigenvalue, 1, which the small ones feel more
+    if not residual <= 10 * tolerance + (1e-5 / abs(values[-1]) if unit is not None else 0):
         raise QuantaError(
             WHERE, f"eigenvectors with a relative residual of {residual:.1e}", f"{10 * tolerance:.0e}", "try again"
         )
@@ -154,5 +180,5 @@ def cluster(
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k from features (N, feature), without any N × N matrix."""
     index, cosine = nearest(features, neighbours, device=device)
-    vectors, _, _ = embedding(graph(index, cosine), max(n_clusters), seed=seed)
+    vectors, _, _ = embedding(graph(index, cosine, linear=True), max(n_clusters), unit=unit_rows(features), seed=seed)
     return assign(vectors, n_clusters, seed=seed)

@@ -6,7 +6,7 @@ Makes: `qdg/affinity_of_losses.npy`, float32 (token, token), and `qdg/affinities
 from typing import Any
 
 import numpy as np
-from quanta import affinity, corpus, losses, selection, similarities, storage
+from quanta import affinity, corpus, predictions, selection, similarities, storage
 from quanta.job import run
 
 
@@ -14,7 +14,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     place = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
-    curves = np.stack([losses.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
+    curves = np.stack([predictions.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
     found = similarities.CHOICES["loss_curves"](similarities.Evidence(losses=curves))
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     storage.write_array(outputs.losses, found)
