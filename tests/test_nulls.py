@@ -61,9 +61,25 @@ def test_commonest_target():
     np.testing.assert_array_equal(nulls.within_commonest(np.array([3, 1, 3, 2, 3])), [0, 2, 4])
 
 
-def test_comparison_says_what_it_rests_on():
-    apart, same = nulls.compare(-1.0, 0.05, -1.5, 0.05), nulls.compare(-1.0, 0.3, -1.2, 0.3)
-    assert apart["distinguishable"] and not same["distinguishable"]
-    assert apart["standard_error"] == pytest.approx(0.05 * 2**0.5) and "not distinguishable" in same["words"]
-    assert nulls.compare(-1.0, 0.1, None, 0.1)["distinguishable"] is None
-    assert nulls.compare(-1.0, None, -2.0, None)["distinguishable"] is None
+def test_comparison_is_welchs_test():
+    rng = np.random.default_rng(0)
+    ours, theirs = rng.normal(-1.0, 0.05, 6), rng.normal(-1.5, 0.1, 5)
+    found = nulls.compare(np.append(ours, np.nan), theirs, ours.mean(), theirs.mean())
+    # a test of two values with the halves' deviations as errors: Welch's statistic without the division by their numbers
+    expected = (ours.mean() - theirs.mean()) / np.hypot(ours.std(ddof=1), theirs.std(ddof=1))
+    assert found["difference"] / found["standard_error"] == pytest.approx(expected)
+    assert found["distinguishable"] and "p = " in found["words"]
+    same = nulls.compare(ours, theirs, -1.0, -1.05)
+    assert not same["distinguishable"] and "not distinguishable" in same["words"]
+
+
+def test_few_halves_make_a_careful_comparison():
+    """Two halves that agree by luck must not make anything distinguishable on their own."""
+    lucky = np.array([-1.0, -1.001])
+    assert not nulls.compare(lucky, np.array([-1.2, -1.3]), -1.0, -1.25)["distinguishable"]
+
+
+def test_what_cannot_be_compared_is_said():
+    halves = np.array([-1.0, -1.1])
+    assert nulls.compare(halves, halves, -1.0, float("nan"))["distinguishable"] is None
+    assert "too few halves" in nulls.compare(halves[:1], halves, -1.0, -1.0)["words"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from quanta import affinity, calibration, stability, zipf
 from quanta.corpus import Tokens
@@ -106,31 +107,34 @@ def within_commonest(identity: Int[Array, " token"]) -> Int[Array, " chosen"]:
     return np.flatnonzero(identity == names[counts.argmax()])
 
 
-def compare(
-    value: float | None, error: float | None, null_value: float | None, null_error: float | None
-) -> dict[str, Any]:
+def compare(values: Array, null_values: Array, value: float, null_value: float) -> dict[str, Any]:
     """Whether a slope is distinguishable from a null's, with words a reader can check.
 
-    Errors are standard deviations. Distinguishable means apart by more than 1.96 standard errors of the difference.
+    `values` and `null_values` are both slopes on halves of their tokens, NaN where there was none; their deviations are standard
+    errors of `value` and `null_value` (the delete-half jackknife). Distinguishable: Welch's t test refuses equality at 5 %.
+
+    Returns:
+        difference, standard_error, p_value, distinguishable (all None without two slopes and two halves of each), words.
     """
-    if value is None or null_value is None or not np.isfinite(value) or not np.isfinite(null_value):
-        return {"difference": None, "standard_error": None, "distinguishable": None, "words": "no slope to compare"}
-    both = float(np.hypot(error or 0.0, null_error or 0.0))
-    difference = value - null_value
-    if both == 0:
-        return {
-            "difference": difference,
-            "standard_error": None,
-            "distinguishable": None,
-            "words": "no error to compare with",
-        }
-    apart = abs(difference) > 1.96 * both
+    nothing = {"difference": None, "standard_error": None, "p_value": None, "distinguishable": None}
+    ours, theirs = values[np.isfinite(values)], null_values[np.isfinite(null_values)]
+    if not (np.isfinite(value) and np.isfinite(null_value)):
+        return nothing | {"words": "no slope to compare"}
+    if len(ours) < 2 or len(theirs) < 2:
+        return nothing | {"words": "too few halves gave a slope"}
+    squares = np.array([ours.var(ddof=1), theirs.var(ddof=1)])
+    error, difference = float(np.sqrt(squares.sum())), value - null_value
+    if error == 0:
+        return nothing | {"words": "no spread over halves to compare with"}
+    freedom = squares.sum() ** 2 / (squares**2 / [len(ours) - 1, len(theirs) - 1]).sum()
+    p_value = float(2 * student_t.sf(abs(difference) / error, freedom))
     return {
         "difference": difference,
-        "standard_error": both,
-        "distinguishable": bool(apart),
-        "words": f"{value:.2f} against {null_value:.2f}: {abs(difference):.2f} apart, {abs(difference) / both:.1f} standard errors "
-        f"({both:.2f}), {'distinguishable' if apart else 'not distinguishable'} at 5 %",
+        "standard_error": error,
+        "p_value": p_value,
+        "distinguishable": p_value < 0.05,
+        "words": f"{value:.2f} against {null_value:.2f}, {abs(difference) / error:.1f} standard errors apart ({error:.2f}), "
+        f"p = {p_value:.2g}: {'distinguishable' if p_value < 0.05 else 'not distinguishable'}",
     }
 
 
@@ -197,7 +201,7 @@ def table(
 
     Returns:
         a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, difference,
-        standard_error, distinguishable, words; and the envelopes: model, rank, size.
+        standard_error, p_value, distinguishable, words; and the envelopes: model, rank, size.
     """
     halves = draws.loc[draws["kind"] == "half", "slope"].to_numpy()
     by_k = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in labels.groupby("n_clusters")}
@@ -212,8 +216,9 @@ def table(
             continue
         found = stability.cluster_like_data(matrix, ks, seed=seed)
         value = stability.envelope_slope(found, len(matrix), shares)
-        error = _deviation(stability.half_slopes(matrix, ks, shares, draws=HALVES, seed=seed))
-        rows.append(_row(name, matrix, value, error, calibrated, n_tokens) | compare(slope, deviation, value, error))
+        own_halves = stability.half_slopes(matrix, ks, shares, draws=HALVES, seed=seed)
+        row = _row(name, matrix, value, _deviation(own_halves), calibrated, n_tokens)
+        rows.append(row | compare(halves, own_halves, slope, value))
         curves.append(_curve(name, found))
         progress.advance()
     progress.done()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
+from scipy.stats import t as student_t
 from sklearn.metrics import adjusted_rand_score
 
 from quanta import affinity, spectral, zipf
@@ -292,13 +293,15 @@ def envelope_slope(labels: Mapping[int, Array], n_tokens: int, shares: tuple[flo
         return float("nan")
 
 
-def half_sample_interval(value: float, halves: Array, level: float = 1.645) -> dict[str, Any]:
+def half_sample_interval(value: float, halves: Array, level: float = 0.9) -> dict[str, Any]:
     """Interval of an estimate from its values on halves of the tokens drawn without replacement.
 
-    The variance over halves is the delete-half jackknife's estimate of the whole's variance (Shao and Wu 1989).
+    The variance over halves is the delete-half jackknife's estimate of the whole's variance (Shao and Wu 1989); few halves
+    widen the interval by Student's law.
     """
     kept = np.asarray(halves)[np.isfinite(halves)]
     if len(kept) < 2:
         return {"value": value, "interval": None, "why_no_interval": f"{len(kept)} halves gave a value"}
     sd = float(np.std(kept, ddof=1))
-    return {"value": value, "interval": [value - level * sd, value + level * sd], "standard_deviation": sd}
+    reach = sd * float(student_t.ppf((1 + level) / 2, len(kept) - 1))
+    return {"value": value, "interval": [value - reach, value + reach], "standard_deviation": sd}
