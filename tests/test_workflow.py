@@ -358,14 +358,16 @@ def test_what_the_machine_lacks_is_refused_before_any_job(fresh, over, message):
 
 
 def test_too_few_tokens_are_named_after_selection_and_before_gradients(work):
+    """On one core; on several, the first gradients start beside the check, and nothing after them."""
     over = {"qdg": {"threshold": 0.05}}
     counts = work / "results/smoke/qdg/selection.json"
-    text = smoke(work, over=over, fails=True)
+    text = smoke(work, over=over, cores=1, fails=True)
     selected = json.loads(counts.read_text())["selected"]
     assert selected < 32, "the threshold of this test must leave fewer tokens than clusters"
     assert f"{selected} tokens with a loss below 0.05 nats" in text
-    assert "more than the largest of qdg.n_clusters, 32" in text and "raise qdg.threshold" in text
-    assert "Gradients of single tokens" not in text.split("Job stats:")[1].split("Execute")[-1]
+    assert "more than the largest of qdg.n_clusters, 32" in text
+    assert "raise qdg.threshold" in text and f"n_clusters below {selected}" in text
+    assert "Select tokens" in text and "Gradients of single tokens" not in text
 
 
 def test_a_damaged_intermediate_file_is_named(work):
@@ -377,8 +379,6 @@ def test_a_damaged_intermediate_file_is_named(work):
     text = smoke(work, "--forcerun", "labels", fails=True)
     assert "results/smoke/qdg/embedding.npy: not a whole .npy file" in text
     assert "delete the file and start the run again" in text
-    path.unlink()
-    smoke(work, "--until", "labels")
 
 
 # --------------------------------------------------------------------------------------------- other ways to run
@@ -394,22 +394,6 @@ def test_the_papers_configuration_plans_offline(fresh):
 def test_the_slurm_profile_plans(fresh):
     text = snakemake(fresh, "--profile", "slurm", "--dry-run")
     assert re.search(r"^train +4$", text, re.MULTILINE) and "Traceback" not in text
-
-
-def test_every_job_of_a_plan_has_memory_time_and_gpus(fresh):
-    """With Snakemake's own numbers: what a cluster is asked for."""
-    over = {"resources": {"gpu": 1}}
-    text = smoke(fresh, "--dry-run", over=over)
-    jobs = re.findall(r"^(?:local)?rule (\w+):\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
-    assert len(jobs) > 20
-    asked = {}
-    for name, body in jobs:
-        if name == "all":
-            continue
-        resources = re.search(r"resources: (.*)", body)[1]
-        assert {"mem_mb", "runtime", "gpu"} <= {part.split("=")[0] for part in resources.split(", ")}, name
-        asked[name] = "gpu=1" in resources
-    assert {name for name, gpu in asked.items() if gpu} == {"train", "train_dynamics", "losses", "gradients"}
 
 
 def test_parts_are_as_many_as_asked_for(fresh):
