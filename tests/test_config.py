@@ -3,6 +3,7 @@ import json
 import pytest
 import yaml
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from quanta import config as settings
@@ -112,6 +113,7 @@ def test_settling_leaves_the_given_configuration_as_it_was():
     assert given == {"qdg": {"tokens": 500}}
 
 
+@examples(max_examples=50)
 @given(key=st.sampled_from([k for k, e in entries() if e.get("type") != "object"]), cut=st.integers(0, 30))
 def test_a_misspelt_key_is_answered_with_the_right_one(key, cut):
     """One letter left out, anywhere in the configuration."""
@@ -134,6 +136,7 @@ def test_a_misspelt_key_is_answered_with_the_right_one(key, cut):
     assert error.mend == f"write {name!r}"
 
 
+@examples(max_examples=50)
 @given(key=st.sampled_from([k for k, e in entries()]))
 def test_a_value_of_a_wrong_type_is_named_with_its_key(key):
     config = {"neither": "text", "nor": "number"}
@@ -161,7 +164,7 @@ REFUSED = [
     ({"qdg": {"rank_shares": [0.2, 0.1]}}, "qdg.rank_shares", "[0.2, 0.1]", "swap"),
     ({"qdg": {"rank_shares": [0.1]}}, "qdg.rank_shares", "at least 2 entries", "change"),
     ({"qdg": {"threshold": 0}}, "qdg.threshold", "more than 0", "change"),
-    ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "change"),
+    ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "--configfile"),
     ({"qdg": {"mode": "sketchy"}}, "qdg.mode", "['sketch', 'exact']", "change"),
     ({"qdg": {"tokens": True}}, "qdg.tokens", "True", "change"),
     ({"dynamics": {"model": "neox-2m"}}, "dynamics.model", "'neox-2m'", "write"),

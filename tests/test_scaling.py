@@ -148,4 +148,7 @@ def test_classes_on_curves_with_a_known_answer():
     assert counts["monogenic"] == 1 and counts["polygenic"] == 1
     assert counts["sharp"] == int((share[:4] >= 0.8).sum())
     table["index"] = np.arange(100, 106)
-    assert scaling.examples(table, 3, drop=1) == ([100, 103], [102])
+    ids = np.arange(200)
+    assert scaling.examples(table, ids, 3, drop=1) == ([100, 103], [102])
+    ids[103] = ids[100]
+    assert scaling.examples(table, ids, 3, drop=1) == ([100], [102]), "each token id once"

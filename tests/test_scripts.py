@@ -89,6 +89,12 @@ def test_every_rule_declares_what_it_needs(name, text):
     assert "code=code(" in text, f"{name} would not be made anew when the library changes"
 
 
+def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
+    asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
+    assert asking == {"train", "losses", "gradients"}
+    assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
+
+
 def test_only_these_rules_inherit_their_resources():
     inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
     assert sorted(inheriting) == ["train_dynamics", "training_tokens"]

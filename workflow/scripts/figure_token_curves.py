@@ -25,7 +25,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(
         inputs.table, ("index", "total_drop_nats", "largest_drop_share", "monogenic", "polygenic")
     )
-    sharp, smooth = scaling.examples(table, SHOWN, drop=params.drop)
+    sharp, smooth = scaling.examples(table, tokens.ids, SHOWN, drop=params.drop)
 
     by_step = len({model for model, _ in members}) == 1
     sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
