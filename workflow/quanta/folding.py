@@ -24,6 +24,9 @@ LOOP_FROM = (
 )  # multiplications a sample; below it one batched product beats a loop over samples (docs/benchmarks.md)
 
 
+Buffer = torch.Tensor | list[torch.Tensor]  # (sample, length), or for exact gradients a list of rows
+
+
 @dataclass(frozen=True)
 class _Piece:
     """Rows first…last of a matrix, in the buffer from `offset` on, one every `stride`, with no wrap between."""
@@ -79,12 +82,14 @@ class Fold:
         return torch.from_numpy(rng.integers(0, 2, size=n).astype(np.float32) * 2 - 1).to(self.device)
 
     def buffer(self, samples: int) -> torch.Tensor:
-        """Where gradients are summed, zero: (sample, length), a little longer than k so that no row wraps."""
+        """Where gradients are summed: (sample, length), a little longer than k so that no row wraps."""
+        if self.exact:  # each element is written, not added to
+            return torch.empty(samples, self.length, device=self.device)
         return torch.zeros(samples, self.length, device=self.device)
 
     def matrix(
         self,
-        buffer: torch.Tensor,
+        buffer: Buffer,
         matrix: Matrix,
         left: torch.Tensor,
         right: torch.Tensor,
@@ -94,27 +99,27 @@ class Fold:
     ) -> None:
         """Add LᵀR of each sample: `left` (sample, position, row), `right` (sample, position, column).
 
-        `left` must be zero from each sample's length on. `first` says that this matrix has not been added yet: an
-        exact gradient is then written over what the buffer held, which need not be zero.
+        One of the two must be zero from each sample's length on. `first` says that this matrix has not been added yet:
+        an exact gradient is then written over what the buffer held, which need not be zero.
         """
-        if not self.exact:
-            rows, columns = self._signs[matrix.name]
-            left, right = left * rows.to(left.dtype), right * columns.to(right.dtype)
         pieces, beta = self._pieces[matrix.name], 0 if self.exact and first else 1
         fits = matrix.columns <= self.features
-        if fits and left.dtype == torch.float32 and left.device.type == "cpu":
-            if matrix.size * left.shape[1] >= LOOP_FROM:
-                for i, n in enumerate(lengths):
-                    a, b = left[i, :n].T, right[i, :n]
-                    for p in pieces:
-                        p.view(buffer[i]).addmm_(a[p.first : p.last], b, beta=beta)
-            else:
-                a = left.transpose(1, 2)
+        in_place = fits and left.dtype == torch.float32 and left.device.type == "cpu"
+        if in_place and (matrix.size * left.shape[1] >= LOOP_FROM or isinstance(buffer, list)):
+            for i, n in enumerate(lengths):
+                a, b = self._signed(matrix, left[i, :n], right[i, :n])
                 for p in pieces:
-                    p.view(buffer).baddbmm_(a[:, p.first : p.last], right, beta=beta)
+                    p.view(buffer[i]).addmm_(a[:, p.first : p.last].T, b, beta=beta)
+            return
+        assert isinstance(buffer, torch.Tensor)
+        left, right = self._signed(matrix, left, right)
+        left = left.transpose(1, 2)
+        if in_place:
+            for p in pieces:
+                p.view(buffer).baddbmm_(left[:, p.first : p.last], right, beta=beta)
             return
         # elsewhere a product wants an aligned output of its own type
-        whole = torch.bmm(left.transpose(1, 2), right).float()
+        whole = torch.bmm(left, right).float()
         for p in pieces:
             part = whole[:, p.first : p.last]
             if not fits:
@@ -124,18 +129,27 @@ class Fold:
             else:
                 p.view(buffer).copy_(part)
 
-    def vectors(self, buffer: torch.Tensor, vectors: torch.Tensor) -> None:
+    def _signed(self, matrix: Matrix, left: torch.Tensor, right: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.exact:
+            return left, right
+        rows, columns = self._signs[matrix.name]
+        return left * rows.to(left.dtype), right * columns.to(right.dtype)
+
+    def vectors(self, buffer: Buffer, vectors: torch.Tensor) -> None:
         """Add the vectors' gradients, (sample, element of all vectors)."""
         if self._vector_signs is None:
-            buffer[:, self._vectors_start :] = vectors
+            for row, values in zip(buffer, vectors, strict=True):
+                row[self._vectors_start :] = values
         else:
+            assert isinstance(buffer, torch.Tensor)
             _wrapped(buffer[:, : self.features], vectors * self._vector_signs, self._vectors_start)
 
-    def finish(self, buffer: torch.Tensor) -> torch.Tensor:
+    def finish(self, buffer: Buffer) -> Buffer:
         """(sample, k): what lies past k is added to the beginning."""
         k = self.features
-        if self.length > k:
-            buffer[:, : self.length - k] += buffer[:, k:]
+        if self.length == k or isinstance(buffer, list):
+            return buffer
+        buffer[:, : self.length - k] += buffer[:, k:]
         return buffer[:, :k]
 
 

@@ -8,10 +8,14 @@ R its input (position, in). GPT-NeoX has a backward of its own (`quanta.backward
 Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
+import copy
 import ctypes
 import platform
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ from transformers import PreTrainedModel
 from quanta import backward, storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
-from quanta.folding import Fold
+from quanta.folding import Buffer, Fold
 from quanta.losses import BLOCK, check_vocabulary, length_batches, pad
 from quanta.models import unembedding
 from quanta.parameters import ParameterSet, Vector, by_module, is_norm, parameter_set
@@ -34,6 +38,8 @@ from quanta.shapes import Array, Float32, Int
 
 FEATURES = 65_537  # a prime: prime to the width of every layer
 METHOD = 2  # raised whenever the same input no longer gives the same features
+# indices of targets, features (sample, k) on the device, losses in nats
+Result = tuple[Int[Array, " sample"], Buffer, Float32[Array, " sample"]]
 PRECISIONS = {"float32": "float32", "tf32": "float32, matrix products in TF32", "bfloat16": "bfloat16 autocast"}
 
 
@@ -84,7 +90,7 @@ def batches(documents: Array, positions: Array, batch_tokens: int, *, share: boo
 class Collector:
     """Sums what a backward pass gives for a batch into its features."""
 
-    def __init__(self, fold: Fold, buffer: torch.Tensor, lengths: Sequence[int]) -> None:
+    def __init__(self, fold: Fold, buffer: Buffer, lengths: Sequence[int]) -> None:
         self.fold, self.lengths, self.buffer = fold, list(lengths), buffer
         self.ones = [1] * len(self.lengths)
         parameters = fold.parameters
@@ -129,11 +135,12 @@ class Collector:
             part = left.float() * right if vector.of_norm else left.float()
             self._add(vector, part.sum(between))
 
-    def features(self) -> torch.Tensor:
+    def features(self) -> Buffer:
         """(sample, k)."""
         for matrix in self.fold.parameters.matrices:
             if self.fold.exact and matrix.name not in self.seen:  # a layer that the model does not use
-                self.buffer[:, matrix.begin : matrix.begin + matrix.size] = 0
+                for row in self.buffer:
+                    row[matrix.begin : matrix.begin + matrix.size] = 0
         self.fold.vectors(self.buffer, self.small)
         return self.fold.finish(self.buffer)
 
@@ -141,46 +148,51 @@ class Collector:
 # --------------------------------------------------------------------------------------------- hooks
 
 
+class _Now(threading.local):
+    """What the hooks serve in this thread: where gradients go, and the last input position of each sample."""
+
+    taker: Collector
+    last: torch.Tensor
+
+
 @contextmanager
-def _hooks(model: PreTrainedModel, parameters: ParameterSet, last: torch.Tensor, taker: Collector) -> Iterator[None]:
-    """Give `taker` every layer's input and output gradient, and unembed position `last` of each sample only."""
-    quiet = False
+def _hooks(model: PreTrainedModel, parameters: ParameterSet, now: _Now) -> Iterator[None]:
+    """Give `now.taker` every layer's input and output gradient, and unembed position `now.last` of each sample only."""
 
-    def multiplied(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """What a norm's weight multiplies: it is affine in the weight, whether that counts from 0 or from 1."""
-        nonlocal quiet
-        quiet = True
-        own = {name: torch.zeros_like(p) for name, p in module.named_parameters()}
-        try:
-            low: torch.Tensor = torch.func.functional_call(module, own, (x,))
-            high: torch.Tensor = torch.func.functional_call(
-                module, own | {"weight": torch.ones_like(own["weight"])}, (x,)
-            )
-            return high - low
-        finally:
-            quiet = False
+    def filled(module: nn.Module, value: float) -> nn.Module:
+        twin = copy.deepcopy(module).requires_grad_(False)
+        for name, parameter in twin.named_parameters():
+            parameter.fill_(value if name == "weight" else 0.0)
+        return twin
 
-    def watch(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-        if quiet:
-            return
-        entry = inputs[0].detach()
-        if not output.requires_grad:  # the lowest layers: nothing flows further down
-            output.requires_grad_(True)
+    def watch(own: nn.Module) -> Callable[..., None]:
+        # a norm is affine in its weight, whether that counts from 0 or from 1: the difference is what it multiplies
+        twins = (filled(own, 1), filled(own, 0)) if is_norm(own) else None
 
-        def linear(gradient: torch.Tensor) -> None:
-            taker.linear(module, gradient, entry.to(gradient.dtype))
+        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+            entry, taker = inputs[0].detach(), now.taker
+            if not output.requires_grad:  # the lowest layers: nothing flows further down
+                output.requires_grad_(True)
 
-        def norm(gradient: torch.Tensor) -> None:
-            with torch.no_grad():
-                taker.norm(module, gradient, multiplied(module, entry))
+            def linear(gradient: torch.Tensor) -> None:
+                taker.linear(module, gradient, entry.to(gradient.dtype))
 
-        output.register_hook(norm if is_norm(module) else linear)  # type: ignore[no-untyped-call]
+            def norm(gradient: torch.Tensor) -> None:
+                assert twins is not None
+                taker.norm(module, gradient, twins[0](entry) - twins[1](entry))
+
+            output.register_hook(norm if twins else linear)  # type: ignore[no-untyped-call]
+
+        return hook
 
     def targets_only(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        last = now.last
         return (inputs[0][torch.arange(len(last), device=last.device), last][:, None],)
 
+    with torch.no_grad():
+        hooks = [(module, watch(module)) for module, _, _ in by_module(parameters)]
     handles = [unembedding(model).register_forward_pre_hook(targets_only)]
-    handles += [module.register_forward_hook(watch) for module, _, _ in by_module(parameters)]
+    handles += [module.register_forward_hook(hook) for module, hook in hooks]
     try:
         yield
     finally:
@@ -251,25 +263,21 @@ class Engine:
         self.model, self.tokens, self.precision = model, tokens, precision
         self.parameters = parameter_set(model, parameters) if isinstance(parameters, str) else parameters
         self.device = next(model.parameters()).device
-        if features is not None and not 1 < features <= self.parameters.count:
-            raise QuantaError(
-                "features",
-                f"{features}",
-                f"from 2 to the number of parameters, {self.parameters.count}, or None for exact gradients",
-                "lower it",
-            )
+        if features is not None and features < 2:
+            raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
         self.fold = Fold(self.parameters, features, seed, self.device)
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._now = _Now()
         self.neox = backward.Neox(model, self.dtype) if backward.supports(model) and not by_hooks else None
 
     def batch(
-        self, batch: Batch, documents: Array, positions: Array, batch_tokens: int
-    ) -> Iterator[tuple[Int[Array, " sample"], torch.Tensor, torch.Tensor]]:
+        self, batch: Batch, documents: Array, positions: Array, batch_tokens: int, into: torch.Tensor | None = None
+    ) -> Iterator[tuple[Int[Array, " sample"], Buffer, torch.Tensor]]:
         """Yield (indices of targets, features (sample, k), losses (sample,) in nats) until the batch is done."""
         ids = pad([self.tokens.document(int(d))[:n] for d, n in zip(batch.documents, batch.lengths, strict=True)])
         ids = ids.to(self.device)
         if self.neox is None:
-            yield self._by_hooks(ids, batch.samples, documents, positions)
+            yield self._by_hooks(ids, batch.samples, documents, positions, into)
             return
         forward = self.neox.forward(ids, keep_graph=not batch.shared)
         order = np.argsort(-positions[batch.samples], kind="stable") if batch.shared else np.arange(len(batch.samples))
@@ -278,10 +286,23 @@ class Engine:
             now, order = order[:size], order[size:]
             samples = batch.samples[now]
             last, targets = self._targets(samples, documents, positions)
-            collector = Collector(self.fold, self.fold.buffer(len(samples)), positions[samples].tolist())
+            collector = self._collector(samples, positions, into)
             rows = torch.from_numpy(batch.rows[now]).to(self.device) if batch.shared else None
             loss = self.neox.backward(forward, rows, last, targets, collector)
             yield samples, collector.features(), loss
+
+    def _collector(self, samples: Array, positions: Array, into: torch.Tensor | None) -> Collector:
+        buffer: Buffer
+        if into is not None and self.writes_in_place:
+            buffer = [into[i] for i in samples]
+        else:
+            buffer = self.fold.buffer(len(samples))
+        return Collector(self.fold, buffer, positions[samples].tolist())
+
+    @property
+    def writes_in_place(self) -> bool:
+        """Whether exact gradients can be computed where they are to lie."""
+        return self.fold.exact and self.device.type == "cpu" and self.dtype == torch.float32
 
     def _targets(self, samples: Array, documents: Array, positions: Array) -> tuple[torch.Tensor, torch.Tensor]:
         """Last input position and token id of each sample's target."""
@@ -290,11 +311,12 @@ class Engine:
         return last, torch.tensor(ids, device=self.device)
 
     def _by_hooks(
-        self, ids: torch.Tensor, samples: Array, documents: Array, positions: Array
-    ) -> tuple[Array, torch.Tensor, torch.Tensor]:
+        self, ids: torch.Tensor, samples: Array, documents: Array, positions: Array, into: torch.Tensor | None
+    ) -> tuple[Array, Buffer, torch.Tensor]:
         last, targets = self._targets(samples, documents, positions)
-        collector = Collector(self.fold, self.fold.buffer(len(samples)), positions[samples].tolist())
-        with torch.enable_grad(), _hooks(self.model, self.parameters, last, collector):
+        collector = self._collector(samples, positions, into)
+        self._now.taker, self._now.last = collector, last
+        with torch.enable_grad():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
                 logits = self.model(input_ids=ids, use_cache=False).logits[:, 0]
             loss = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
@@ -302,52 +324,107 @@ class Engine:
         return samples, collector.features(), loss.detach()
 
     def run(
-        self, documents: Array, positions: Array, batch_tokens: int, *, share: bool = True
-    ) -> Iterator[tuple[Int[Array, " sample"], torch.Tensor, Float32[Array, " sample"]]]:
+        self,
+        documents: Array,
+        positions: Array,
+        batch_tokens: int,
+        *,
+        share: bool = True,
+        into: torch.Tensor | None = None,
+    ) -> Iterator[Result]:
         """Yield (indices of targets, features (sample, k) on the device, losses in nats) until all targets are done.
 
-        Out of memory on a GPU halves the batches from there on, says so and goes on.
+        `into` (target, k) receives exact gradients where they are to lie, if `writes_in_place`; they are yielded as
+        its rows then.
+
+        Out of memory on a GPU halves the batch, says so and goes on.
 
         Raises:
             QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
         """
-        with _frozen(self.model), _matmul(self.precision, self.device):
-            for planned in batches(documents, positions, batch_tokens, share=share and self.neox is not None):
-                waiting = [planned]
-                while waiting:
-                    batch = waiting.pop(0)
-                    done: list[int] = []
-                    try:
-                        for samples, features, losses in self.batch(batch, documents, positions, batch_tokens):
-                            found = losses.float().cpu().numpy()
-                            _check_finite(features, found, documents[samples], positions[samples])
-                            yield samples, features, found
-                            done += samples.tolist()
-                            del features, losses
-                    except torch.OutOfMemoryError:
-                        left = batch.samples[~np.isin(batch.samples, done)]
-                        if len(left) == 1:
-                            raise QuantaError(
-                                f"document {documents[left[0]]}, position {positions[left[0]]}",
-                                f"one sample of {positions[left[0]]} tokens does not fit the memory of {self.device}",
-                                "room for one sample",
-                                "take bfloat16, shorter documents or a device with more memory",
-                            ) from None
-                        torch.cuda.empty_cache()
-                        batch_tokens = max(batch_tokens // 2, 1)
-                        log.warning(
-                            "gradients: out of memory on %s; batches of %d tokens from here on",
-                            self.device,
-                            batch_tokens,
-                        )
-                        halves = np.array_split(left, 2)
-                        waiting = [
-                            Batch(half, np.arange(len(half)), documents[half], positions[half]) for half in halves
-                        ] + waiting
+        share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
+        planned = batches(documents, positions, batch_tokens, share=share)
+        hooks = nullcontext() if self.neox else _hooks(self.model, self.parameters, self._now)
+        limit = [batch_tokens]
+
+        def compute(batch: Batch) -> Iterator[Result]:
+            return self._in_memory(batch, documents, positions, limit, into)
+
+        with _frozen(self.model), _matmul(self.precision, self.device), hooks:
+            if self.device.type == "cpu":
+                yield from _in_threads(compute, planned)
+            else:
+                for batch in planned:
+                    yield from compute(batch)
+
+    def _in_memory(
+        self, planned: Batch, documents: Array, positions: Array, limit: list[int], into: torch.Tensor | None
+    ) -> Iterator[Result]:
+        """One planned batch, in parts if the device's memory does not hold it."""
+        waiting = [planned]
+        while waiting:
+            batch, done = waiting.pop(0), [-1]
+            try:
+                for samples, features, losses in self.batch(batch, documents, positions, limit[0], into):
+                    found = losses.float().cpu().numpy()
+                    _check_finite(features, found, documents[samples], positions[samples])
+                    yield samples, features, found
+                    done += samples.tolist()
+                    del features, losses
+            except torch.OutOfMemoryError:
+                left = batch.samples[~np.isin(batch.samples, done)]
+                if len(left) == 1:
+                    raise QuantaError(
+                        f"document {documents[left[0]]}, position {positions[left[0]]}",
+                        f"one sample of {positions[left[0]]} tokens does not fit the memory of {self.device}",
+                        "room for one sample",
+                        "take bfloat16, shorter documents or a device with more memory",
+                    ) from None
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                size = max(len(left) // 2, 1)
+                log.warning("gradients: out of memory on %s; batch of %d halved", self.device, len(left))
+                limit[0] = max(min(limit[0], size * int(positions[left].max())), 1)
+                parts = [left[i : i + size] for i in range(0, len(left), size)]
+                waiting = [Batch(p, np.arange(len(p)), documents[p], positions[p]) for p in parts] + waiting
 
 
-def _check_finite(features: torch.Tensor, losses: Array, documents: Array, positions: Array) -> None:
-    sums = features.sum(1)  # not finite as soon as one of them is
+def _in_threads(compute: Callable[[Batch], Iterator[Result]], planned: Iterator[Batch]) -> Iterator[Result]:
+    """Batches side by side, in order, each with one numerical thread.
+
+    As many run as torch has threads. A sum's last bits can depend on the number of threads that share it; here none
+    is shared, so they do not, and small matrices keep all cores busy.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        for batch in planned:
+            yield from compute(batch)
+        return
+
+    def whole(batch: Batch) -> list[Result]:
+        return list(compute(batch))
+
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            running: deque[Future[list[Result]]] = deque()
+            try:
+                for batch in planned:
+                    running.append(pool.submit(whole, batch))
+                    if len(running) > threads:
+                        yield from running.popleft().result()
+                while running:
+                    yield from running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_finite(features: Buffer, losses: Array, documents: Array, positions: Array) -> None:
+    # a sum is not finite as soon as one of its terms is not
+    sums = features.sum(1) if isinstance(features, torch.Tensor) else torch.stack([row.sum() for row in features])
     wrong = np.flatnonzero(~(torch.isfinite(sums).cpu().numpy() & np.isfinite(losses)))
     if len(wrong):
         i = wrong[0]
@@ -420,7 +497,7 @@ def token_gradients(
         seed: of the fold's signs.
         parameters: `paper`, `clean` or `all`, see `quanta.parameters.KINDS`.
         precision: `float32`, `tf32` (CUDA) or `bfloat16`; errors are in docs/gradients.md.
-        batch_tokens: input tokens at a time. It alters no gradient beyond rounding.
+        batch_tokens: input tokens at a time, for each of torch's threads. It alters no gradient beyond rounding.
         share: let targets of one document share its forward pass (GPT-NeoX).
         label: begins the progress lines.
         bar: draw a progress bar instead of progress lines.
@@ -437,9 +514,10 @@ def token_gradients(
     losses = np.empty(len(documents), dtype=np.float32)
     progress = Progress(label, len(documents), "samples")
     with tqdm(total=len(documents), desc=label, unit="token", disable=not bar) as drawn:
-        for samples, found, nats in engine.run(documents, positions, batch_tokens, share=share):
-            for i, row in zip(samples, found, strict=True):
-                torch.from_numpy(result[i]).copy_(row)
+        into = torch.from_numpy(result)
+        for samples, found, nats in engine.run(documents, positions, batch_tokens, share=share, into=into):
+            if isinstance(found, torch.Tensor):
+                result[samples] = found.cpu().numpy()
             losses[samples] = nats
             drawn.update(len(samples))
             if not bar:
