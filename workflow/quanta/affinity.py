@@ -107,13 +107,10 @@ def cosine(
         kept = [np.array(part, dtype=np.float32) for part in parts if len(part)]
         return torch.from_numpy(kept[0] if len(kept) == 1 else np.concatenate(kept)).to(device)
 
-    squares = torch.empty(n, dtype=torch.float64)
-    few = max(2**22 // width, 1)
-    for i in range(0, n, few):
-        part = read(i, min(i + few, n)).double()
-        squares[i : i + few] = torch.linalg.vecdot(part, part).cpu()
-    check_squares(squares.numpy())
-    scale = squares.rsqrt().float().to(device)
+    sums = [np.einsum("ij,ij->i", shard, shard, dtype=np.float64) for shard in shards]
+    squares = np.concatenate([*sums, np.empty(0)])
+    check_squares(squares)
+    scale = torch.from_numpy(1 / np.sqrt(squares)).float().to(device)
 
     def rows(begin: int, end: int) -> torch.Tensor:
         return read(begin, end).mul_(scale[begin:end, None])
