@@ -243,6 +243,16 @@ def test_batches_hold_every_target_once_within_its_block() -> None:
             assert len(b.documents) == 1 or len(b.documents) * b.lengths.max() <= 100
 
 
+def test_deterministic_algorithms_are_enough(neox: Any) -> None:
+    """Jobs on the CPU forbid every other, and torch then raises where one is needed."""
+    expected = features_of(neox)
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert features_of(neox).tobytes() == expected.tobytes()
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("name", ["neox", "gpt2", "qwen3"])
 def test_threads_do_not_alter_bytes(name: str) -> None:
     model, before, found = build(name), torch.get_num_threads(), []
@@ -479,6 +489,9 @@ def test_shards_keep_their_record_and_mix_only_if_it_agrees(neox: Any, tmp_path:
     other = gradients.record(neox, features=257, precision="bfloat16")
     gradients.write_shard(paths[1], found[4:], nats[4:], other)
     with pytest.raises(QuantaError, match="precision 'bfloat16', while"):
+        gradients.read_shards(paths)
+    gradients.write_shard(paths[1], found[4:], nats[4:], gradients.record(build("neox", seed=1), features=257))
+    with pytest.raises(QuantaError, match="weights '"):
         gradients.read_shards(paths)
     paths[1].with_suffix(".json").unlink()  # killed between the two files
     with pytest.raises(QuantaError, match="not whole"):

@@ -10,6 +10,7 @@ Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 
 import copy
 import ctypes
+import hashlib
 import platform
 import threading
 from collections import deque
@@ -540,15 +541,22 @@ def record(
 ) -> dict[str, Any]:
     """What a shard says about its gradients; shards whose `same` parts agree may be mixed.
 
-    `same` holds the method, the architecture, the parameter set with its count, the number of features, the seed and
-    the precision; `made_on` the device and versions, which alter rounding only.
+    `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
+    the parameter set with its count, the number of features, the seed and the precision; `made_on` the device and
+    versions, which alter rounding only.
     """
     chosen = parameter_set(model, parameters)
+    digest, own = hashlib.sha256(), dict(model.named_parameters(remove_duplicate=False))
+    for member in chosen.members:
+        flat = own[member.name].detach().flatten()
+        some = flat[:: -(-len(flat) // 4096)].float().cpu().numpy()
+        digest.update(member.name.encode() + some.tobytes())
     device = next(model.parameters()).device
     return {
         "same": {
             "method": METHOD,
             "architecture": type(model).__name__,
+            "weights": digest.hexdigest(),
             "parameter_set": chosen.kind,
             "parameters": chosen.count,
             "mode": "exact" if features is None else "sketch",
