@@ -3,7 +3,7 @@
 The floor is a batched forward and backward pass of the summed target losses that keeps nothing. All methods see the
 same tokens and model, and one thread. Times are CPU seconds of the process (which a busy machine disturbs less than those of
 the clock), runs are interleaved, medians reported. bergson and traker are timed where they are
-installed. `--methods` picks some, `--help` lists the rest.
+installed. `--methods` picks some (with ; between), `--help` lists the rest.
 """
 
 import argparse
@@ -103,10 +103,10 @@ class Case:
             rows.append((flat / flat.norm()).numpy())
         return np.stack(rows)
 
-    def bergson(self, projection: int | None, batch_tokens: int) -> np.ndarray:
-        """Its hooks and projections, with the targets alone unembedded, which its own loop does not do."""
-        from bergson import GradientCollector, GradientProcessor
-        from bergson.collector.collector import HookCollectorBase
+    def bergson(self, projection: int | None, batch_tokens: int, own_loop: bool = False) -> np.ndarray:
+        """Its hooks and projections, in its own loop or with the targets alone unembedded, which that does not do."""
+        from bergson import GradientProcessor, IndexConfig
+        from bergson.collector.collector import HookCollectorBase, fwd_bwd_factory
 
         rows: list[Any] = [None] * len(self.where)
 
@@ -126,14 +126,20 @@ class Case:
                     rows[i] = row
                 self.mod_grads.clear()
 
-        assert GradientCollector
         self.weights(False)
         self.model.get_input_embeddings().weight.requires_grad_(True)  # as its loader does, so that hooks fire
         processor = GradientProcessor(projection_dim=projection, include_bias=projection is None)
         collector = Collector(model=self.model.base_model, processor=processor)
+        step = fwd_bwd_factory(IndexConfig(run_path="", loss_reduction="sum")) if own_loop else None
         for now, ids, last, targets in self.batches(batch_tokens):
             with collector.with_batch(None):
-                self.target_losses(ids, last, targets).sum().backward()
+                if step is not None:
+                    wide = nn.functional.pad(ids, (0, 1))
+                    labels = torch.full_like(wide, -100)
+                    labels[torch.arange(len(ids)), last + 1] = targets
+                    step(self.model, wide, labels, {})
+                else:
+                    self.target_losses(ids, last, targets).sum().backward()
             self.model.zero_grad()
             collector.process_batch(now.tolist())
         return np.stack(rows)
@@ -206,6 +212,9 @@ def methods(case: Case) -> dict[str, Callable[[], Any]]:
         "bergson 52": lambda: case.bergson(52, 2048),
         "bergson 104": lambda: case.bergson(104, 2048),
         "bergson 208": lambda: case.bergson(208, 2048),
+        "bergson 416": lambda: case.bergson(416, 2048),
+        "bergson exact, own loop": lambda: case.bergson(None, 2048, True),
+        "bergson 416, own loop": lambda: case.bergson(416, 2048, True),
         "trak exact": lambda: case.trak(2048),
         "trak 64": lambda: case.trak(1024, 64),
         "floor bfloat16": lambda: case.floor(4096, "bfloat16"),
@@ -265,7 +274,7 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=256, help="input tokens a sample (70m)")
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--methods", default="floor,sketch,exact,sketch by hooks,paper")
+    parser.add_argument("--methods", default="floor;sketch;exact;sketch by hooks;paper")
     parser.add_argument("--targets", type=int, default=1, help="targets a document (70m)")
     parser.add_argument("--memory", action="store_true")
     chosen_options = parser.parse_args()
@@ -292,7 +301,7 @@ def main() -> None:
     if chosen_options.memory:
         memory(case)
     else:
-        table(case, chosen_options.methods.split(","), chosen_options.repeats)
+        table(case, chosen_options.methods.split(";"), chosen_options.repeats)
 
 
 if __name__ == "__main__":

@@ -159,10 +159,13 @@ class _Gram:
                 pass
         return (time.perf_counter() - began) / max(len(few), 1)
 
-    def rows(self, begin: int, end: int) -> torch.Tensor:
-        """Gradients of the tokens begin…end, (token, parameter) on the model's device."""
-        count, device = self.engine.parameters.count, self.engine.device
-        found = torch.empty(end - begin, count, device=device)
+    def room(self, rows: int) -> torch.Tensor:
+        """Memory for gradients, to be used again and again: (row, parameter) on the model's device."""
+        return torch.empty(rows, self.engine.parameters.count, device=self.engine.device)
+
+    def rows(self, begin: int, end: int, room: torch.Tensor) -> torch.Tensor:
+        """Gradients of the tokens begin…end, (token, parameter), in the first rows of `room`."""
+        found, device = room[: end - begin], self.engine.device
         documents, positions = self.documents[begin:end], self.positions[begin:end]
         into = found if self.engine.writes_in_place else None
         for samples, features, nats in self.engine.run(documents, positions, self.batch_tokens, into=into):
@@ -185,15 +188,15 @@ class _Gram:
         tile_rows = _tile(n, rows)
         tiles = range(0, n, tile_rows)
         progress = Progress("exact gradients", sum(n - j for j in tiles), "gradients")
+        room, more = self.room(min(tile_rows, n)), self.room(few if tile_rows < n else 0)
         for j in tiles:
-            tile = self.rows(j, min(j + tile_rows, n))
+            tile = self.rows(j, min(j + tile_rows, n), room)
             self.add(tile, tile, j, j)
             progress.advance(len(tile))
             for i in range(j + tile_rows, n, few):
-                later = self.rows(i, min(i + few, n))
+                later = self.rows(i, min(i + few, n), more)
                 self.add(later, tile, i, j)
                 progress.advance(len(later))
-            del tile
         progress.done()
 
     def by_spill(self, budget: int, scratch: Path) -> None:
@@ -203,12 +206,13 @@ class _Gram:
         cuts = [slice(begin, min(begin + width, count)) for begin in range(0, count, width)]
         progress = Progress("exact gradients", n, "gradients")
         few = max(min(budget // count, 64), 1)
+        room = self.room(few)
         with tempfile.TemporaryDirectory(prefix="quanta-gradients-", dir=scratch) as folder:
             files = [Path(folder) / f"{c}.f32" for c in range(len(cuts))]
             streams = [path.open("wb") for path in files]
             try:
                 for begin in range(0, n, few):
-                    found = self.rows(begin, min(begin + few, n)).cpu().numpy()
+                    found = self.rows(begin, min(begin + few, n), room).cpu().numpy()
                     for stream, cut in zip(streams, cuts, strict=True):
                         stream.write(np.ascontiguousarray(found[:, cut]).data)
                     progress.advance(len(found))

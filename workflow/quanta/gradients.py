@@ -511,11 +511,12 @@ def token_gradients(
     documents, positions = np.asarray(documents, dtype=np.int64), np.asarray(positions, dtype=np.int64)
     check_targets(model, tokens, documents, positions)
     engine = Engine(model, tokens, features=features, seed=seed, parameters=parameters, precision=precision)
-    result = np.empty((len(documents), engine.fold.features), dtype=np.float32)
+    # numpy asks for huge pages, whose first touch costs several times that of small ones (docs/benchmarks.md)
+    into = torch.empty(len(documents), engine.fold.features)
+    result: Float32[Array, "n feature"] = into.numpy()
     losses = np.empty(len(documents), dtype=np.float32)
     progress = Progress(label, len(documents), "samples")
     with tqdm(total=len(documents), desc=label, unit="token", disable=not bar) as drawn:
-        into = torch.from_numpy(result)
         for samples, found, nats in engine.run(documents, positions, batch_tokens, share=share, into=into):
             if isinstance(found, torch.Tensor):
                 result[samples] = found.cpu().numpy()
