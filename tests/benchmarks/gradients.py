@@ -25,9 +25,6 @@ from quanta.models import Size, new_model
 from quanta.parameters import parameter_set
 from torch import nn
 
-PAPER_BACKWARDS = 215_000  # of the public code at N = 10⁴: each gradient again for each block of the matrix
-N = 10_000
-
 
 class Case:
     """A model and targets; a method returns the rows it made, or None where it keeps nothing."""
@@ -276,6 +273,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--methods", default="floor;sketch;exact;sketch by hooks;paper")
     parser.add_argument("--targets", type=int, default=1, help="targets a document (70m)")
+    parser.add_argument(
+        "--anywhere", action="store_true", help="targets anywhere in the document, not at its end (70m)"
+    )
     parser.add_argument("--memory", action="store_true")
     chosen_options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -288,7 +288,7 @@ def main() -> None:
         documents = [rng.integers(0, 50_000, size=length + 1) for _ in range(-(-n // each))]
         where = np.arange(n) // each
         positions = np.full(n, length)
-        if each > 1:
+        if each > 1 or chosen_options.anywhere:
             positions = rng.integers(1, length + 1, size=n)
     else:
         model, tokens = trained()
