@@ -1,0 +1,138 @@
+"""Time a step of the sweep in parameters: all nets as one batch, against the straightforward trainer.
+
+The straightforward trainer is what one writes first: one net at a time, the one-hot code concatenated with the bits,
+`nn.Linear` layers with two logits, `torch.optim.Adam`, float32. Same hardware, threads, batch and steps; both draw their
+samples inside the timing. Its samples are drawn without a loop over tasks, which is faster than the public script does.
+
+    python tests/benchmarks/parity.py [--steps 3] [--repeats 5] [--threads 1] [--device cpu]
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
+
+from quanta.parity import FreshSamples, ParityProblem, log_spaced
+from quanta.parity_training import Engine, Nets, adam
+
+PAPER_STEPS = 200_000
+
+
+class StraightforwardNet:
+    """One net as a plain torch module, trained by autograd on dense inputs."""
+
+    def __init__(self, problem: ParityProblem, width: int, learning_rate: float, device: str = "cpu") -> None:
+        self.problem, self.device = problem, device
+        entries = problem.n_tasks + problem.n_bits
+        self.module = nn.Sequential(nn.Linear(entries, width), nn.ReLU(), nn.Linear(width, 2)).to(device)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=learning_rate)
+        self.subsets = torch.from_numpy(problem.subsets).to(device)
+        self.probabilities = torch.from_numpy(problem.frequencies).to(device)
+
+    def sample(self, number: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """Dense inputs and labels."""
+        tasks = torch.multinomial(self.probabilities, number, replacement=True, generator=generator)
+        bits = torch.randint(0, 2, (number, self.problem.n_bits), generator=generator, device=self.device)
+        return self.dense(tasks, bits)
+
+    def dense(self, tasks: torch.Tensor, bits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """One-hot code and bits side by side; labels."""
+        code = nn.functional.one_hot(tasks, self.problem.n_tasks)
+        labels = torch.gather(bits, 1, self.subsets[tasks]).sum(1) % 2
+        return torch.cat([code, bits], dim=1).float(), labels
+
+    def step(self, entries: torch.Tensor, labels: torch.Tensor) -> float:
+        """One step of Adam; the loss in nats before it."""
+        loss = nn.functional.cross_entropy(self.module(entries), labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss)
+
+
+def _synchronise(device: str) -> None:
+    if device != "cpu":
+        torch.cuda.synchronize()
+
+
+def seconds_straightforward(problem: ParityProblem, widths: list[int], batch: int, steps: int, device: str) -> float:
+    """Seconds a step of the whole sweep, one net after the other."""
+    total = 0.0
+    for width in widths:
+        net = StraightforwardNet(problem, width, 1e-3, device)
+        generator = torch.Generator(device).manual_seed(0)
+        _synchronise(device)
+        began = time.perf_counter()
+        for _ in range(steps):
+            net.step(*net.sample(batch, generator))
+        _synchronise(device)
+        total += time.perf_counter() - began
+    return total / steps
+
+
+def seconds_batched(
+    problem: ParityProblem, widths: list[int], batch: int, steps: int, device: str, precision: str
+) -> float:
+    """Seconds a step of the whole sweep, all nets together."""
+    nets = Nets(problem, widths, device)
+    engine, optimizer, samples = Engine(nets, precision), adam(nets, 1e-3, 0.0), FreshSamples(problem, batch, device)
+    for name, weight in nets.weights.items():
+        weight.grad = engine.gradients[name]
+    engine.backward(samples.batch(0))
+    _synchronise(device)
+    began = time.perf_counter()
+    for step in range(steps):
+        engine.backward(samples.batch(step))
+        optimizer.step()
+        nets.unsound()
+        engine.refresh()
+    _synchronise(device)
+    return (time.perf_counter() - began) / steps
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=20_000)
+    parser.add_argument("--widths", type=int, default=30)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    problem = ParityProblem(n_tasks=500, n_bits=100, k=3, alpha=0.4)
+    widths = log_spaced(10, 500, arguments.widths)
+    common = (problem, widths, arguments.batch)
+    times: dict[str, list[float]] = {"straightforward, float32": [], "batched, float32": [], "batched, bfloat16": []}
+    for _ in range(arguments.repeats):
+        times["straightforward, float32"].append(seconds_straightforward(*common, 1, arguments.device))
+        for precision in ("float32", "bfloat16"):
+            times[f"batched, {precision}"].append(
+                seconds_batched(*common, arguments.steps, arguments.device, precision)
+            )
+    base = statistics.median(times["straightforward, float32"])
+    print(
+        f"{len(widths)} widths {widths[0]}…{widths[-1]} ({sum(widths)} hidden units), batch {arguments.batch}, "
+        f"{arguments.threads} thread(s), {arguments.device}, medians of {arguments.repeats} interleaved runs\n"
+    )
+    print("| trainer | s a step of the sweep | range | times as fast | hours for 2·10⁵ steps |")
+    print("|---|---|---|---|---|")
+    for name, values in times.items():
+        middle = statistics.median(values)
+        ratio = np.median(np.array(times["straightforward, float32"]) / np.array(values))
+        print(
+            f"| {name} | {middle:.3f} | {min(values):.3f}…{max(values):.3f} | "
+            f"{ratio if name[0] == 'b' else base / middle:.1f} | {middle * PAPER_STEPS / 3600:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
