@@ -54,7 +54,10 @@ class ParityProblem:
             raise QuantaError("parity.n_tasks", f"{self.n_tasks} tasks", "at least one", "raise parity.n_tasks")
         if not 1 <= self.k <= self.n_bits:
             raise QuantaError(
-                "parity.k", f"k = {self.k} of n = {self.n_bits} bits", "1 ≤ k ≤ n", "lower parity.k or raise parity.n_bits"
+                "parity.k",
+                f"k = {self.k} of n = {self.n_bits} bits",
+                "1 ≤ k ≤ n",
+                "lower parity.k or raise parity.n_bits",
             )
         if not self.alpha > 0:
             raise QuantaError(
@@ -72,7 +75,7 @@ class ParityProblem:
     def frequencies(self) -> Float[Array, " task"]:
         """p_i, normalised over the tasks there are; the first is the most frequent."""
         weights = np.arange(1, self.n_tasks + 1, dtype=np.float64) ** -(self.alpha + 1)
-        return weights / weights.sum()
+        return np.asarray(weights / weights.sum())
 
     @cached_property
     def subsets(self) -> Int[Array, "task k"]:
@@ -85,7 +88,7 @@ class ParityProblem:
 
     def draw_counts(self, number: int, rng: np.random.Generator) -> Int[Array, " task"]:
         """How many of `number` independent samples fall to each task."""
-        return rng.multinomial(number, self.frequencies)
+        return np.asarray(rng.multinomial(number, self.frequencies), dtype=np.int64)
 
 
 def pack(bits: UInt8[Tensor, "sample bit"]) -> UInt8[Tensor, "sample byte"]:
@@ -159,9 +162,7 @@ class TrainingSet:
     65 MB. A step that ends an epoch takes what is left of it.
     """
 
-    def __init__(
-        self, problem: ParityProblem, size: int, batch_size: int, device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, problem: ParityProblem, size: int, batch_size: int, device: torch.device | str = "cpu") -> None:
         if size < 1:
             raise QuantaError("parity.data_sizes", f"{size} samples", "at least one", "raise the sizes")
         seeds = stream(problem.seed, TRAINING_SET, size)

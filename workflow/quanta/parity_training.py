@@ -98,7 +98,7 @@ class Nets:
             generator = torch_generator(stream(problem.seed, WEIGHTS, width), "cpu")
 
             def uniform(*shape: int, fan_in: int, generator: torch.Generator = generator) -> Tensor:
-                return (torch.rand(*shape, generator=generator) * 2 - 1) / fan_in**0.5
+                return torch.rand(*shape, generator=generator).mul_(2).sub_(1).div_(fan_in**0.5)
 
             entries = problem.n_tasks + problem.n_bits
             codes.append(uniform(width, problem.n_tasks, fan_in=entries).T)
@@ -345,8 +345,8 @@ def train(
             found = engine.losses(exam)
             found[state.diverged >= 0] = np.nan
             means = found @ frequencies
-            for net in np.flatnonzero((state.diverged < 0) & ~(means <= DIVERGED_BITS)):
-                _drop(nets, int(net), step, state, label)
+            for net in np.flatnonzero((state.diverged < 0) & ~(means <= DIVERGED_BITS)).tolist():
+                _drop(nets, net, step, state, label)
                 engine.refresh()
                 found[net] = np.nan
             state.losses[:, place] = found
@@ -414,7 +414,8 @@ def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch
         "losses": torch.from_numpy(state.losses),
         "diverged": torch.from_numpy(state.diverged),
         "snapshots": {
-            step: {name: torch.from_numpy(array) for name, array in net.items()} for step, net in state.snapshots.items()
+            step: {name: torch.from_numpy(array) for name, array in net.items()}
+            for step, net in state.snapshots.items()
         },
         "weights": nets.weights,
         "optimizer": optimizer.state_dict(),
