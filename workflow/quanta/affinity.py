@@ -25,6 +25,49 @@ def unit_rows(features: Array) -> Float[Array, "token feature"]:
     return np.asarray(features / np.sqrt(squares)[:, None], dtype=np.float32)
 
 
+def read_parts(paths: Sequence[str], n_tokens: int) -> list[Array]:
+    """Read features of consecutive parts of the tokens, memory-mapped.
+
+    Raises:
+        QuantaError: a file is damaged, or the parts are not `n_tokens` rows of one width.
+    """
+    parts = [storage.read_array(path, dtype="float32", shape=(None, None)) for path in paths]
+    rows, widths = sum(map(len, parts)), {part.shape[1] for part in parts}
+    if rows != n_tokens or len(widths) != 1:
+        raise QuantaError(
+            ", ".join(map(str, paths)),
+            f"{rows} rows of {sorted(widths)} features",
+            f"{n_tokens} rows, as many as there are selected tokens, of one width",
+            storage.RERUN,
+        )
+    return parts
+
+
+def read_affinity(path: str) -> Array:
+    """Read a cosine matrix, memory-mapped, and check that it is one.
+
+    Raises:
+        QuantaError: it is not square, finite, symmetric, within [−1, 1] and of unit diagonal; the first place is named.
+    """
+    matrix = storage.read_array(path, dtype="float32", shape=(None, None))
+    n = len(matrix)
+    if matrix.shape != (n, n) or not n:
+        raise QuantaError(path, f"shape {matrix.shape}", "a square matrix", storage.RERUN)
+    for begin in range(0, n, 512):
+        rows = np.asarray(matrix[begin : begin + 512])
+        wrong = ~(np.abs(rows) <= 1) | (rows != matrix[:, begin : begin + 512].T)
+        wrong[np.arange(len(rows)), begin + np.arange(len(rows))] |= np.diagonal(rows[:, begin:]) != 1
+        if wrong.any():
+            i, j = np.argwhere(wrong)[0]
+            raise QuantaError(
+                path,
+                f"{rows[i, j]} at ({begin + i}, {j}), {matrix[j, begin + i]} at ({j}, {begin + i})",
+                "a symmetric matrix of cosines with ones on its diagonal",
+                storage.RERUN,
+            )
+    return matrix
+
+
 def cosine(shards: Sequence[Array], out: Array, block: int = 512) -> None:
     """Fill `out` (N, N) with cosines of the rows of all shards: symmetric to the bit, unit diagonal, within [−1, 1].
 

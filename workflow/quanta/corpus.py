@@ -7,8 +7,7 @@ that is predicted. The first token of a document is never predicted.
 import bisect
 import hashlib
 import json
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
@@ -22,6 +21,7 @@ from quanta import storage
 from quanta.errors import QuantaError
 from quanta.progress import Progress, log
 from quanta.shapes import Array, Int, UInt
+from quanta.surroundings import normalise
 
 HELD_OUT, TRAINING = "heldout", "training"
 END_OF_TEXT = "<|endoftext|>"
@@ -38,44 +38,6 @@ class Document:
 # ------------------------------------------------------------------------------------------------ sources
 
 
-def locked_versions(lock: str | Path) -> dict[str, str]:
-    """Versions by normalised distribution name, read from a pip requirements file with exact pins."""
-    pins = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", Path(lock).read_text(encoding="utf-8"), re.MULTILINE)
-    return {_normalise(name): version for name, version in pins}
-
-
-def _normalise(name: str) -> str:
-    """Distribution names compare after PEP 503's normalisation."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def find_distributions(names: Sequence[str], pins: dict[str, str] | None) -> list[metadata.Distribution]:
-    """Installed distributions by name; with `pins`, each in its locked version.
-
-    Raises:
-        QuantaError: one is not installed, or its version is not the lock's.
-    """
-    found = []
-    for name in names:
-        pin = (pins or {}).get(_normalise(name))
-        mend = f"pip install {name}=={pin}" if pin else f"pip install {name}, or take it out of the list"
-        try:
-            distribution = metadata.distribution(name)
-        except metadata.PackageNotFoundError as error:
-            raise QuantaError(
-                "corpus.python.distributions", f"{name!r} is not installed", "installed distributions only", mend
-            ) from error
-        if pin and distribution.version.split("+")[0] != pin:
-            raise QuantaError(
-                "corpus.python.distributions",
-                f"{name} {distribution.version} is installed",
-                f"{name} {pin}, as in the lock file: other sources make another corpus",
-                f"{mend}, or set corpus.python.versions: any",
-            )
-        found.append(distribution)
-    return found
-
-
 def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[Document]:
     """Python files of installed distributions, in the order of a hash of their path: any first part is a fair sample.
 
@@ -83,7 +45,7 @@ def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[D
     """
     files = []
     for distribution in distributions:
-        name = _normalise(distribution.metadata["Name"])
+        name = normalise(distribution.metadata["Name"])
         listed = distribution.files or []
         files += [(f"{name}/{file.as_posix()}", file.locate()) for file in listed if file.suffix == ".py"]
     for source, path in sorted(files, key=lambda item: (_unit(item[0]), item[0])):
@@ -118,6 +80,12 @@ def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -
                     "mend the line, or set corpus.jsonl.field to the name of the text field",
                 ) from error
             yield Document(f"{name}:{number + 1}", text)
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes as they lie on the disk."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _open_text(path: Path):  # type: ignore[no-untyped-def]  # a text stream, of a class that fsspec chooses

@@ -27,9 +27,9 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     log = logging.getLogger("quanta")
     try:
+        if "torch" in sys.modules:
+            _settle_torch()
         with threadpool_limits(THREADS):
-            if "torch" in sys.modules:
-                _settle_torch()
             main(snakemake.input, snakemake.output, snakemake.params)
     except QuantaError as error:
         log.error("%s: %s", snakemake.rule, error)
@@ -37,6 +37,16 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     except Exception:
         log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
         sys.exit(1)
+
+
+def device() -> str:
+    """Where a model goes: the GPU if there is one, else the CPU; which one is logged."""
+    import torch
+
+    chosen = "cuda" if torch.cuda.is_available() else "cpu"
+    name = f"GPU, {torch.cuda.get_device_name()}" if chosen == "cuda" else "CPU"
+    logging.getLogger("quanta").info("runs on the %s", name)
+    return chosen
 
 
 def _settle_torch() -> None:

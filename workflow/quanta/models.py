@@ -15,6 +15,9 @@ from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
 from quanta import storage
 from quanta.errors import QuantaError
 
+FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
+EXPECTED = "config.json and model.safetensors (or its shards with their index)"
+MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
 FAMILY_COLUMNS = ("model", "step", "non_embedding_parameters", "revision", "sha256")
 
 
@@ -52,6 +55,16 @@ def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeo
         return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no model in Hugging Face format.
+
+    Raises:
+        QuantaError: a configuration or safetensors weights are missing.
+    """
+    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
+        raise QuantaError(str(folder), "no model in Hugging Face format", EXPECTED, MEND)
+
+
 def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     """Load a causal language model of any architecture, in float32, ready for inference.
 
@@ -59,11 +72,7 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
         QuantaError: the folder holds no safetensors weights, or they do not fit the configuration.
     """
     folder = Path(folder)
-    expected = "config.json and model.safetensors (or its shards with their index)"
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise QuantaError(
-            str(folder), "no model in Hugging Face format", expected, "convert pickled weights with save_pretrained"
-        )
+    check_folder(folder)
     try:
         model: Any = AutoModelForCausalLM.from_pretrained(
             str(folder.resolve()),
@@ -74,7 +83,7 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
             attn_implementation="sdpa",
         )
     except (SafetensorError, OSError, ValueError) as error:
-        raise QuantaError(str(folder), f"cannot be loaded ({error})", expected, storage.RERUN) from error
+        raise QuantaError(str(folder), f"cannot be loaded ({error})", EXPECTED, storage.RERUN) from error
     model.eval().requires_grad_(False)
     return cast(PreTrainedModel, model.to(device))
 
@@ -109,6 +118,52 @@ def weight_hash(folder: str | Path) -> str:
         except SafetensorError as error:
             raise QuantaError(str(path), f"damaged ({error})", "safetensors", storage.RERUN) from error
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
+
+
+def checkpoint_folder(folder: Path, step: int, *, only_step: int) -> Path:
+    """Where a model's checkpoint lies: in `step{step}`, or in the folder itself if it has no step folders.
+
+    Raises:
+        QuantaError: there is no such step.
+    """
+    steps = sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())
+    if step in steps:
+        return folder / f"step{step}"
+    if not steps and step == only_step:
+        return folder
+    raise QuantaError(
+        str(folder),
+        f"no checkpoint of step {step}",
+        f"one of the steps {steps}" if steps else f"step folders, or a single checkpoint (step {only_step})",
+        "change models.folder.final_step or dynamics.steps, or add the folder",
+    )
+
+
+def fetch(repository: str, revision: str, folder: str | Path) -> None:
+    """Fetch configuration, safetensors and tokenizer of one revision from the hub. No code is fetched.
+
+    Raises:
+        QuantaError: the hub cannot be reached, or has no such repository, revision or safetensors.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        snapshot_download(repository, revision=revision, allow_patterns=list(FILES), local_dir=str(folder))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise QuantaError(
+            f"hub, {repository} at {revision}",
+            f"{type(error).__name__}: {error}",
+            "a repository and revision that the hub has, and a network",
+            "check models.hub.members and models.hub.revision, and the network (HF_ENDPOINT, HF_TOKEN)",
+        ) from error
+    check_folder(Path(folder))
+
+
+def in_order(members: Sequence[Sequence[Any]], family: pd.DataFrame) -> list[tuple[str, int]]:
+    """(model, step) pairs in the order of the family's table: by size, then by step."""
+    wanted = {(str(model), int(step)) for model, step in members}
+    return [pair for pair in zip(family["model"], family["step"].astype(int), strict=True) if pair in wanted]
 
 
 def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -75,7 +75,9 @@ def fit_mean_loss(
     rng = np.random.default_rng([seed, 5])
     weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
     means = (weights @ sums[used].T) / (weights @ counts)[:, None]
-    slopes = np.array([power_law(sizes, row)[0] for row in means])
+    drawn = np.array([power_law(sizes, row) for row in means])
+    along = np.geomspace(sizes.min(), sizes.max(), 50)
+    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], [0.05, 0.95], axis=0)
     common = {
         "interval_method": f"90 %, {draws} bootstrap draws of documents",
         "points_used": [names[i] for i in used],
@@ -85,7 +87,8 @@ def fit_mean_loss(
     fits: dict[str, Any] = {
         "alpha_n": {
             "value": alpha,
-            "interval": _interval(slopes),
+            "interval": _interval(drawn[:, 0]),
+            "band_nats": {"parameters": along.tolist(), "low": band[0].tolist(), "high": band[1].tolist()},
             "scale_nats": scale,
             "method": "least squares of log mean loss on log non-embedding parameters",
             **common,
@@ -93,8 +96,8 @@ def fit_mean_loss(
     }
     floor = power_law_with_floor(sizes, mean) if len(used) > 3 else None
     if floor is not None:
-        drawn = [power_law_with_floor(sizes, row) for row in means[: max(draws // 5, 1)]]
-        found = np.array([fit for fit in drawn if fit is not None])
+        searched = [power_law_with_floor(sizes, row) for row in means[: max(draws // 5, 1)]]
+        found = np.array([fit for fit in searched if fit is not None])
         fits["alpha_n_with_irreducible_loss"] = {
             "value": floor[0],
             "interval": _interval(found[:, 0]) if len(found) else None,
@@ -182,3 +185,18 @@ def token_curves(
         "sharp": int((fell >= 0.8).sum()),
     }
     return table, counts
+
+
+def examples(table: pd.DataFrame, number: int, *, drop: float) -> tuple[list[int], list[int]]:
+    """Flat indices of tokens to show: the sharpest falls and the smoothest, the deepest first.
+
+    Sharp ones are monogenic; where these are too few, those with at least 85 % of their fall in one step and little rise
+    elsewhere. `table` has the columns of `token_curves` and `index`.
+    """
+    fallen = table[table["total_drop_nats"] >= drop]
+    nearly = fallen["largest_drop_share"].between(0.85, 1.1) & ~fallen["monogenic"]
+    chosen = []
+    for groups in ((fallen[fallen["monogenic"]], fallen[nearly]), (fallen[fallen["polygenic"]],)):
+        deepest = [part.sort_values("total_drop_nats", ascending=False, kind="stable") for part in groups]
+        chosen.append(pd.concat(deepest)["index"].astype(int).tolist()[:number])
+    return chosen[0], chosen[1]

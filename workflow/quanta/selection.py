@@ -3,9 +3,12 @@
 import numpy as np
 import pandas as pd
 
+from quanta import storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.shapes import Array, Bool
+
+COLUMNS = ("token", "document", "position", "token_id", "loss_nats")
 
 
 def induction(document: Array) -> Bool[Array, " token"]:
@@ -25,11 +28,11 @@ def induction(document: Array) -> Bool[Array, " token"]:
 
 def select(
     losses: Array, tokens: Tokens, *, threshold: float, limit: int, keep_induction: bool = False
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, int]]:
     """Predictions with a loss below `threshold` nats, not by induction, `limit` of them spread evenly.
 
     Returns:
-        columns token (0…N−1), document, position, token_id, loss_nats; in the corpus's order. `attrs` counts the
+        columns token (0…N−1), document, position, token_id, loss_nats, in the corpus's order; and the counts of
         predictions at each step of the selection.
     """
     with np.errstate(invalid="ignore"):
@@ -51,13 +54,56 @@ def select(
             "loss_nats": losses[chosen],
         }
     )
-    table.attrs["counts"] = {
+    counts = {
         "predictions": int(tokens.predicted().sum()),
         "below_threshold": len(low),
         "by_induction": int(copied.sum()),
+        "candidates": len(kept),
         "selected": len(chosen),
     }
+    return table, counts
+
+
+def read_selection(path: str, tokens: Tokens) -> pd.DataFrame:
+    """Read the table of selected tokens and check it against the corpus.
+
+    Raises:
+        QuantaError: a row names no prediction of the corpus, or another token than the corpus has there.
+    """
+    table = storage.read_table(path, COLUMNS)
+    document, position = table["document"].to_numpy(), table["position"].to_numpy()
+    inside = (document >= 0) & (document < tokens.n_documents) & (position > 0)
+    inside[inside] &= position[inside] < tokens.lengths[document[inside]]
+    same = inside.copy()
+    same[inside] = (
+        tokens.ids[tokens.offsets[document[inside]] + position[inside]] == table["token_id"].to_numpy()[inside]
+    )
+    if not len(table) or not same.all():
+        row = int(np.flatnonzero(~same)[0]) if len(table) else 0
+        raise QuantaError(
+            path,
+            f"row {row} names document {document[row]}, position {position[row]}" if len(table) else "no rows",
+            "predictions of this run's corpus, with their token ids",
+            storage.RERUN,
+        )
     return table
+
+
+def check_same_losses(chosen: pd.DataFrame, losses: Array, model: str) -> None:
+    """Refuse gradients taken from other weights or contexts than the losses by which the tokens were selected.
+
+    Raises:
+        QuantaError: a loss differs from the selected one by more than 0.02 nats (bfloat16 against float32 stays below).
+    """
+    apart = np.abs(chosen["loss_nats"].to_numpy() - losses)
+    if len(apart) and not apart.max() < 0.02:
+        row = chosen.iloc[int(np.argmax(apart))]
+        raise QuantaError(
+            model,
+            f"loss {losses[int(np.argmax(apart))]:.4f} nats at document {int(row['document'])}, position {int(row['position'])}",
+            f"{row['loss_nats']:.4f} nats, as in the selection",
+            "delete qdg/tokens.parquet and the losses of this model, and start the run again",
+        )
 
 
 def check_enough(selected: int, largest: int, threshold: float) -> None:

@@ -1,10 +1,8 @@
 """Training of a ladder of small models: same tokens, same order, deterministic for a number of threads."""
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -121,25 +119,3 @@ def train(
     progress.done(f"loss {rows[-1][2]:.3f} nats")
     columns = ["step", "tokens", "loss_nats", "learning_rate", "gradient_norm"]
     return pd.DataFrame(rows, columns=pd.Index(columns))
-
-
-def train_to_folder(
-    model: GPTNeoXForCausalLM,
-    tokens: Array,
-    recipe: Recipe,
-    *,
-    seed: int,
-    label: str,
-    save_at: Sequence[int],
-    folder: Path,
-) -> pd.DataFrame:
-    """`train`, each saved step in Hugging Face format under `folder/step{step}`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-
-    def save(step: int) -> None:
-        model.save_pretrained(folder / f"step{step}")
-
-    curve = train(model, tokens, recipe, seed=seed, label=label, save_at=save_at, save=save)
-    curve.to_csv(folder / "curve.csv", index=False)
-    return curve

@@ -1,0 +1,60 @@
+# `make run` and `make test` need nothing but Python 3.11 or newer; they make .venv from the lock files.
+
+PYTHON ?= python3
+CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+ARGS ?=
+BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+SNAKEFILES := Snakefile $(wildcard rules/*.smk)
+
+.DEFAULT_GOAL := help
+.PHONY: help env run dry test lint format docs lock benchmark clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+# the stamp is newer than the lock it was made from
+.venv/.run-stamp: envs/requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	@touch $@
+
+.venv/.dev-stamp: .venv/.run-stamp envs/dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.lock
+	@touch $@
+
+env: .venv/.dev-stamp ## Make .venv with everything, for development
+
+run: .venv/.run-stamp ## Run the default pipeline on all cores; ARGS="--configfile config/x.yaml" for another
+	$(SNAKEMAKE) $(ARGS)
+
+dry: .venv/.run-stamp ## Show what a run would do
+	$(SNAKEMAKE) $(ARGS) --dry-run
+
+test: .venv/.dev-stamp ## Run all tests, offline; ARGS="-k affinity" for some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.dev-stamp ## Check style, formats, rules and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check --line-length 120 $(SNAKEFILES)
+	$(BIN)/snakemake --lint
+	$(BIN)/mypy
+
+format: .venv/.dev-stamp ## Format Python files and rules
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt --line-length 120 $(SNAKEFILES)
+
+docs: .venv/.run-stamp ## Write config/README.md and the picture of the rules anew
+	PYTHONPATH=workflow $(BIN)/python docs/make.py
+
+benchmark: .venv/.dev-stamp ## Run the benchmarks; each prints a table
+	for script in tests/benchmarks/[a-z]*.py; do PYTHONPATH=workflow $(BIN)/python $$script || exit 1; done
+
+lock: ## Resolve the newest versions that pyproject.toml admits, torch as it is pinned, into the lock files
+	$(PYTHON) envs/lock.py
+
+clean: ## Remove the environment and caches; results stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

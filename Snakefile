@@ -1,0 +1,38 @@
+# Quanta: how the ability of a family of language models is made of discrete skills.
+# The paper's pipeline in its order; each stage is one file in rules/.
+
+import sys
+
+from snakemake.utils import min_version
+
+min_version("9.20")
+sys.path.insert(0, f"{workflow.basedir}/workflow")
+
+
+configfile: "config/config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/corpus.smk"
+include: "rules/models.smk"
+include: "rules/losses.smk"
+include: "rules/scaling.smk"
+include: "rules/qdg.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        page=rules.page.output.page,
+        summary=rules.summary.output.summary,
+        figures=figure_files(),
+    localrule: True
+
+
+onstart:
+    check_surroundings()
+
+
+onsuccess:
+    print(closing_words(), file=sys.stderr)

@@ -1,0 +1,110 @@
+# Needs: installed packages, or a JSON Lines file.
+# Makes: corpus/ — texts, tokenizer, token ids with offsets, the table of documents.
+
+
+rule texts:
+    input:
+        file=text_file(),
+    output:
+        texts=f"{R}/corpus/texts.parquet",
+        sources=f"{R}/corpus/sources.json",
+    log:
+        f"{R}/logs/texts.log",
+    benchmark:
+        f"{R}/benchmarks/texts.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        corpus=of(
+            {
+                key: config["corpus"][key]
+                for key in ("source", config["corpus"]["source"], "minimum_characters", "heldout_share")
+            }
+        ),
+        documents=config["corpus"]["documents"] if config["corpus"]["take"] == "first" else None,
+        versions=of(surroundings.versions(config)),
+        code=code("texts"),
+    message:
+        "Read the texts of the corpus"
+    script:
+        "../workflow/scripts/texts.py"
+
+
+rule tokenizer:
+    input:
+        texts=rules.texts.output.texts,
+        model=tokenizer_source(),
+    output:
+        tokenizer=f"{R}/corpus/tokenizer/tokenizer.json",
+        config=f"{R}/corpus/tokenizer/tokenizer_config.json",
+    log:
+        f"{R}/logs/tokenizer.log",
+    benchmark:
+        f"{R}/benchmarks/tokenizer.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        vocabulary=config["corpus"]["tokenizer"]["vocabulary"] if SOURCE == "train" else None,
+        code=code("tokenizer"),
+    message:
+        "Train the tokenizer, or take the models' own"
+    script:
+        "../workflow/scripts/tokenizer.py"
+
+
+rule tokens:
+    input:
+        texts=rules.texts.output.texts,
+        tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        tokens=f"{R}/corpus/tokens.npy",
+        offsets=f"{R}/corpus/offsets.npy",
+        documents=f"{R}/corpus/documents.parquet",
+    log:
+        f"{R}/logs/tokens.log",
+    benchmark:
+        f"{R}/benchmarks/tokens.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        split="heldout",
+        context=config["corpus"]["context"],
+        pieces=config["corpus"]["pieces"],
+        documents=config["corpus"]["documents"],
+        take=config["corpus"]["take"],
+        limit_tokens=None,
+        code=code("tokens"),
+    message:
+        "Encode the held-out documents"
+    script:
+        "../workflow/scripts/tokens.py"
+
+
+use rule tokens as training_tokens with:
+    output:
+        tokens=f"{R}/corpus/training/tokens.npy",
+        offsets=f"{R}/corpus/training/offsets.npy",
+        documents=f"{R}/corpus/training/documents.parquet",
+    log:
+        f"{R}/logs/training_tokens.log",
+    benchmark:
+        f"{R}/benchmarks/training_tokens.tsv"
+    params:
+        split="training",
+        context=config["corpus"]["context"],
+        pieces="all",
+        documents=None,
+        take="first",
+        limit_tokens=config["corpus"]["training_tokens"],
+        code=code("tokens"),
+    message:
+        "Encode the training documents"

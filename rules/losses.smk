@@ -1,0 +1,52 @@
+# Needs: models, tokens. Makes: losses/ — float32 nats of every prediction, one array a model and step.
+
+
+rule losses:
+    input:
+        model=f"{R}/models/{{model}}/step{{step}}",
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        losses=temp(f"{R}/losses/{{model}}/step{{step}}.part{{shard}}.npy"),
+    log:
+        f"{R}/logs/losses/{{model}}/step{{step}}.{{shard}}.log",
+    benchmark:
+        f"{R}/benchmarks/losses/{{model}}/step{{step}}.{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(60),
+        gpu=config["resources"]["gpu"],
+    params:
+        shards=config["losses"]["shards"],
+        batch_tokens=config["losses"]["batch_tokens"],
+        precision=config["losses"]["precision"],
+        code=code("losses"),
+    message:
+        "Losses of {wildcards.model} at step {wildcards.step}, part {wildcards.shard}"
+    script:
+        "../workflow/scripts/losses.py"
+
+
+rule gather_losses:
+    input:
+        parts=[f"{R}/losses/{{model}}/step{{step}}.part{i}.npy" for i in range(config["losses"]["shards"])],
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        losses=f"{R}/losses/{{model}}/step{{step}}.npy",
+    log:
+        f"{R}/logs/gather_losses/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{R}/benchmarks/gather_losses/{{model}}/step{{step}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(20),
+        gpu=0,
+    params:
+        code=code("gather_losses"),
+    message:
+        "Gather the losses of {wildcards.model} at step {wildcards.step}"
+    script:
+        "../workflow/scripts/gather_losses.py"

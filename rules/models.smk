@@ -1,0 +1,134 @@
+# Needs: training tokens, or a folder of checkpoints, or the hub. Makes: models/ — a folder a model and step, the family's table.
+
+
+def size_of(wildcards):
+    """Shape and learning rate of one size of the ladder."""
+    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+
+
+def recipe():
+    """What all sizes share in training."""
+    shared = ("steps", "batch", "warmup_steps", "weight_decay")
+    return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
+
+
+def training_priority(wildcards):
+    """Large models first: the last job to end is then a short one."""
+    return MODELS.index(wildcards.model)
+
+
+if SOURCE == "train":
+
+    rule train:
+        input:
+            tokens=rules.training_tokens.output.tokens,
+            offsets=rules.training_tokens.output.offsets,
+            tokenizer=rules.tokenizer.output.tokenizer,
+        output:
+            folders=[directory(f"{R}/models/{{model}}/step{FINAL}")],
+            curve=f"{R}/models/{{model}}/curve.csv",
+        log:
+            f"{R}/logs/train/{{model}}.log",
+        benchmark:
+            f"{R}/benchmarks/train/{{model}}.tsv"
+        threads: 1
+        resources:
+            mem_mb=megabytes(1500),
+            runtime=minutes(120),
+            gpu=config["resources"]["gpu"],
+        params:
+            size=size_of,
+            recipe=recipe(),
+            steps=[FINAL],
+            seed=config["seed"],
+            code=code("train"),
+        message:
+            "Train {wildcards.model}"
+        script:
+            "../workflow/scripts/train.py"
+
+    if DYNAMICS:
+
+        use rule train as train_dynamics with:
+            output:
+                folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
+                curve=f"{R}/models/{{model}}/curve.csv",
+            wildcard_constraints:
+                model=re.escape(DYNAMICS),
+            params:
+                size=size_of,
+                recipe=recipe(),
+                steps=config["dynamics"]["steps"],
+                seed=config["seed"],
+                code=code("train"),
+
+        ruleorder: train_dynamics > train
+
+
+if SOURCE == "folder":
+
+    rule adopt:
+        output:
+            folder=directory(f"{R}/models/{{model}}/step{{step}}"),
+        log:
+            f"{R}/logs/adopt/{{model}}/step{{step}}.log",
+        localrule: True
+        threads: 1
+        resources:
+            mem_mb=megabytes(200),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            path=config["models"]["folder"]["path"],
+            only_step=FINAL,
+            code=code("adopt"),
+        message:
+            "Take {wildcards.model} at step {wildcards.step} from the given folder"
+        script:
+            "../workflow/scripts/adopt.py"
+
+
+if SOURCE == "hub":
+
+    rule fetch:
+        output:
+            folder=directory(f"{R}/models/{{model}}/step{{step}}"),
+        log:
+            f"{R}/logs/fetch/{{model}}/step{{step}}.log",
+        localrule: True
+        threads: 1
+        resources:
+            mem_mb=megabytes(500),
+            runtime=minutes(240),
+            gpu=0,
+        params:
+            repository=repository_of,
+            revision=revision_of,
+            code=code("fetch"),
+        message:
+            "Fetch {wildcards.model} at step {wildcards.step} from the hub"
+        script:
+            "../workflow/scripts/fetch.py"
+
+
+rule family:
+    input:
+        folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
+    output:
+        table=f"{R}/models/family.csv",
+    log:
+        f"{R}/logs/family.log",
+    benchmark:
+        f"{R}/benchmarks/family.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        members=of([{"model": m, "step": s, "revision": revision_name(m, s)} for m, s in MEMBERS]),
+        code=code("family"),
+    message:
+        "Count and hash the weights of the family"
+    script:
+        "../workflow/scripts/family.py"

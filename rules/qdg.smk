@@ -1,0 +1,187 @@
+# Needs: losses, and the weights of one model, qdg.model.
+# Makes: qdg/ — selected tokens, gradient features, affinity, embedding, labels for every n_clusters, rank-frequency.
+
+QDG_FOLDER = f"{R}/models/{config['qdg']['model']}/step{FINAL}"
+EXACT = config["qdg"]["mode"] == "exact"
+PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(config["qdg"]["shards"])]
+
+
+rule select:
+    input:
+        losses=losses_of([(config["qdg"]["model"], FINAL)]),
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        tokens=f"{R}/qdg/tokens.parquet",
+        counts=f"{R}/qdg/selection.json",
+    log:
+        f"{R}/logs/select.log",
+    benchmark:
+        f"{R}/benchmarks/select.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(20),
+        gpu=0,
+    params:
+        threshold=config["qdg"]["threshold"],
+        tokens=config["qdg"]["tokens"],
+        induction=config["qdg"]["induction"],
+        largest=max(config["qdg"]["n_clusters"]),
+        code=code("select"),
+    message:
+        "Select tokens that the model predicts well, not by induction"
+    script:
+        "../workflow/scripts/select.py"
+
+
+rule gradients:
+    input:
+        model=QDG_FOLDER,
+        selection=rules.select.output.tokens,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        features=temp(f"{R}/qdg/features.part{{shard}}.npy"),
+    log:
+        f"{R}/logs/gradients/{{shard}}.log",
+    benchmark:
+        f"{R}/benchmarks/gradients/{{shard}}.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(2500),
+        runtime=minutes(60),
+        gpu=config["resources"]["gpu"],
+    params:
+        features=None if EXACT else config["qdg"]["features"],
+        shards=config["qdg"]["shards"],
+        batch_tokens=config["qdg"]["batch_tokens"],
+        seed=config["seed"],
+        code=code("gradients"),
+    message:
+        "Gradients of single tokens, part {wildcards.shard}"
+    script:
+        "../workflow/scripts/gradients.py"
+
+
+rule features:
+    input:
+        parts=PARTS,
+        selection=rules.select.output.tokens,
+    output:
+        features=f"{R}/qdg/features.npy",
+    log:
+        f"{R}/logs/features.log",
+    benchmark:
+        f"{R}/benchmarks/features.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(20),
+        gpu=0,
+    params:
+        code=code("features"),
+    message:
+        "Gather the gradient features"
+    script:
+        "../workflow/scripts/features.py"
+
+
+rule affinity:
+    input:
+        features=PARTS if EXACT else [rules.features.output.features],
+        selection=rules.select.output.tokens,
+    output:
+        affinity=f"{R}/qdg/affinity.npy",
+    log:
+        f"{R}/logs/affinity.log",
+    benchmark:
+        f"{R}/benchmarks/affinity.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("affinity"),
+    message:
+        "Cosine similarity of gradients"
+    script:
+        "../workflow/scripts/affinity.py"
+
+
+rule embedding:
+    input:
+        affinity=rules.affinity.output.affinity,
+    output:
+        embedding=f"{R}/qdg/embedding.npy",
+        eigenvalues=f"{R}/qdg/eigenvalues.npy",
+    log:
+        f"{R}/logs/embedding.log",
+    benchmark:
+        f"{R}/benchmarks/embedding.tsv"
+    threads: 1
+    resources:
+        # the matrix in float64, LAPACK's copy, and the eigenvectors
+        mem_mb=megabytes(600 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        largest=max(config["qdg"]["n_clusters"]),
+        code=code("embedding"),
+    message:
+        "Eigenvectors of the normalised affinity"
+    script:
+        "../workflow/scripts/embedding.py"
+
+
+rule labels:
+    input:
+        embedding=rules.embedding.output.embedding,
+    output:
+        labels=f"{R}/qdg/labels.parquet",
+    log:
+        f"{R}/logs/labels.log",
+    benchmark:
+        f"{R}/benchmarks/labels.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(240),
+        gpu=0,
+    params:
+        n_clusters=config["qdg"]["n_clusters"],
+        restarts=config["qdg"]["restarts"],
+        seed=config["seed"],
+        code=code("labels"),
+    message:
+        "Spectral clustering for every number of clusters"
+    script:
+        "../workflow/scripts/labels.py"
+
+
+rule rank_frequency:
+    input:
+        labels=rules.labels.output.labels,
+        selection=rules.select.output.tokens,
+    output:
+        table=f"{R}/qdg/rank_frequency.csv",
+        fits=f"{R}/qdg/fits.json",
+    log:
+        f"{R}/logs/rank_frequency.log",
+    benchmark:
+        f"{R}/benchmarks/rank_frequency.tsv"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        rank_shares=config["qdg"]["rank_shares"],
+        draws=config["qdg"]["bootstrap"],
+        seed=config["seed"],
+        code=code("rank_frequency"),
+    message:
+        "Rank-frequency law of the clusters"
+    script:
+        "../workflow/scripts/rank_frequency.py"

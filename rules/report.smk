@@ -1,0 +1,326 @@
+# Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
+
+EXTENSIONS = ["png", "pdf"]
+LOOK = of({key: config["figures"][key] for key in ("width_inches", "dpi")})
+
+
+def figure_names():
+    """Figures that this run has data for, in the order of the page."""
+    names = ["learning_curves"] if SOURCE == "train" else []
+    names += ["mean_loss"]
+    for axis in AXES:
+        names += [f"density_{axis}", f"token_curves_{axis}"]
+    names += ["dynamics"] if DYNAMICS else []
+    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+
+
+def caption_of(name):
+    """Captions are shared by the figures of a kind."""
+    return name.removesuffix("_size").removesuffix("_step")
+
+
+def figure_files():
+    """All of them, in all formats."""
+    return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
+
+
+def figure(name):
+    """Outputs of one figure: the picture is shown in Snakemake's own report as well."""
+    return f"{R}/report/figures/{name}.png"
+
+
+def drawn(name):
+    """The vector version."""
+    return f"{R}/report/figures/{name}.pdf"
+
+
+if SOURCE == "train":
+
+    rule figure_learning_curves:
+        input:
+            curves=[f"{R}/models/{model}/curve.csv" for model in MODELS],
+            family=rules.family.output.table,
+        output:
+            png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
+            pdf=drawn("learning_curves"),
+        log:
+            f"{R}/logs/figure_learning_curves.log",
+        threads: 1
+        resources:
+            mem_mb=megabytes(700),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            models=MODELS,
+            look=LOOK,
+            code=code("figure_learning_curves"),
+        message:
+            "Figure: learning curves"
+        script:
+            "../workflow/scripts/figure_learning_curves.py"
+
+
+rule figure_mean_loss:
+    input:
+        table=rules.mean_loss.output.table,
+        fits=rules.mean_loss.output.fits,
+    output:
+        png=report(figure("mean_loss"), caption="../workflow/report/mean_loss.rst", category="2 Scaling"),
+        pdf=drawn("mean_loss"),
+    log:
+        f"{R}/logs/figure_mean_loss.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        final_step=FINAL,
+        leave_out=config["scaling"]["leave_out"],
+        look=LOOK,
+        code=code("figure_mean_loss"),
+    message:
+        "Figure: mean loss against size"
+    script:
+        "../workflow/scripts/figure_mean_loss.py"
+
+
+rule figure_density:
+    input:
+        density=rules.density.output.density,
+    output:
+        png=report(figure("density_{axis}"), caption="../workflow/report/density.rst", category="2 Scaling"),
+        pdf=drawn("density_{axis}"),
+    log:
+        f"{R}/logs/figure_density/{{axis}}.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        members=members_on_axis,
+        look=LOOK,
+        code=code("figure_density"),
+    message:
+        "Figure: densities of token losses over {wildcards.axis}"
+    script:
+        "../workflow/scripts/figure_density.py"
+
+
+rule figure_token_curves:
+    input:
+        losses=losses_on_axis,
+        table=rules.token_curves.output.tokens,
+        family=rules.family.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        png=report(figure("token_curves_{axis}"), caption="../workflow/report/token_curves.rst", category="2 Scaling"),
+        pdf=drawn("token_curves_{axis}"),
+    log:
+        f"{R}/logs/figure_token_curves/{{axis}}.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        members=members_on_axis,
+        drop=config["scaling"]["drop_nats"],
+        look=LOOK,
+        code=code("figure_token_curves"),
+    message:
+        "Figure: curves of single tokens over {wildcards.axis}"
+    script:
+        "../workflow/scripts/figure_token_curves.py"
+
+
+if DYNAMICS:
+
+    rule figure_dynamics:
+        input:
+            table=rules.mean_loss.output.table,
+        output:
+            png=report(figure("dynamics"), caption="../workflow/report/dynamics.rst", category="2 Scaling"),
+            pdf=drawn("dynamics"),
+        log:
+            f"{R}/logs/figure_dynamics.log",
+        threads: 1
+        resources:
+            mem_mb=megabytes(700),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            model=DYNAMICS,
+            look=LOOK,
+            code=code("figure_dynamics"),
+        message:
+            "Figure: mean loss over training"
+        script:
+            "../workflow/scripts/figure_dynamics.py"
+
+
+rule figure_sharpness:
+    input:
+        tables=[f"{R}/scaling/tokens_by_{axis}.parquet" for axis in AXES],
+    output:
+        png=report(figure("sharpness"), caption="../workflow/report/sharpness.rst", category="2 Scaling"),
+        pdf=drawn("sharpness"),
+    log:
+        f"{R}/logs/figure_sharpness.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        axes=AXES,
+        drop=config["scaling"]["drop_nats"],
+        look=LOOK,
+        code=code("figure_sharpness"),
+    message:
+        "Figure: how sharply single tokens are learned"
+    script:
+        "../workflow/scripts/figure_sharpness.py"
+
+
+rule figure_affinity:
+    input:
+        affinity=rules.affinity.output.affinity,
+        labels=rules.labels.output.labels,
+    output:
+        png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
+        pdf=drawn("affinity"),
+    log:
+        f"{R}/logs/figure_affinity.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=LOOK,
+        code=code("figure_affinity"),
+    message:
+        "Figure: affinity by cluster"
+    script:
+        "../workflow/scripts/figure_affinity.py"
+
+
+rule figure_spectrum:
+    input:
+        eigenvalues=rules.embedding.output.eigenvalues,
+    output:
+        png=report(figure("spectrum"), caption="../workflow/report/spectrum.rst", category="3 QDG"),
+        pdf=drawn("spectrum"),
+    log:
+        f"{R}/logs/figure_spectrum.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=LOOK,
+        code=code("figure_spectrum"),
+    message:
+        "Figure: spectrum of the affinity"
+    script:
+        "../workflow/scripts/figure_spectrum.py"
+
+
+rule figure_rank_frequency:
+    input:
+        table=rules.rank_frequency.output.table,
+        fits=rules.rank_frequency.output.fits,
+        scaling=rules.mean_loss.output.fits,
+        selection=rules.select.output.tokens,
+    output:
+        png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
+        pdf=drawn("rank_frequency"),
+    log:
+        f"{R}/logs/figure_rank_frequency.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_rank_frequency"),
+    message:
+        "Figure: rank-frequency law"
+    script:
+        "../workflow/scripts/figure_rank_frequency.py"
+
+
+rule summary:
+    input:
+        sources=rules.texts.output.sources,
+        family=rules.family.output.table,
+        mean_loss=rules.mean_loss.output.table,
+        scaling=rules.mean_loss.output.fits,
+        curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
+        selection=rules.select.output.counts,
+        qdg=rules.rank_frequency.output.fits,
+    output:
+        summary=report(f"{R}/report/summary.json", category="4 Summary"),
+        table=report(
+            f"{R}/report/paper_against_ours.csv", caption="../workflow/report/summary.rst", category="4 Summary"
+        ),
+    log:
+        f"{R}/logs/summary.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        run=config["run"],
+        axes=AXES,
+        final_step=FINAL,
+        qdg_model=config["qdg"]["model"],
+        threshold=config["qdg"]["threshold"],
+        code=code("summary"),
+    message:
+        "Summary: the paper against this run"
+    script:
+        "../workflow/scripts/summary.py"
+
+
+rule page:
+    input:
+        figures=[figure(name) for name in figure_names()],
+        captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
+        template="workflow/report/page.html",
+        summary=rules.summary.output.summary,
+        table=rules.summary.output.table,
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
+        tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        page=report(f"{R}/report/index.html", category="4 Summary"),
+    log:
+        f"{R}/logs/page.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        names=figure_names(),
+        run=config["run"],
+        show=config["qdg"]["show"],
+        examples=config["figures"]["examples"],
+        code=code("page"),
+    message:
+        "The page that shows the run"
+    script:
+        "../workflow/scripts/page.py"

@@ -1,0 +1,102 @@
+"""One visual language for all figures: sizes, colours, axes, fits. Each figure itself is drawn by its own script."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from quanta import storage
+from quanta.shapes import Array
+
+PALETTE = sns.color_palette("colorblind")
+DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
+_STYLE = {
+    "axes.grid": True,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "quanta",
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+}
+
+
+def canvas(look: str, *, rows: int = 1, columns: int = 1, ratio: float = 0.62) -> tuple[Figure, Array]:
+    """An empty figure and its axes, an array (rows, columns). `look` is the configuration's figures section as JSON.
+
+    `ratio` is the height of one panel over its width.
+    """
+    settings = json.loads(look)
+    width = float(settings["width_inches"])
+    sns.set_theme(style="ticks", rc=_STYLE)  # for legends and titles too, which are made later
+    figure = Figure(figsize=(width, ratio * width * rows / columns), dpi=settings["dpi"], layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        sns.despine(ax=ax)
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    return figure, axes
+
+
+def shades(number: int) -> list[Any]:
+    """Colours of ordered things (sizes, steps), light to dark, readable in grey."""
+    return list(sns.color_palette("flare", as_cmap=True)(np.linspace(0.02, 1, max(number, 1))))
+
+
+def save(figure: Figure, outputs: Any) -> None:
+    """Write `outputs.png` and `outputs.pdf`; the same figure is the same bytes."""
+    for path, metadata in ((outputs.png, {"Software": None}), (outputs.pdf, {"CreationDate": None})):
+        with storage.atomic(path) as temporary:
+            figure.savefig(temporary, metadata=metadata)
+
+
+def log_axis(ax: Axes, label: str) -> None:
+    """A logarithmic horizontal axis with decades labelled and nothing between them."""
+    ax.set(xscale="log", xlabel=label)
+    ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
+def log_ticks(ax: Axes, values: Sequence[float]) -> None:
+    """Plain numbers on a logarithmic vertical axis that spans less than a decade or so."""
+    low, high = min(values), max(values)
+    step = next(s for s in (0.05, 0.1, 0.2, 0.25, 0.5, 1, 2, 5) if (high - low) / s <= 7 or s == 5)
+    ticks = np.arange(np.floor(low / step), np.ceil(high / step) + 1) * step
+    ax.set_yscale("log")
+    ax.set_yticks([t for t in ticks if t > 0])
+    ax.yaxis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+
+
+def count(number: float) -> str:
+    """A number of parameters as one says it: 25k, 1.2M."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def value_with_interval(fit: dict[str, Any]) -> str:
+    """`0.083 [0.081, 0.085]`, or the bare value where there is no interval."""
+    if not fit.get("interval"):
+        return f"{fit['value']:.3f}"
+    low, high = fit["interval"]
+    return f"{fit['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def visible(text: str) -> str:
+    """A token's text on one line: blanks and breaks are made visible, and matplotlib's $ is kept literal."""
+    return text.replace("\n", "⏎").replace("\t", "⇥").replace(" ", "␣").replace("$", r"\$")

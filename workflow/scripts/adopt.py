@@ -1,0 +1,26 @@
+"""Take one checkpoint of a given folder of models into the run: a copy, so that the run stays what it was.
+
+Makes: `models/{model}/step{step}/`. A model's folder holds the checkpoint itself, or sub-folders `step{n}`.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from quanta import models
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    target = Path(outputs.folder)
+    model, step = target.parent.name, int(target.name.removeprefix("step"))
+    source = models.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
+    models.check_folder(source)
+    target.mkdir(parents=True)
+    for pattern in models.FILES:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,20 @@
+"""Count and hash the weights of every model and step.
+
+Makes: `models/family.csv`: model, step, non_embedding_parameters, revision, sha256, by size and step. Equal weights
+under two names are refused.
+"""
+
+import json
+from typing import Any
+
+from quanta import models, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    members = [m | {"folder": folder} for m, folder in zip(json.loads(params.members), inputs.folders, strict=True)]
+    storage.write_table(outputs.table, models.family_table(members))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

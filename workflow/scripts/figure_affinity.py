@@ -1,0 +1,44 @@
+"""The affinity matrix with its tokens ordered by cluster, and how similar tokens are within clusters and between.
+
+Makes: `report/figures/affinity`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import affinity, figures, storage
+from quanta.job import run
+
+PIXELS = 800
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    matrix = affinity.read_affinity(inputs.affinity)
+    labels = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
+    label = labels.loc[labels["n_clusters"] == params.show].sort_values("token")["label"].to_numpy()
+    order = np.argsort(label, kind="stable")
+    order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]
+    shown = matrix[np.ix_(order, order)]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.95)
+    image = axes[0, 0].imshow(shown, cmap="mako", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
+    axes[0, 0].set(
+        xlabel=f"tokens, by cluster ({params.show} clusters)", ylabel="tokens, by cluster", xticks=[], yticks=[]
+    )
+    figure.colorbar(image, ax=axes[0, 0], label="cosine similarity", shrink=0.8)
+
+    upper = np.triu_indices(len(order), 1)
+    cosines, same = shown[upper], (label[order][:, None] == label[order][None, :])[upper]
+    for values, name, colour in (
+        (cosines[same], "same cluster", figures.FIT),
+        (cosines[~same], "different", figures.DATA),
+    ):
+        if len(values):
+            axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour,
+                            label=f"{name}: median {np.median(values):.2f}")  # fmt: skip
+    axes[0, 1].set(yscale="log", xlabel="cosine similarity of two tokens", ylabel="density of pairs")
+    axes[0, 1].legend(loc="upper center", bbox_to_anchor=(0.5, 1.2))
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,41 @@
+"""Density p(L) of token losses and the integrand L·p(L), along size or step (the paper's figure 4, middle).
+
+Makes: `report/figures/density_{axis}`.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+SMOOTHED_TO = 150  # bins that are drawn: finer ones are noise to the eye
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    table = storage.read_table(inputs.density, ("model", "step", "loss_bits", "density_per_bit", "n_predictions"))
+    members = [tuple(member) for member in json.loads(params.members)]
+    one_model = len({model for model, _ in members}) == 1
+    parts = {key: part for key, part in table.groupby(["model", "step"]) if key in members}
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.85)
+    for colour, (model, step) in zip(figures.shades(len(members)), members, strict=True):
+        part = parts[model, step]
+        group = max(len(part) // SMOOTHED_TO, 1)
+        whole = len(part) // group * group
+        bits = part["loss_bits"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
+        density = part["density_per_bit"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
+        density = np.where(density > 0, density, np.nan)
+        label = f"step {step}" if one_model else model
+        axes[0, 0].plot(bits, density, color=colour, label=label, lw=1.1)
+        axes[0, 1].plot(bits, bits * density, color=colour, lw=1.1)
+    axes[0, 0].set(
+        yscale="log", xlabel="loss L (bits)", ylabel="density p(L) (per bit)", xlim=(0, 20), ylim=(1e-4, None)
+    )
+    axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, None))
+    axes[0, 0].legend(ncols=1 if len(members) < 7 else 2, fontsize=6.5)
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

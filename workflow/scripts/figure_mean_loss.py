@@ -1,0 +1,49 @@
+"""Mean loss against non-embedding parameters with its power laws (the paper's figure 4, left).
+
+Makes: `report/figures/mean_loss`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    table = storage.read_table(inputs.table, ("model", "step", "non_embedding_parameters", "mean_loss_nats"))
+    table = table[table["step"] == params.final_step]
+    fits = storage.read_json(inputs.fits)
+    figure, axes = figures.canvas(params.look)
+    ax = axes[0, 0]
+    sizes, losses = table["non_embedding_parameters"].to_numpy(), table["mean_loss_nats"].to_numpy()
+    left_out = table["model"].isin(params.leave_out).to_numpy()
+    n = np.geomspace(sizes.min() / 1.5, sizes.max() * 1.5, 200)
+    plain = fits["alpha_n"]
+    ax.plot(
+        n, plain["scale_nats"] * n ** -plain["value"], color=figures.FIT,
+        label=f"$A N^{{-\\alpha}}$: α = {figures.value_with_interval(plain)}",
+    )  # fmt: skip
+    low, high = plain["band_nats"]["low"], plain["band_nats"]["high"]
+    ax.fill_between(plain["band_nats"]["parameters"], low, high, color=figures.FIT, alpha=0.2, lw=0)
+    floor = fits.get("alpha_n_with_irreducible_loss")
+    if floor:
+        curve = floor["irreducible_nats"] + floor["scale_nats"] * n ** -floor["value"]
+        ax.plot(
+            n, curve, color=figures.NULL, ls="--",
+            label=f"$E + A N^{{-\\alpha}}$: α = {figures.value_with_interval(floor)}, E = {floor['irreducible_nats']:.2f} nats",
+        )  # fmt: skip
+    ax.plot(sizes[~left_out], losses[~left_out], "o", color=figures.DATA, label="models")
+    if left_out.any():
+        ax.plot(
+            sizes[left_out], losses[left_out], "o", mfc="white", color=figures.DATA, label="models left out of the fit"
+        )
+    figures.log_axis(ax, "non-embedding parameters")
+    figures.log_ticks(ax, list(losses))
+    ax.set(ylabel="mean loss (nats a token)")
+    ax.legend()
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,26 @@
+"""Eigenvalues of the normalised affinity.
+
+Makes: `report/figures/spectrum`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    values = storage.read_array(inputs.eigenvalues, dtype="float64", shape=(None,))
+    figure, axes = figures.canvas(params.look)
+    ax = axes[0, 0]
+    ax.plot(np.arange(1, len(values) + 1), values, ".-", color=figures.DATA, ms=3)
+    ax.axvline(params.show, color=figures.NULL, ls=":", lw=1, label=f"{params.show} clusters, the ones shown")
+    figures.log_axis(ax, "rank")
+    ax.set(yscale="log", ylabel="eigenvalue of the normalised affinity")
+    ax.legend()
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

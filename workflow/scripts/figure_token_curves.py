@@ -1,0 +1,52 @@
+"""Loss curves of single tokens along size or step: the sharpest and the smoothest falls (the paper's figure 4, right).
+
+Makes: `report/figures/token_curves_{axis}`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quanta import clusters, corpus, figures, losses, models, scaling, storage
+from quanta.job import run
+
+SHOWN = 6
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    texts = corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent))
+    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
+    given = [tuple(member) for member in json.loads(params.members)]
+    members = models.in_order(given, family)
+    paths = dict(zip(given, inputs.losses, strict=True))
+    table = storage.read_table(
+        inputs.table, ("index", "total_drop_nats", "largest_drop_share", "monogenic", "polygenic")
+    )
+    sharp, smooth = scaling.examples(table, SHOWN, drop=params.drop)
+
+    by_step = len({model for model, _ in members}) == 1
+    sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
+    at = np.array([max(step, 0.5) if by_step else sizes[model, step] for model, step in members])
+    all_losses = [losses.read_losses(paths[member], tokens) for member in members]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=1.15)
+    for ax, chosen, title in zip(axes[0], (sharp, smooth), ("sharp falls", "smooth falls"), strict=True):
+        for colour, index in zip(figures.PALETTE, chosen, strict=False):
+            curve = [values[index] for values in all_losses]
+            document, position = (int(part[0]) for part in tokens.place(np.array([index])))
+            found = clusters.context(tokens, texts, document, position)
+            label = f"{figures.visible(found['before'][-22:])} → {figures.visible(found['target'][:12])}"
+            ax.plot(at, curve, "o-", ms=2.5, color=colour, label=label)
+        figures.log_axis(ax, "training step" if by_step else "non-embedding parameters")
+        ax.set(title=title, ylim=(0, None))
+        if chosen:
+            ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), fontsize=7)
+        else:
+            ax.annotate("none in this run", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4")
+    axes[0, 0].set_ylabel("loss of one token (nats)")
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,44 @@
+"""Mean loss of every model and step, and its fit against non-embedding parameters.
+
+Makes: `scaling/mean_loss.csv`, and `scaling/fits.json` with and without an irreducible term, intervals by bootstrap over
+documents.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from quanta import corpus, losses, models, scaling, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
+    sums: dict[tuple[str, int], Any] = {}
+    for (model, step), path in zip(json.loads(params.members), inputs.losses, strict=True):
+        table = losses.by_document(losses.read_losses(path, tokens), tokens)
+        sums[model, step] = table["loss_sum_nats"].to_numpy()
+    counts = table["n_predictions"].to_numpy()
+    family["mean_loss_nats"] = [
+        sums[model, step].sum() / counts.sum() for model, step in zip(family["model"], family["step"], strict=True)
+    ]
+    family["n_predictions"] = counts.sum()
+    columns = ["model", "step", "non_embedding_parameters", "mean_loss_nats", "n_predictions"]
+    storage.write_table(outputs.table, family[columns])
+
+    final = family[family["step"] == params.final_step]
+    fits = scaling.fit_mean_loss(
+        final["model"].tolist(),
+        final["non_embedding_parameters"].to_numpy(),
+        np.stack([sums[model, params.final_step] for model in final["model"]]),
+        counts,
+        left_out=params.leave_out,
+        draws=params.draws,
+        seed=params.seed,
+    )
+    storage.write_json(outputs.fits, fits)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

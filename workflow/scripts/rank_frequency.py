@@ -1,0 +1,21 @@
+"""Cluster sizes by rank for every number of clusters, their envelope and its slope.
+
+Makes: `qdg/rank_frequency.csv` (n_clusters, rank, size; the envelope has n_clusters = 0) and `qdg/fits.json`.
+"""
+
+from typing import Any
+
+from quanta import storage, zipf
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    labels = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
+    identity = storage.read_table(inputs.selection, ("token", "token_id"))["token_id"].to_numpy()
+    storage.write_table(outputs.table, zipf.rank_frequency(labels))
+    fits = zipf.fit_envelope(labels, identity, tuple(params.rank_shares), draws=params.draws, seed=params.seed)
+    storage.write_json(outputs.fits, fits)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

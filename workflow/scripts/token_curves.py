@@ -1,0 +1,30 @@
+"""How each single token is learned along an axis, size or step: total fall, its largest part, monogenic, polygenic.
+
+Makes: `scaling/tokens_by_{axis}.parquet`, one row a prediction with its flat index, and `.json` with the counts.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+from quanta import corpus, losses, models, scaling, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
+    members = models.in_order(json.loads(params.members), family)
+    paths = dict(zip(map(tuple, json.loads(params.members)), inputs.losses, strict=True))
+    index = np.flatnonzero(tokens.predicted())
+    curves = np.stack([losses.read_losses(paths[member], tokens)[index] for member in members])
+    table, counts = scaling.token_curves(
+        curves, above=params.above, below=params.below, drop=params.drop, share=params.share
+    )
+    table.insert(0, "index", index)
+    storage.write_table(outputs.tokens, table)
+    storage.write_json(outputs.counts, counts)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,31 @@
+"""Train the byte-level BPE on the training split, or take the tokenizer that came with the models.
+
+Makes: `corpus/tokenizer/` in Hugging Face format.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from quanta import corpus, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    folder = Path(outputs.tokenizer).parent
+    if params.vocabulary is None:
+        source = Path(inputs.model[0] if isinstance(inputs.model, list) else inputs.model)
+        tokenizer = corpus.load_tokenizer(source)
+        corpus.save_tokenizer(tokenizer, folder)
+        given = source / "tokenizer_config.json"
+        if given.is_file():
+            with storage.atomic(outputs.config) as temporary:
+                shutil.copyfile(given, temporary)
+        return
+    table = storage.read_table(inputs.texts, ("split", "text"))
+    texts = table.loc[table["split"] == corpus.TRAINING, "text"]
+    corpus.save_tokenizer(corpus.train_tokenizer(texts, params.vocabulary), folder)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
