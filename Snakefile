@@ -18,6 +18,7 @@ include: "rules/models.smk"
 include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
+include: "rules/parity.smk"
 include: "rules/report.smk"
 
 
