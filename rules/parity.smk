@@ -141,3 +141,10 @@ rule parity_qdg:
         "Hold QDG against the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/parity_qdg.py"
+
+
+rule parity:
+    input:
+        rules.parity_fits.output,
+        scores=parity_tables("qdg", "scores.csv"),
+    localrule: True
