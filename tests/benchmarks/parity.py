@@ -54,7 +54,7 @@ class StraightforwardNet:
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        return float(loss)
+        return loss.item()
 
 
 def _synchronise(device: str) -> None:
