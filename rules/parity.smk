@@ -143,8 +143,160 @@ rule parity_qdg:
         "../workflow/scripts/parity_qdg.py"
 
 
+# figures of single sweeps show the first replicate of one α
+SHOWN = f"alpha{PARITY['alpha']:g}/0"
+SWEEPS = ("fresh", "data")
+SHOWN_CURVES = [f"{R}/parity/{kind}/{SHOWN}/curves.parquet" for kind in SWEEPS]
+SHOWN_NETS = [f"{R}/parity/{kind}/{SHOWN}/nets.csv" for kind in SWEEPS]
+
+
+rule figure_parity_scaling:
+    input:
+        curves=SHOWN_CURVES,
+        nets=SHOWN_NETS,
+        points=rules.parity_fits.output.points,
+        fits=rules.parity_fits.output.fits,
+    output:
+        png=report(figure("parity_scaling"), caption="../workflow/report/parity_scaling.rst", category="5 Parity"),
+        pdf=drawn("parity_scaling"),
+    log:
+        f"{R}/logs/figure_parity_scaling.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        alpha=PARITY["alpha"],
+        look=LOOK,
+        code=code("figure_parity_scaling"),
+    message:
+        "Figure: scaling on sparse parity"
+    script:
+        "../workflow/scripts/figure_parity_scaling.py"
+
+
+rule figure_parity_heatmap:
+    input:
+        curves=SHOWN_CURVES,
+        nets=SHOWN_NETS,
+    output:
+        png=report(figure("parity_heatmap"), caption="../workflow/report/parity_heatmap.rst", category="5 Parity"),
+        pdf=drawn("parity_heatmap"),
+    log:
+        f"{R}/logs/figure_parity_heatmap.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_parity_heatmap"),
+    message:
+        "Figure: loss of every parity task"
+    script:
+        "../workflow/scripts/figure_parity_heatmap.py"
+
+
+rule figure_parity_convergence:
+    input:
+        emergence=rules.parity_fits.output.emergence,
+        fits=rules.parity_fits.output.fits,
+    output:
+        png=report(
+            figure("parity_convergence"), caption="../workflow/report/parity_convergence.rst", category="5 Parity"
+        ),
+        pdf=drawn("parity_convergence"),
+    log:
+        f"{R}/logs/figure_parity_convergence.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_parity_convergence"),
+    message:
+        "Figure: convergence against frequency"
+    script:
+        "../workflow/scripts/figure_parity_convergence.py"
+
+
+rule figure_parity_exponents:
+    input:
+        fits=rules.parity_fits.output.fits,
+        paper="workflow/data/parity_exponents.csv",
+    output:
+        png=report(figure("parity_exponents"), caption="../workflow/report/parity_exponents.rst", category="5 Parity"),
+        pdf=drawn("parity_exponents"),
+    log:
+        f"{R}/logs/figure_parity_exponents.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_parity_exponents"),
+    message:
+        "Figure: exponents against α"
+    script:
+        "../workflow/scripts/figure_parity_exponents.py"
+
+
+rule figure_parity_recovery:
+    input:
+        scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        envelopes=parity_tables("qdg", "envelopes.csv"),
+    output:
+        png=report(figure("parity_recovery"), caption="../workflow/report/parity_recovery.rst", category="5 Parity"),
+        pdf=drawn("parity_recovery"),
+    log:
+        f"{R}/logs/figure_parity_recovery.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_parity_recovery"),
+    message:
+        "Figure: true tasks recovered by QDG"
+    script:
+        "../workflow/scripts/figure_parity_recovery.py"
+
+
+rule figure_parity_tasks:
+    input:
+        scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        tasks=f"{R}/parity/qdg/{SHOWN}/tasks.csv",
+        pairs=f"{R}/parity/qdg/{SHOWN}/pairs.csv",
+    output:
+        png=report(figure("parity_tasks"), caption="../workflow/report/parity_tasks.rst", category="5 Parity"),
+        pdf=drawn("parity_tasks"),
+    log:
+        f"{R}/logs/figure_parity_tasks.log",
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=LOOK,
+        code=code("figure_parity_tasks"),
+    message:
+        "Figure: tasks that QDG splits and merges"
+    script:
+        "../workflow/scripts/figure_parity_tasks.py"
+
+
 rule parity:
     input:
         rules.parity_fits.output,
         scores=parity_tables("qdg", "scores.csv"),
+        figures=[figure(name) for name in PARITY_FIGURES],
     localrule: True

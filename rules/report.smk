@@ -1,6 +1,8 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
 EXTENSIONS = ["png", "pdf"]
+PARITY_FIGURES = [f"parity_{name}" for name in "scaling heatmap convergence exponents recovery tasks".split()]
+THEORY_FIGURES = ["theory", "published", "accounts"]
 LOOK = of({key: config["figures"][key] for key in ("width_inches", "dpi")})
 
 
@@ -11,7 +13,8 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
+    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
 
 
 def caption_of(name):
@@ -267,6 +270,12 @@ rule summary:
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
+        theory=f"{R}/theory/fits.json",
+        parity=f"{R}/parity/fits.json",
+        parity_scores=f"{R}/parity/qdg/alpha{config['parity']['alpha']:g}/0/scores.csv",
+        parity_envelopes=f"{R}/parity/qdg/alpha{config['parity']['alpha']:g}/0/envelopes.csv",
+        paper_parity="workflow/data/parity_exponents.csv",
+        recorded_parity="docs/results/parity-cpu/exponents.csv",
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(
@@ -285,6 +294,7 @@ rule summary:
         final_step=FINAL,
         qdg_model=config["qdg"]["model"],
         threshold=config["qdg"]["threshold"],
+        parity_alpha=config["parity"]["alpha"],
         code=code("summary"),
     message:
         "Summary: the paper against this run"
