@@ -32,7 +32,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         theirs = paper[paper["resource"] == resource]
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="parity, the paper")
         ax.set(xlabel="α", ylabel=f"exponent in {resource}", xlim=(0, 1.05), ylim=(0, 1.25))
-    axes[0, 0].legend(fontsize=6)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
     figures.save(figure, outputs)
 
 

@@ -26,8 +26,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(mine["alpha"], mine["value"], "o", color=figures.DATA, label="fitted")
         theirs = paper[paper["resource"] == resource]
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="the paper")
-        ax.set(xlabel="α", ylabel=f"exponent in {resource}", ylim=(0, None))
-    axes[0, 0].legend(fontsize=7)
+        ax.set(xlabel="α", ylabel=f"exponent in {resource}", ylim=(0, 1.2))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figures.save(figure, outputs)
 
 

@@ -47,8 +47,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     fourth.set(xlabel="true slope −(α + 1)", ylabel="fitted slope")
     for ax in (first, second, third):
         ax.set_ylabel("adjusted Rand")
-    for ax in axes.flat:
-        ax.legend(fontsize=6)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
+    for ax in (second, third, fourth):
+        ax.legend(fontsize=7)
     figures.save(figure, outputs)
 
 

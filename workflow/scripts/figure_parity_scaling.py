@@ -30,8 +30,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 np.exp(np.log(mean).mean()) * np.exp(np.log(mean.index.to_numpy(dtype=float)).mean()) ** fit["value"]
             )
             top.plot(used, middle * used ** -fit["value"], color=figures.FIT, lw=1)
-            finite = "" if fit["theory_finite"] is None else f", finite K {fit['theory_finite']:.2f}"
-            top.set_title(f"{fit['value']:.2f}; theory {fit['theory_asymptotic']:.2f}{finite}")
+            finite = "none" if fit["theory_finite"] is None else f"{fit['theory_finite']:.2f}"
+            top.set_title(f"{fit['value']:.2f} ({fit['theory_asymptotic']:.2f}; {finite})")
         losses = parity_fits.task_losses(curves, nets, resource)
         shown = np.unique(np.geomspace(1, losses.shape[1], 12).round().astype(int))
         for task, colour in zip(shown, figures.shades(len(shown)), strict=True):
@@ -39,6 +39,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         for ax in (top, bottom):
             figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
         top.set(yscale="log")
+        bottom.set(ylim=(-0.05, 1.5))  # rare tasks rise far above a coin toss where a training set is overfitted
     axes[0, 0].set_ylabel("mean loss (bits)")
     axes[1, 0].set_ylabel("loss of single tasks (bits)")
     axes[1, 0].legend(ncols=2, fontsize=5)

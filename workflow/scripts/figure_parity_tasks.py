@@ -17,11 +17,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     base = scores[scores["name"] == "base"]
     chosen = int(base.loc[base["adjusted_rand"].idxmax(), "n_clusters"])
     mine = tasks[(tasks["condition"] == "base") & (tasks["n_clusters"] == chosen)]
-    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    figure, axes = figures.canvas(params.look, columns=3, ratio=1.1)
     left, middle, right = axes[0]
     for ax, column, label in (
-        (left, "recall", "largest share of a task in one cluster"),
-        (middle, "precision", "share of the task in that cluster"),
+        (left, "recall", "share in its main cluster"),
+        (middle, "precision", "share of that cluster"),
     ):
         dots = ax.scatter(mine["frequency"], mine[column], c=mine["loss_bits"], s=18, cmap="viridis", vmin=0, vmax=1)
         figures.log_axis(ax, "frequency of the task")

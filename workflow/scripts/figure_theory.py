@@ -28,10 +28,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         figures.log_axis(ax, label)
     for ax in axes[0, :2]:
         ax.set(yscale="log", ylabel="loss (b − a = 1)", ylim=(3e-3, 1.5))
-    axes[0, 2].set(ylim=(0, 2), ylabel="local slope in parameters")
-    for ax, title in zip(axes[0], ("finite sum", "learning by frequency", "slope where one looks"), strict=True):
+    axes[0, 2].set(ylim=(0, 2), ylabel="slope in parameters")
+    for ax, title in zip(axes[0], ("finite sum", "simulated learners", "local slope"), strict=True):
         ax.set_title(title)
-    axes[0, 0].legend()
+    axes[0, 0].legend(loc="lower left")
     figures.save(figure, outputs)
 
 
