@@ -18,9 +18,9 @@ include: "rules/models.smk"
 include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
-include: "rules/report.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
+include: "rules/report.smk"
 
 
 rule all:

@@ -9,14 +9,10 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import recovery, surroundings
+from quanta import job, recovery, surroundings
 from quanta.errors import QuantaError
 
-# scripts find the library without its being installed, and end when the process that started them is gone
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    [f"{workflow.basedir}/workflow", *filter(None, [os.environ.get("PYTHONPATH")])]
-)
-os.environ["QUANTA_SNAKEMAKE_PID"] = str(os.getpid())
+job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
 
@@ -32,7 +28,13 @@ DYNAMICS = config["dynamics"]["model"]
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
-SHARDS = {"losses": config["losses"]["shards"], "gradients": config["qdg"]["shards"]}
+EXTENSIONS = ["png", "pdf"]
+PARITY = config["parity"]
+ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
+REPLICATES = [str(number) for number in range(PARITY["replicates"])]
+SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first replicate of one α
+THEORY_FIGURES = ["theory", "published", "accounts"]
+PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
 
 
 wildcard_constraints:
@@ -40,11 +42,18 @@ wildcard_constraints:
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
+    alpha="|".join(map(re.escape, ALPHAS)),
+    replicate="|".join(REPLICATES),
 
 
 def of(section):
     """A section of the configuration as canonical text: a param that changes when its content does, and only then."""
     return json.dumps(section, sort_keys=True)
+
+
+def look():
+    """What all figures share; a change reruns them and nothing else."""
+    return of({key: config["figures"][key] for key in ("width_inches", "dpi")})
 
 
 def code(script):
@@ -98,6 +107,48 @@ def members_on_axis(wildcards):
     return of(on_axis(wildcards.axis))
 
 
+def size_of(wildcards):
+    """Shape and learning rate of one size of the ladder."""
+    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+
+
+def recipe():
+    """What all sizes share in training."""
+    shared = ("steps", "batch", "warmup_steps", "weight_decay")
+    return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
+
+
+def figure_names():
+    """Figures that this run has data for, in the order of the page."""
+    names = ["learning_curves"] if SOURCE == "train" else []
+    names += ["mean_loss"]
+    for axis in AXES:
+        names += [f"density_{axis}", f"token_curves_{axis}"]
+    names += ["dynamics"] if DYNAMICS else []
+    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
+    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
+
+
+def caption_of(name):
+    """Captions are shared by the figures of a kind."""
+    return name.removesuffix("_size").removesuffix("_step")
+
+
+def figure_files():
+    """All of them, in all formats."""
+    return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
+
+
+def figure(name):
+    """Outputs of one figure: the picture is shown in Snakemake's own report as well."""
+    return f"{R}/report/figures/{name}.png"
+
+
+def drawn(name):
+    """The vector version."""
+    return f"{R}/report/figures/{name}.pdf"
+
+
 def megabytes(value):
     """Memory of a job in MB, times the configured factor, more with each attempt."""
 
@@ -131,3 +182,39 @@ def closing_words():
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
     return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+
+
+def parity_problem():
+    """Tasks and bits of sparse parity, as a param."""
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
+
+
+def parity_training():
+    """How its nets are trained, as a param."""
+    keys = "learning_rate weight_decay precision evaluations held_out_per_task checkpoint_every".split()
+    return of({key: PARITY[key] for key in keys})
+
+
+def parity_alpha(wildcards):
+    """The α that the wildcards name."""
+    return float(wildcards.alpha)
+
+
+def parity_seed(wildcards):
+    """Each replicate has its own seed, the same for every α: tasks and weights are shared, frequencies are not."""
+    return config["seed"] + int(wildcards.replicate)
+
+
+def parity_is_shown(wildcards):
+    """Whether figures show this α and replicate: there, QDG is tried under all conditions."""
+    return f"alpha{wildcards.alpha}/{wildcards.replicate}" == SHOWN
+
+
+def parity_tables(kind, name):
+    """A table of every α and replicate."""
+    return expand(f"{R}/parity/{kind}/alpha{{alpha}}/{{replicate}}/{name}", alpha=ALPHAS, replicate=REPLICATES)
+
+
+def parity_shown(name):
+    """Tables of both sweeps at the α that is shown."""
+    return [f"{R}/parity/{kind}/{SHOWN}/{name}" for kind in ("fresh", "data")]

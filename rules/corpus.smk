@@ -12,6 +12,8 @@ rule texts:
         f"{R}/logs/texts.log",
     benchmark:
         f"{R}/benchmarks/texts.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -44,6 +46,8 @@ rule tokenizer:
         f"{R}/logs/tokenizer.log",
     benchmark:
         f"{R}/benchmarks/tokenizer.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000),
@@ -70,6 +74,8 @@ rule tokens:
         f"{R}/logs/tokens.log",
     benchmark:
         f"{R}/benchmarks/tokens.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),

@@ -12,6 +12,8 @@ rule losses:
         f"{R}/logs/losses/{{model}}/step{{step}}.{{shard}}.log",
     benchmark:
         f"{R}/benchmarks/losses/{{model}}/step{{step}}.{{shard}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -39,6 +41,8 @@ rule gather_losses:
         f"{R}/logs/gather_losses/{{model}}/step{{step}}.log",
     benchmark:
         f"{R}/benchmarks/gather_losses/{{model}}/step{{step}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),

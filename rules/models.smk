@@ -1,22 +1,6 @@
 # Needs: training tokens, or a folder of checkpoints, or the hub. Makes: models/ — a folder a model and step, the family's table.
 
 
-def size_of(wildcards):
-    """Shape and learning rate of one size of the ladder."""
-    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
-
-
-def recipe():
-    """What all sizes share in training."""
-    shared = ("steps", "batch", "warmup_steps", "weight_decay")
-    return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
-
-
-def training_priority(wildcards):
-    """Large models first: the last job to end is then a short one."""
-    return MODELS.index(wildcards.model)
-
-
 if SOURCE == "train":
 
     rule train:
@@ -31,6 +15,8 @@ if SOURCE == "train":
             f"{R}/logs/train/{{model}}.log",
         benchmark:
             f"{R}/benchmarks/train/{{model}}.tsv"
+        conda:
+            "../envs/quanta.yaml"
         threads: 1
         resources:
             mem_mb=megabytes(1500),
@@ -73,6 +59,8 @@ if SOURCE == "folder":
         log:
             f"{R}/logs/adopt/{{model}}/step{{step}}.log",
         localrule: True
+        conda:
+            "../envs/quanta.yaml"
         threads: 1
         resources:
             mem_mb=megabytes(200),
@@ -96,6 +84,8 @@ if SOURCE == "hub":
         log:
             f"{R}/logs/fetch/{{model}}/step{{step}}.log",
         localrule: True
+        conda:
+            "../envs/quanta.yaml"
         threads: 1
         resources:
             mem_mb=megabytes(500),
@@ -120,6 +110,8 @@ rule family:
         f"{R}/logs/family.log",
     benchmark:
         f"{R}/benchmarks/family.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),

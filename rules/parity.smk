@@ -1,30 +1,6 @@
 # Needs: nothing but the configuration.
 # Makes: parity/ — curves of nets on sparse parity, exponents beside the theory's, QDG held against the true tasks.
 
-PARITY = config["parity"]
-PROBLEM = {key: PARITY[key] for key in ("n_tasks", "n_bits", "k")}
-TRAINING = {
-    key: PARITY[key]
-    for key in ("learning_rate", "weight_decay", "precision", "evaluations", "held_out_per_task", "checkpoint_every")
-}
-ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
-REPLICATES = [str(number) for number in range(PARITY["replicates"])]
-
-
-wildcard_constraints:
-    alpha="|".join(map(re.escape, ALPHAS)),
-    replicate="|".join(REPLICATES),
-
-
-def parity_seed(wildcards):
-    """Each replicate has its own seed, the same for every α: tasks and weights are shared, frequencies are not."""
-    return config["seed"] + int(wildcards.replicate)
-
-
-def parity_tables(kind, name):
-    """A table of every α and replicate."""
-    return expand(f"{R}/parity/{kind}/alpha{{alpha}}/{{replicate}}/{name}", alpha=ALPHAS, replicate=REPLICATES)
-
 
 rule parity_fresh:
     output:
@@ -35,18 +11,20 @@ rule parity_fresh:
         f"{R}/logs/parity_fresh/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_fresh/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000),
         runtime=minutes(600),
         gpu=config["resources"]["gpu"],
     params:
-        problem=of(PROBLEM),
-        training=of(TRAINING),
+        problem=parity_problem(),
+        training=parity_training(),
         widths=PARITY["widths"],
         steps=PARITY["steps"],
         batch_size=PARITY["batch_size"],
-        alpha=lambda wildcards: float(wildcards.alpha),
+        alpha=parity_alpha,
         seed=parity_seed,
         checkpoint=f"{R}/parity/checkpoints/fresh-alpha{{alpha}}-{{replicate}}.pt",
         code=code("parity_fresh"),
@@ -64,17 +42,19 @@ rule parity_data:
         f"{R}/logs/parity_data/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_data/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000),
         runtime=minutes(600),
         gpu=config["resources"]["gpu"],
     params:
-        problem=of(PROBLEM),
-        training=of(TRAINING),
+        problem=parity_problem(),
+        training=parity_training(),
         data=of(PARITY["data"]),
         batch_size=PARITY["batch_size"],
-        alpha=lambda wildcards: float(wildcards.alpha),
+        alpha=parity_alpha,
         seed=parity_seed,
         checkpoint=f"{R}/parity/checkpoints/data-alpha{{alpha}}-{{replicate}}",
         code=code("parity_data"),
@@ -90,12 +70,15 @@ rule parity_fits:
         nets=parity_tables("fresh", "nets.csv") + parity_tables("data", "nets.csv"),
     output:
         fits=f"{R}/parity/fits.json",
+        exponents=f"{R}/parity/exponents.csv",
         points=f"{R}/parity/points.csv",
         emergence=f"{R}/parity/emergence.csv",
     log:
         f"{R}/logs/parity_fits.log",
     benchmark:
         f"{R}/benchmarks/parity_fits.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(3000),
@@ -125,16 +108,18 @@ rule parity_qdg:
         f"{R}/logs/parity_qdg/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_qdg/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(3000),
         runtime=minutes(60),
         gpu=0,
     params:
-        problem=of(PROBLEM),
+        problem=parity_problem(),
         qdg=of(PARITY["qdg"]),
-        shown=lambda wildcards: float(wildcards.alpha) == PARITY["alpha"] and wildcards.replicate == "0",
-        alpha=lambda wildcards: float(wildcards.alpha),
+        shown=parity_is_shown,
+        alpha=parity_alpha,
         seed=parity_seed,
         code=code("parity_qdg"),
     message:
@@ -143,17 +128,10 @@ rule parity_qdg:
         "../workflow/scripts/parity_qdg.py"
 
 
-# figures of single sweeps show the first replicate of one α
-SHOWN = f"alpha{PARITY['alpha']:g}/0"
-SWEEPS = ("fresh", "data")
-SHOWN_CURVES = [f"{R}/parity/{kind}/{SHOWN}/curves.parquet" for kind in SWEEPS]
-SHOWN_NETS = [f"{R}/parity/{kind}/{SHOWN}/nets.csv" for kind in SWEEPS]
-
-
 rule figure_parity_scaling:
     input:
-        curves=SHOWN_CURVES,
-        nets=SHOWN_NETS,
+        curves=parity_shown("curves.parquet"),
+        nets=parity_shown("nets.csv"),
         points=rules.parity_fits.output.points,
         fits=rules.parity_fits.output.fits,
     output:
@@ -161,6 +139,8 @@ rule figure_parity_scaling:
         pdf=drawn("parity_scaling"),
     log:
         f"{R}/logs/figure_parity_scaling.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -168,7 +148,7 @@ rule figure_parity_scaling:
         gpu=0,
     params:
         alpha=PARITY["alpha"],
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_scaling"),
     message:
         "Figure: scaling on sparse parity"
@@ -178,20 +158,22 @@ rule figure_parity_scaling:
 
 rule figure_parity_heatmap:
     input:
-        curves=SHOWN_CURVES,
-        nets=SHOWN_NETS,
+        curves=parity_shown("curves.parquet"),
+        nets=parity_shown("nets.csv"),
     output:
         png=report(figure("parity_heatmap"), caption="../workflow/report/parity_heatmap.rst", category="5 Parity"),
         pdf=drawn("parity_heatmap"),
     log:
         f"{R}/logs/figure_parity_heatmap.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_heatmap"),
     message:
         "Figure: loss of every parity task"
@@ -210,13 +192,15 @@ rule figure_parity_convergence:
         pdf=drawn("parity_convergence"),
     log:
         f"{R}/logs/figure_parity_convergence.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_convergence"),
     message:
         "Figure: convergence against frequency"
@@ -233,13 +217,15 @@ rule figure_parity_exponents:
         pdf=drawn("parity_exponents"),
     log:
         f"{R}/logs/figure_parity_exponents.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_exponents"),
     message:
         "Figure: exponents against α"
@@ -256,13 +242,15 @@ rule figure_parity_recovery:
         pdf=drawn("parity_recovery"),
     log:
         f"{R}/logs/figure_parity_recovery.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_recovery"),
     message:
         "Figure: true tasks recovered by QDG"
@@ -280,13 +268,15 @@ rule figure_parity_tasks:
         pdf=drawn("parity_tasks"),
     log:
         f"{R}/logs/figure_parity_tasks.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_parity_tasks"),
     message:
         "Figure: tasks that QDG splits and merges"

@@ -18,6 +18,8 @@ rule select:
         f"{R}/logs/select.log",
     benchmark:
         f"{R}/benchmarks/select.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -47,6 +49,8 @@ rule gradients:
         f"{R}/logs/gradients/{{shard}}.log",
     benchmark:
         f"{R}/benchmarks/gradients/{{shard}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2500),
@@ -74,6 +78,8 @@ rule features:
         f"{R}/logs/features.log",
     benchmark:
         f"{R}/benchmarks/features.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -97,6 +103,8 @@ rule affinity:
         f"{R}/logs/affinity.log",
     benchmark:
         f"{R}/benchmarks/affinity.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -120,6 +128,8 @@ rule embedding:
         f"{R}/logs/embedding.log",
     benchmark:
         f"{R}/benchmarks/embedding.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         # the matrix in float64, LAPACK's copy, and the eigenvectors
@@ -144,6 +154,8 @@ rule labels:
         f"{R}/logs/labels.log",
     benchmark:
         f"{R}/benchmarks/labels.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -171,6 +183,8 @@ rule rank_frequency:
         f"{R}/logs/rank_frequency.log",
     benchmark:
         f"{R}/benchmarks/rank_frequency.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),

@@ -1,42 +1,5 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
-EXTENSIONS = ["png", "pdf"]
-PARITY_FIGURES = [f"parity_{name}" for name in "scaling heatmap convergence exponents recovery tasks".split()]
-THEORY_FIGURES = ["theory", "published", "accounts"]
-LOOK = of({key: config["figures"][key] for key in ("width_inches", "dpi")})
-
-
-def figure_names():
-    """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if SOURCE == "train" else []
-    names += ["mean_loss"]
-    for axis in AXES:
-        names += [f"density_{axis}", f"token_curves_{axis}"]
-    names += ["dynamics"] if DYNAMICS else []
-    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
-    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
-
-
-def caption_of(name):
-    """Captions are shared by the figures of a kind."""
-    return name.removesuffix("_size").removesuffix("_step")
-
-
-def figure_files():
-    """All of them, in all formats."""
-    return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
-
-
-def figure(name):
-    """Outputs of one figure: the picture is shown in Snakemake's own report as well."""
-    return f"{R}/report/figures/{name}.png"
-
-
-def drawn(name):
-    """The vector version."""
-    return f"{R}/report/figures/{name}.pdf"
-
-
 if SOURCE == "train":
 
     rule figure_learning_curves:
@@ -48,6 +11,8 @@ if SOURCE == "train":
             pdf=drawn("learning_curves"),
         log:
             f"{R}/logs/figure_learning_curves.log",
+        conda:
+            "../envs/quanta.yaml"
         threads: 1
         resources:
             mem_mb=megabytes(700),
@@ -55,7 +20,7 @@ if SOURCE == "train":
             gpu=0,
         params:
             models=MODELS,
-            look=LOOK,
+            look=look(),
             code=code("figure_learning_curves"),
         message:
             "Figure: learning curves"
@@ -72,6 +37,8 @@ rule figure_mean_loss:
         pdf=drawn("mean_loss"),
     log:
         f"{R}/logs/figure_mean_loss.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(700),
@@ -80,7 +47,7 @@ rule figure_mean_loss:
     params:
         final_step=FINAL,
         leave_out=config["scaling"]["leave_out"],
-        look=LOOK,
+        look=look(),
         code=code("figure_mean_loss"),
     message:
         "Figure: mean loss against size"
@@ -96,6 +63,8 @@ rule figure_density:
         pdf=drawn("density_{axis}"),
     log:
         f"{R}/logs/figure_density/{{axis}}.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(700),
@@ -103,7 +72,7 @@ rule figure_density:
         gpu=0,
     params:
         members=members_on_axis,
-        look=LOOK,
+        look=look(),
         code=code("figure_density"),
     message:
         "Figure: densities of token losses over {wildcards.axis}"
@@ -124,6 +93,8 @@ rule figure_token_curves:
         pdf=drawn("token_curves_{axis}"),
     log:
         f"{R}/logs/figure_token_curves/{{axis}}.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -132,7 +103,7 @@ rule figure_token_curves:
     params:
         members=members_on_axis,
         drop=config["scaling"]["drop_nats"],
-        look=LOOK,
+        look=look(),
         code=code("figure_token_curves"),
     message:
         "Figure: curves of single tokens over {wildcards.axis}"
@@ -150,6 +121,8 @@ if DYNAMICS:
             pdf=drawn("dynamics"),
         log:
             f"{R}/logs/figure_dynamics.log",
+        conda:
+            "../envs/quanta.yaml"
         threads: 1
         resources:
             mem_mb=megabytes(700),
@@ -157,7 +130,7 @@ if DYNAMICS:
             gpu=0,
         params:
             model=DYNAMICS,
-            look=LOOK,
+            look=look(),
             code=code("figure_dynamics"),
         message:
             "Figure: mean loss over training"
@@ -173,6 +146,8 @@ rule figure_sharpness:
         pdf=drawn("sharpness"),
     log:
         f"{R}/logs/figure_sharpness.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
@@ -181,7 +156,7 @@ rule figure_sharpness:
     params:
         axes=AXES,
         drop=config["scaling"]["drop_nats"],
-        look=LOOK,
+        look=look(),
         code=code("figure_sharpness"),
     message:
         "Figure: how sharply single tokens are learned"
@@ -198,6 +173,8 @@ rule figure_affinity:
         pdf=drawn("affinity"),
     log:
         f"{R}/logs/figure_affinity.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -205,7 +182,7 @@ rule figure_affinity:
         gpu=0,
     params:
         show=config["qdg"]["show"],
-        look=LOOK,
+        look=look(),
         code=code("figure_affinity"),
     message:
         "Figure: affinity by cluster"
@@ -221,6 +198,8 @@ rule figure_spectrum:
         pdf=drawn("spectrum"),
     log:
         f"{R}/logs/figure_spectrum.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(700),
@@ -228,7 +207,7 @@ rule figure_spectrum:
         gpu=0,
     params:
         show=config["qdg"]["show"],
-        look=LOOK,
+        look=look(),
         code=code("figure_spectrum"),
     message:
         "Figure: spectrum of the affinity"
@@ -247,13 +226,15 @@ rule figure_rank_frequency:
         pdf=drawn("rank_frequency"),
     log:
         f"{R}/logs/figure_rank_frequency.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(700),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_rank_frequency"),
     message:
         "Figure: rank-frequency law"
@@ -272,8 +253,8 @@ rule summary:
         qdg=rules.rank_frequency.output.fits,
         theory=f"{R}/theory/fits.json",
         parity=f"{R}/parity/fits.json",
-        parity_scores=f"{R}/parity/qdg/alpha{config['parity']['alpha']:g}/0/scores.csv",
-        parity_envelopes=f"{R}/parity/qdg/alpha{config['parity']['alpha']:g}/0/envelopes.csv",
+        parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
         paper_parity="workflow/data/parity_exponents.csv",
         recorded_parity="docs/results/parity-cpu/exponents.csv",
     output:
@@ -283,6 +264,8 @@ rule summary:
         ),
     log:
         f"{R}/logs/summary.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(700),
@@ -319,6 +302,8 @@ rule page:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
         f"{R}/logs/page.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),

@@ -15,6 +15,8 @@ rule mean_loss:
         f"{R}/logs/mean_loss.log",
     benchmark:
         f"{R}/benchmarks/mean_loss.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -44,6 +46,8 @@ rule density:
         f"{R}/logs/density.log",
     benchmark:
         f"{R}/benchmarks/density.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -73,6 +77,8 @@ rule token_curves:
         f"{R}/logs/token_curves/{{axis}}.log",
     benchmark:
         f"{R}/benchmarks/token_curves/{{axis}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(2000),

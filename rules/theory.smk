@@ -16,6 +16,8 @@ rule theory:
         f"{R}/logs/theory.log",
     benchmark:
         f"{R}/benchmarks/theory.tsv"
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1000),
@@ -45,13 +47,15 @@ rule figure_theory:
         pdf=drawn("theory"),
     log:
         f"{R}/logs/figure_theory.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_theory"),
     message:
         "Figure: losses of the theory"
@@ -68,13 +72,15 @@ rule figure_published:
         pdf=drawn("published"),
     log:
         f"{R}/logs/figure_published.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_published"),
     message:
         "Figure: published exponents"
@@ -92,13 +98,15 @@ rule figure_accounts:
         pdf=drawn("accounts"),
     log:
         f"{R}/logs/figure_accounts.log",
+    conda:
+        "../envs/quanta.yaml"
     threads: 1
     resources:
         mem_mb=megabytes(1500),
         runtime=minutes(10),
         gpu=0,
     params:
-        look=LOOK,
+        look=look(),
         code=code("figure_accounts"),
     message:
         "Figure: exponents by different accounts"

@@ -17,6 +17,16 @@ THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no 
 PARENT = "QUANTA_SNAKEMAKE_PID"
 
 
+def prepare(library: str) -> None:
+    """Set the environment of the jobs that this Snakemake process starts.
+
+    Scripts find the library without its being installed, and end when the process that started them is gone.
+    """
+    paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    os.environ[PARENT] = str(os.getpid())
+
+
 def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     """Call `main(inputs, outputs, params)`. A QuantaError is printed as it is and ends the job with status 1."""
     _log_to(snakemake.log[0] if snakemake.log else None, snakemake.rule)

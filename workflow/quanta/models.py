@@ -1,6 +1,7 @@
 """Models: a family of causal language models in Hugging Face format, read from safetensors alone."""
 
 import hashlib
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
 from quanta import storage
 from quanta.errors import QuantaError
@@ -88,6 +89,19 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     return cast(PreTrainedModel, model.to(device))
 
 
+def shape_of(folder: str | Path) -> PreTrainedModel:
+    """The model of a folder without its weights, on the meta device: for counting, however large it is.
+
+    Raises:
+        QuantaError: the folder holds no model in Hugging Face format.
+    """
+    check_folder(Path(folder))
+    config = AutoConfig.from_pretrained(str(Path(folder).resolve()), local_files_only=True, trust_remote_code=False)
+    build: Any = AutoModelForCausalLM.from_config
+    with torch.device("meta"):
+        return cast(PreTrainedModel, build(config, trust_remote_code=False))
+
+
 def unembedding(model: PreTrainedModel) -> nn.Module:
     """The layer that turns the last hidden states into logits."""
     layer: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
@@ -157,6 +171,7 @@ def fetch(repository: str, revision: str, folder: str | Path) -> None:
             "a repository and revision that the hub has, and a network",
             "check models.hub.members and models.hub.revision, and the network (HF_ENDPOINT, HF_TOKEN)",
         ) from error
+    shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)
     check_folder(Path(folder))
 
 
@@ -172,18 +187,16 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     Raises:
         QuantaError: two members hold equal weights, which is a wrong download or export.
     """
-    rows = []
-    for member in members:
-        model = load(member["folder"])
-        rows.append(
-            {
-                "model": member["model"],
-                "step": int(member["step"]),
-                "non_embedding_parameters": non_embedding_parameters(model),
-                "revision": member["revision"],
-                "sha256": weight_hash(member["folder"]),
-            }
-        )
+    rows = [
+        {
+            "model": member["model"],
+            "step": int(member["step"]),
+            "non_embedding_parameters": non_embedding_parameters(shape_of(member["folder"])),
+            "revision": member["revision"],
+            "sha256": weight_hash(member["folder"]),
+        }
+        for member in members
+    ]
     table = pd.DataFrame(rows, columns=list(FAMILY_COLUMNS))
     twins = table[table.duplicated("sha256", keep=False)]
     if len(twins):

@@ -297,3 +297,29 @@ def fit_all(
                     }
                 )
     return fits, pd.concat(points, ignore_index=True), pd.concat(emerged, ignore_index=True)
+
+
+def exponent_table(fits: dict[str, Any]) -> pd.DataFrame:
+    """The exponents of `fit_all` as a table: one row an α and resource, with interval, theory and what was used."""
+    rows = []
+    for fit in fits["exponents"]:
+        low, high = fit["interval"] or (None, None)
+        first, last = fit["learned_tasks"] or (None, None)
+        rows.append(
+            {
+                "alpha": fit["alpha"],
+                "resource": fit["resource"],
+                "exponent": fit["value"],
+                "low": low,
+                "high": high,
+                "theory_asymptotic": fit["theory_asymptotic"],
+                "theory_finite": fit["theory_finite"],
+                "learned_tasks_first": first,
+                "learned_tasks_last": last,
+                "points_used": len(fit["points_used"]),
+                "points_left_out": len(fit["points_left_out"]),
+                "nets_left_out": len(fit["nets_left_out"]),
+                "seeds": fit["seeds"],
+            }
+        )
+    return pd.DataFrame(rows)

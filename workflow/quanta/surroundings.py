@@ -96,13 +96,13 @@ def estimated_bytes(config: Mapping[str, Any]) -> int:
     corpus, qdg, models = config["corpus"], config["qdg"], config["models"]
     tokens = corpus["documents"] * corpus["context"]
     steps = len(config["dynamics"]["steps"]) if config["dynamics"]["model"] else 0
-    members, weights = 8 + steps, 0
+    members, weights, counts = 8 + steps, 0, dict[str, int]()
     if models["source"] == "train":
         members = len(models["train"]["sizes"]) + steps
         counts = {s["name"]: _parameters(s, corpus["tokenizer"]["vocabulary"]) for s in models["train"]["sizes"]}
         weights = sum(counts.values()) + counts.get(config["dynamics"]["model"], 0) * steps
     n = qdg["tokens"]
-    width = qdg["features"] if qdg["mode"] == "sketch" else max(weights, 1)
+    width = qdg["features"] if qdg["mode"] == "sketch" else counts.get(qdg["model"], 0)
     matrices = 4 * n * n + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width
     texts = 4 * (tokens + corpus["training_tokens"])
     return int(BYTES_A_LOSS * tokens * members * 2 + BYTES_A_PARAMETER * weights + matrices + texts)
