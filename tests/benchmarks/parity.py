@@ -5,9 +5,11 @@ The straightforward trainer is what one writes first: one net at a time, the one
 samples inside the timing. Its samples are drawn without a loop over tasks, which is faster than the public script does.
 
     python tests/benchmarks/parity.py [--steps 3] [--repeats 5] [--threads 1] [--device cpu]
+    python tests/benchmarks/parity.py --curves    # instead: loss curves in float32, bfloat16 and of other seeds
 """
 
 import argparse
+import dataclasses
 import statistics
 import sys
 import time
@@ -20,7 +22,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from quanta.parity import FreshSamples, ParityProblem, log_spaced
-from quanta.parity_training import Engine, Nets, adam
+from quanta.parity_training import Engine, Nets, TrainingSettings, adam, train
 
 PAPER_STEPS = 200_000
 
@@ -97,6 +99,32 @@ def seconds_batched(
     return (time.perf_counter() - began) / steps
 
 
+def print_curves(steps: int, device: str) -> None:
+    """Mean loss of each width in float32, in bfloat16 and for another seed: what precision changes beside what chance does."""
+    widths = [6, 16, 40, 100]
+    settings = TrainingSettings(steps=steps, learning_rate=5e-3, precision="float32", evaluations=20)
+    found = {}
+    for name, seed, precision in (
+        ("float32", 0, "float32"),
+        ("bfloat16", 0, "bfloat16"),
+        ("float32, seed 1", 1, "float32"),
+    ):
+        problem = ParityProblem(n_tasks=30, n_bits=20, k=3, alpha=0.4, seed=seed)
+        nets = Nets(problem, widths, device)
+        chosen = dataclasses.replace(settings, precision=precision)
+        curves, _ = train(nets, FreshSamples(problem, 1000, device), chosen)
+        found[name] = curves.loss_bits @ problem.frequencies
+    print(f"30 tasks, 20 bits, batch 1000, {steps} steps, learning rate 5e-3; mean held-out loss (bits)\n")
+    names = list(found)
+    print("| width | " + " | ".join(names) + " | largest gap of the curves: bfloat16 | seed 1 |")
+    print("|" + "---|" * (len(names) + 3))
+    for net, width in enumerate(widths):
+        base = found["float32"][net]
+        gaps = [np.abs(found[name][net] - base).max() for name in names[1:]]
+        ends = " | ".join(f"{found[name][net, -1]:.3f}" for name in names)
+        print(f"| {width} | {ends} | {gaps[0]:.3f} | {gaps[1]:.3f} |")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,8 +134,12 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20_000)
     parser.add_argument("--widths", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--curves", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    if arguments.curves:
+        print_curves(5000, arguments.device)
+        return
     problem = ParityProblem(n_tasks=500, n_bits=100, k=3, alpha=0.4)
     widths = log_spaced(10, 500, arguments.widths)
     common = (problem, widths, arguments.batch)
