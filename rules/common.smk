@@ -205,6 +205,12 @@ def parity_seed(wildcards):
     return config["seed"] + int(wildcards.replicate)
 
 
+def parity_gradients_mb():
+    """Memory for the gradients of the widest net and their copies, beside what a job needs anyway."""
+    floats = PARITY["qdg"]["samples"] * max(PARITY["widths"]) * (PARITY["n_tasks"] + PARITY["n_bits"] + 3)
+    return 1500 + floats * 16 // 10**6
+
+
 def parity_is_shown(wildcards):
     """Whether figures show this α and replicate: there, QDG is tried under all conditions."""
     return f"alpha{wildcards.alpha}/{wildcards.replicate}" == SHOWN

@@ -112,7 +112,7 @@ rule parity_qdg:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(3000),
+        mem_mb=megabytes(parity_gradients_mb()),
         runtime=minutes(60),
         gpu=0,
     params:

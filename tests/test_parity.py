@@ -358,6 +358,43 @@ def test_data_points_are_taken_at_their_best_step():
     assert np.allclose(parity_fits.learned_tasks(np.array([[0.2, 1.3]])), 0.8)
 
 
+def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
+    steps = np.array([0, 10, 100, 1000])
+    tables, nets = [], []
+    for seed in (0, 1):
+        loss = np.stack([planted(0.4, 10, {s: n * share for s, n in zip(steps, (0, 1, 4, 8), strict=True)}).to_numpy()
+                         for share in (0.5, 1.0, 1.1)])  # fmt: skip
+        loss[1, 2:] = np.nan
+        curves = training.Curves(steps, loss.astype(np.float32), np.array([-1, 50, -1]))
+        tables.append(parity_fits.curve_table(curves, [4, 8, 16], sweep="fresh", alpha=0.4, seed=seed))
+        nets.append(
+            pd.DataFrame(
+                {"sweep": "fresh", "alpha": 0.4, "seed": seed, "size": [4, 8, 16], "parameters": [40, 80, 160],
+                 "last_step": parity_fits.last_steps(curves), "diverged_step": curves.diverged_step}
+            )
+        )  # fmt: skip
+    fits, points, _ = parity_fits.fit_all(
+        pd.concat(tables), pd.concat(nets), loss_range=(0.01, 0.9), step_range=None, draws=20, seed=0
+    )
+    by = {fit["resource"]: fit for fit in fits["exponents"]}
+    assert by["parameters"]["points_used"] == [40, 160]
+    assert by["parameters"]["nets_left_out"] == [
+        "fresh, size 8, seed 0: diverged at step 50",
+        "fresh, size 8, seed 1: diverged at step 50",
+    ]
+    assert by["parameters"]["seeds"] == 2
+    assert set(points["resource"]) == {"parameters", "steps"}  # no data sweep was given
+    assert pd.concat(nets)["last_step"].tolist() == [1000, 10, 1000] * 2
+    table = parity_fits.exponent_table(fits)
+    assert table.set_index("resource").loc["parameters", "nets_left_out"] == 2
+    # size 16 is the widest: the steps are its own
+    wide = points[(points["resource"] == "steps") & (points["seed"] == 0)].set_index("scale")["learned_tasks"]
+    assert np.allclose(wide, [1.1, 4.4, 8.8])
+    with pytest.raises(QuantaError, match="did not diverge"):
+        lost = pd.concat(nets).assign(diverged_step=1)
+        parity_fits.fit_all(pd.concat(tables), lost, loss_range=(0, 1), step_range=None, draws=10, seed=0)
+
+
 # ----------------------------------------------------------------------------------------------- ground truth for QDG
 
 
