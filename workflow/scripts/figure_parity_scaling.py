@@ -42,7 +42,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         bottom.set(ylim=(-0.05, 1.5))  # rare tasks rise far above a coin toss where a training set is overfitted
     axes[0, 0].set_ylabel("mean loss (bits)")
     axes[1, 0].set_ylabel("loss of single tasks (bits)")
-    axes[1, 0].legend(ncols=2, fontsize=5)
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7)
     figures.save(figure, outputs)
 
 
