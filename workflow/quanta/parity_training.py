@@ -224,16 +224,17 @@ class Engine:
     def losses(self, batch: Batch) -> Float32[Array, "net task"]:
         """Mean loss in bits of every task of the batch, for every net; NaN for a task without samples."""
         n_tasks = self.nets.problem.n_tasks
-        sums = torch.zeros(n_tasks, len(self.nets.widths), dtype=torch.float64, device=self.nets.device)
+        # on the CPU, where the order of a sum is always the same
+        sums = torch.zeros(n_tasks, len(self.nets.widths), dtype=torch.float64)
         for low in range(0, len(batch), self.rows):
             tasks = batch.tasks[low : low + self.rows]
             _, labels, _, logits = self._forward(batch.packed[low : low + self.rows], tasks)
             wrong_way = torch.where(labels[:, None] == 1, -logits, logits)
             nats = torch.nn.functional.softplus(wrong_way.double())
-            sums.index_add_(0, tasks, nats)
+            sums.index_add_(0, tasks.cpu(), nats.cpu())
         counts = np.diff(batch.ends, prepend=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            means = sums.cpu().numpy() / counts[:, None] * BITS_PER_NAT
+            means = sums.numpy() / counts[:, None] * BITS_PER_NAT
         return np.asarray(means.T, dtype=np.float32)
 
 
