@@ -114,14 +114,12 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
         if fit["alpha"] == alpha
     ]
     for resource, sign in signs.items():
-        theirs = paper[paper["resource"] == resource].sort_values("alpha")
+        known = paper[paper["resource"] == resource].set_index("alpha")["exponent"]
         ours = recorded[recorded["resource"] == resource].sort_values("alpha")
         what = f"sparse parity, {sign} at " + ", ".join(f"{a:g}" for a in ours["alpha"]) + " (a larger run, recorded)"
-        complete = ", ".join(f"{v:.2f}" for v in theirs["exponent"])
-        if len(theirs) < len(ours):
-            complete = " … ".join(f"{v:.2f}" for v in theirs["exponent"])
+        theirs = ", ".join(f"{known[a]:.2f}" if a in known.index else "?" for a in ours["alpha"])
         shown = ", ".join("none" if pd.isna(v) else f"{v:.2f}" for v in ours["exponent"])
-        rows.append((what, complete, shown, "docs/results/parity-cpu/exponents.csv", "exponent"))
+        rows.append((what, theirs, shown, "docs/results/parity-cpu/exponents.csv", "exponent"))
     scores = storage.read_table(inputs.parity_scores, ("name", "adjusted_rand"))
     best = scores.groupby("name")["adjusted_rand"].max()
     rows += [
