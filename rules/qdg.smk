@@ -29,12 +29,39 @@ rule select:
         threshold=config["qdg"]["threshold"],
         tokens=config["qdg"]["tokens"],
         induction=config["qdg"]["induction"],
-        largest=max(config["qdg"]["n_clusters"]),
         code=code("select"),
     message:
         "Select tokens that the model predicts well, not by induction"
     script:
         "../workflow/scripts/select.py"
+
+
+# no part of `select`: other numbers of clusters select no other tokens and need no new gradients
+rule enough:
+    input:
+        counts=rules.select.output.counts,
+    output:
+        enough=f"{R}/qdg/enough.json",
+    log:
+        f"{R}/logs/enough.log",
+    # before the gradients, which are ready at the same time
+    priority: 1
+    localrule: True
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(500),
+        runtime=minutes(5),
+        gpu=0,
+    params:
+        threshold=config["qdg"]["threshold"],
+        largest=max(config["qdg"]["n_clusters"]),
+        code=code("enough"),
+    message:
+        "Check that there are more tokens than clusters"
+    script:
+        "../workflow/scripts/enough.py"
 
 
 rule gradients:
@@ -121,6 +148,7 @@ rule affinity:
 rule embedding:
     input:
         affinity=rules.affinity.output.affinity,
+        enough=rules.enough.output.enough,
     output:
         embedding=f"{R}/qdg/embedding.npy",
         eigenvalues=f"{R}/qdg/eigenvalues.npy",

@@ -6,9 +6,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from quanta import storage
 from quanta.corpus import Texts, Tokens
+from quanta.errors import QuantaError
 
+COLUMNS = ("n_clusters", "token", "label")
 BEFORE, AFTER = 48, 8  # tokens of context shown on each side
+
+
+def read_labels(path: str, n_tokens: int) -> pd.DataFrame:
+    """Read the table of labels (n_clusters, token, label) and check that it is one.
+
+    Raises:
+        QuantaError: a clustering does not give each of the `n_tokens` one label, 0 to n_clusters − 1.
+    """
+    table = storage.read_table(path, COLUMNS)
+    for k, part in table.groupby("n_clusters"):
+        tokens, labels = np.sort(part["token"].to_numpy()), np.unique(part["label"].to_numpy())
+        # fewer than k where there are fewer than k different tokens
+        named = len(labels) <= int(k) and np.array_equal(labels, np.arange(len(labels)))
+        if not named or not np.array_equal(tokens, np.arange(n_tokens)):
+            raise QuantaError(
+                path,
+                f"for {k} clusters: {len(part)} rows with {len(np.unique(tokens))} tokens and {len(labels)} labels",
+                f"each of {n_tokens} tokens once, with labels from 0 to at most {int(k) - 1}",
+                storage.RERUN,
+            )
+    return table
 
 
 def context(tokens: Tokens, texts: Texts, document: int, position: int) -> dict[str, str]:

@@ -5,16 +5,21 @@ that is predicted. The first token of a document is never predicted.
 """
 
 import bisect
+import gzip
 import hashlib
+import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
+import zstandard
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from quanta import storage
@@ -59,27 +64,40 @@ def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -
     """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order.
 
     Raises:
-        QuantaError: the file is missing, a line is no JSON object, or has no text under `field`.
+        QuantaError: the file is missing, cut off or no UTF-8, a line is no JSON object, or has no text under `field`.
     """
     if not Path(path).is_file():
         raise QuantaError(
             "corpus.jsonl.path", f"{path} is not a file", "a JSON Lines file", "set the path to one that exists"
         )
     name = Path(path).name
-    with _open_text(Path(path)) as lines:
-        for number, line in enumerate(islice(lines, limit)):
-            try:
-                text = json.loads(line)[field]
-                if not isinstance(text, str):
-                    raise TypeError(f"{field!r} holds a {type(text).__name__}")
-            except (ValueError, KeyError, TypeError) as error:
-                raise QuantaError(
-                    f"{path}, line {number + 1}",
-                    f"{type(error).__name__}: {error}",
-                    f"a JSON object with a text under {field!r}",
-                    "mend the line, or set corpus.jsonl.field to the name of the text field",
-                ) from error
-            yield Document(f"{name}:{number + 1}", text)
+    number = 0
+    try:
+        with _open_text(Path(path)) as lines:
+            for number, line in enumerate(islice(lines, limit), start=1):
+                yield Document(f"{name}:{number}", _text_of(line, field, f"{path}, line {number}"))
+    except (EOFError, OSError, UnicodeDecodeError, zlib.error, zstandard.ZstdError) as error:
+        raise QuantaError(
+            f"{path}, after line {number}",
+            f"{type(error).__name__}: {error}",
+            "a whole file of JSON Lines in UTF-8, plain or compressed (.gz, .zst)",
+            "fetch the file again, or write it anew in UTF-8",
+        ) from error
+
+
+def _text_of(line: str, field: str, where: str) -> str:
+    try:
+        text = json.loads(line)[field]
+        if not isinstance(text, str):
+            raise TypeError(f"{field!r} holds a {type(text).__name__}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise QuantaError(
+            where,
+            f"{type(error).__name__}: {error}",
+            f"a JSON object with a text under {field!r}",
+            "mend the line, or set corpus.jsonl.field to the name of the text field",
+        ) from error
+    return text
 
 
 def file_hash(path: str | Path) -> str:
@@ -88,11 +106,56 @@ def file_hash(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _open_text(path: Path):  # type: ignore[no-untyped-def]  # a text stream, of a class that fsspec chooses
-    import fsspec
+def _open_text(path: Path) -> io.TextIOWrapper:
+    stream: Any
+    if path.suffix == ".gz":
+        stream = gzip.GzipFile(path)
+    elif path.suffix == ".zst":
+        stream = io.BufferedReader(_WholeZstandard(path.open("rb")), 2**20)
+    else:
+        stream = path.open("rb")
+    return io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
 
-    codec = {".zst": "zstd", ".gz": "gzip"}.get(path.suffix)
-    return fsspec.open(str(path), "rt", encoding="utf-8", newline="\n", compression=codec).open()
+
+class _WholeZstandard(io.RawIOBase):
+    """Decompresses all frames of a file. zstandard's own reader ends without a word where a file was cut off."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._ready = file, b""
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._begun = False
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer with what comes next; 0 at the end.
+
+        Raises:
+            EOFError: the file ends within a frame.
+        """
+        rest = b""
+        while not self._ready:
+            chunk = rest or self._file.read(2**17)
+            if not chunk:
+                if self._begun:
+                    raise EOFError("the compressed file ends before its last frame does")
+                return 0
+            self._ready, self._begun, rest = self._frame.decompress(chunk), True, b""
+            if self._frame.eof:
+                rest, self._begun = self._frame.unused_data, False
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+                if rest and self._ready:
+                    self._file.seek(-len(rest), io.SEEK_CUR)
+        size = min(len(buffer), len(self._ready))
+        buffer[:size], self._ready = self._ready[:size], self._ready[size:]
+        return size
+
+    def close(self) -> None:
+        """Close the file below, too."""
+        self._file.close()
+        super().close()
 
 
 def distinct(documents: Iterable[Document], minimum_characters: int) -> Iterator[Document]:

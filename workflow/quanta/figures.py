@@ -28,6 +28,7 @@ _STYLE = {
     "grid.linewidth": 0.5,
     "legend.fontsize": 8,
     "legend.frameon": False,
+    "legend.title_fontsize": 8,
     "lines.linewidth": 1.4,
     "pdf.fonttype": 42,
     "svg.hashsalt": "quanta",

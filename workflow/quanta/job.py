@@ -1,5 +1,7 @@
 """Runs a script's `main` under Snakemake: logging, numerical threads, errors without frames, no orphans."""
 
+import contextlib
+import ctypes
 import logging
 import os
 import sys
@@ -14,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from quanta.errors import QuantaError
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 PARENT = "QUANTA_SNAKEMAKE_PID"
 
 
@@ -61,6 +64,11 @@ def device() -> str:
 
 def _settle_torch() -> None:
     import torch
+
+    # glibc gives every large tensor back to the system and gets it anew, page by page, unless told to keep it
+    for option, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
+        with contextlib.suppress(AttributeError, OSError):
+            ctypes.CDLL(None).mallopt(option, value)
 
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(not torch.cuda.is_available())

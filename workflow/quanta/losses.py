@@ -6,15 +6,14 @@ One document is one sequence: right padding, no beginning-of-text token, no pack
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from quanta import storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.models import unembedding
+from quanta.predictions import check_losses
 from quanta.progress import Progress
 from quanta.shapes import Array, Float32, Int
 
@@ -119,44 +118,3 @@ def _cross_entropy(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.
             logits = unembed(flat[begin : begin + step])
         pieces.append(nn.functional.cross_entropy(logits.float(), wanted[begin : begin + step], reduction="none"))
     return torch.cat(pieces).view(targets.shape)
-
-
-def check_losses(losses: Array, tokens: Tokens, documents: range, where: str) -> None:
-    """Losses are one a token, NaN at the first token of a document and nowhere else, never negative or infinite.
-
-    Raises:
-        QuantaError: they are not; the first offending document and position are named.
-    """
-    begin, end = int(tokens.offsets[documents.start]), int(tokens.offsets[documents.stop])
-    if len(losses) != end - begin:
-        raise QuantaError(where, f"{len(losses)} losses", f"{end - begin}, as the offsets say", storage.RERUN)
-    expected = tokens.predicted()[begin:end]
-    wrong = np.flatnonzero((np.isfinite(losses) & (losses >= 0)) != expected)
-    if len(wrong):
-        document, position = tokens.place(np.array([begin + wrong[0]]))
-        raise QuantaError(
-            where,
-            f"{losses[wrong[0]]} at document {document[0]}, position {position[0]} ({len(wrong)} such places)",
-            "a finite loss everywhere but at the first token of a document",
-            f"if the model is sound, {storage.RERUN}",
-        )
-
-
-def read_losses(path: str, tokens: Tokens) -> Float32[Array, " token"]:
-    """Read one model's losses and check them against the offsets.
-
-    Raises:
-        QuantaError: see `check_losses`.
-    """
-    losses = storage.read_array(path, dtype="float32", shape=(len(tokens.ids),), why="one loss a token of the corpus")
-    check_losses(losses, tokens, range(tokens.n_documents), str(path))
-    return losses
-
-
-def by_document(losses: Array, tokens: Tokens) -> pd.DataFrame:
-    """Columns document, loss_sum_nats, n_predictions: all that means and their bootstrap need."""
-    index, _ = tokens.place(np.arange(len(losses)))
-    known = tokens.predicted()
-    sums = np.bincount(index[known], weights=losses[known].astype(np.float64), minlength=tokens.n_documents)
-    counts = np.bincount(index[known], minlength=tokens.n_documents)
-    return pd.DataFrame({"document": np.arange(tokens.n_documents), "loss_sum_nats": sums, "n_predictions": counts})

@@ -15,11 +15,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeo
 
 from quanta import storage
 from quanta.errors import QuantaError
+from quanta.family import FAMILY_COLUMNS
 
 FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
 EXPECTED = "config.json and model.safetensors (or its shards with their index)"
 MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
-FAMILY_COLUMNS = ("model", "step", "non_embedding_parameters", "revision", "sha256")
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,6 @@ def fetch(repository: str, revision: str, folder: str | Path) -> None:
         ) from error
     shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)
     check_folder(Path(folder))
-
-
-def in_order(members: Sequence[Sequence[Any]], family: pd.DataFrame) -> list[tuple[str, int]]:
-    """(model, step) pairs in the order of the family's table: by size, then by step."""
-    wanted = {(str(model), int(step)) for model, step in members}
-    return [pair for pair in zip(family["model"], family["step"].astype(int), strict=True) if pair in wanted]
 
 
 def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

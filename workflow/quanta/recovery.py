@@ -6,6 +6,7 @@ host cannot be seen, so that one entry of theirs leaves all as it is.
 """
 
 import base64
+import glob
 import json
 import logging
 import os
@@ -74,6 +75,9 @@ def _clear(folder: Path) -> list[str]:
             continue
         if sent_away:
             continue
+        # a writer that was killed leaves its temporary file (quanta.storage.atomic), as large as the output
+        for half in output.parent.glob(f".{glob.escape(output.stem)}.*.????????{glob.escape(output.suffix)}"):
+            half.unlink(missing_ok=True)
         if output.is_dir() and not output.is_symlink():
             shutil.rmtree(output)
         else:

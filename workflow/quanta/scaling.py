@@ -187,8 +187,8 @@ def token_curves(
     return table, counts
 
 
-def examples(table: pd.DataFrame, number: int, *, drop: float) -> tuple[list[int], list[int]]:
-    """Flat indices of tokens to show: the sharpest falls and the smoothest, the deepest first.
+def examples(table: pd.DataFrame, ids: Array, number: int, *, drop: float) -> tuple[list[int], list[int]]:
+    """Flat indices of tokens to show: the sharpest falls and the smoothest, the deepest first, each token id once.
 
     Sharp ones are monogenic; where these are too few, those with at least 85 % of their fall in one step and little rise
     elsewhere. `table` has the columns of `token_curves` and `index`.
@@ -198,5 +198,6 @@ def examples(table: pd.DataFrame, number: int, *, drop: float) -> tuple[list[int
     chosen = []
     for groups in ((fallen[fallen["monogenic"]], fallen[nearly]), (fallen[fallen["polygenic"]],)):
         deepest = [part.sort_values("total_drop_nats", ascending=False, kind="stable") for part in groups]
-        chosen.append(pd.concat(deepest)["index"].astype(int).tolist()[:number])
+        index = pd.concat(deepest)["index"].astype(int)
+        chosen.append(index[~pd.Series(ids[index], index=index.index).duplicated()].tolist()[:number])
     return chosen[0], chosen[1]

@@ -57,13 +57,16 @@ def read_array(
     shape: tuple[int | None, ...],
     why: str = "",
     memory_map: bool = True,
+    finite: bool = False,
 ) -> Array:
     """Read a `.npy` file and check what it holds.
 
-    `shape` has None where any length will do; `why` says where an expected length comes from.
+    `shape` has None where any length will do; `why` says where an expected length comes from. With `finite`, the whole
+    array is read and searched for numbers that are none.
 
     Raises:
-        QuantaError: the file is truncated or no array, or its dtype or shape is not the one expected.
+        QuantaError: the file is truncated or no array, its dtype or shape is not the one expected, or with `finite` a
+            number is NaN or infinite (the first place is named).
     """
     try:
         array: Array = np.load(path, mmap_mode="r" if memory_map else None, allow_pickle=False)
@@ -83,6 +86,9 @@ def read_array(
             f"{' or '.join(dtypes)} of shape {wanted}" + (f" ({why})" if why else ""),
             RERUN,
         )
+    if finite and not np.isfinite(array).all():
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise QuantaError(str(path), f"{array[place]} at {place}", "finite numbers", RERUN)
     return array
 
 

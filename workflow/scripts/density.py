@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pandas as pd
-from quanta import corpus, losses, scaling, storage
+from quanta import corpus, predictions, scaling, storage
 from quanta.job import run
 
 
@@ -16,7 +16,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     known = tokens.predicted()
     tables = []
     for (model, step), path in zip(json.loads(params.members), inputs.losses, strict=True):
-        values = losses.read_losses(path, tokens)[known]
+        values = predictions.read_losses(path, tokens)[known]
         centres, density = scaling.density(values, bins=params.bins, limit_bits=params.limit_bits)
         tables.append(
             pd.DataFrame(

@@ -6,7 +6,7 @@ Makes: `report/figures/affinity`.
 from typing import Any
 
 import numpy as np
-from quanta import affinity, figures, storage
+from quanta import affinity, clusters, figures
 from quanta.job import run
 
 PIXELS = 800
@@ -14,7 +14,7 @@ PIXELS = 800
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     matrix = affinity.read_affinity(inputs.affinity)
-    labels = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
+    labels = clusters.read_labels(inputs.labels, len(matrix))
     label = labels.loc[labels["n_clusters"] == params.show].sort_values("token")["label"].to_numpy()
     order = np.argsort(label, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]

@@ -32,7 +32,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     axes[0, 0].set(
         yscale="log", xlabel="loss L (bits)", ylabel="density p(L) (per bit)", xlim=(0, 20), ylim=(1e-4, None)
     )
-    axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, None))
+    # an untrained model's losses are one narrow peak, which would press the others flat
+    later = max(line.get_ydata()[np.isfinite(line.get_ydata())].max() for line in axes[0, 1].lines[len(members) // 2 :])
+    axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, 1.3 * later))
     axes[0, 0].legend(ncols=1 if len(members) < 7 else 2, fontsize=6.5)
     figures.save(figure, outputs)
 

@@ -5,12 +5,13 @@ Makes: `report/figures/learning_curves`.
 
 from typing import Any
 
-from quanta import figures, models, storage
+from quanta import figures, storage
+from quanta.family import FAMILY_COLUMNS
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS).drop_duplicates("model").set_index("model")
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS).drop_duplicates("model").set_index("model")
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     lowest = []

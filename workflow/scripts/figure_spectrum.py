@@ -14,7 +14,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     values = storage.read_array(inputs.eigenvalues, dtype="float64", shape=(None,))
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
-    ax.plot(np.arange(1, len(values) + 1), values, ".-", color=figures.DATA, ms=3)
+    positive = values[values > 0]
+    label = f"{len(positive)} of the first {len(values)} are positive"
+    ax.plot(np.arange(1, len(positive) + 1), positive, ".-", color=figures.DATA, ms=3, label=label)
     ax.axvline(params.show, color=figures.NULL, ls=":", lw=1, label=f"{params.show} clusters, the ones shown")
     figures.log_axis(ax, "rank")
     ax.set(yscale="log", ylabel="eigenvalue of the normalised affinity")

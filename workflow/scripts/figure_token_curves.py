@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quanta import clusters, corpus, figures, losses, models, scaling, storage
+from quanta import clusters, corpus, figures, predictions, scaling, storage
+from quanta.family import FAMILY_COLUMNS, in_order
 from quanta.job import run
 
 SHOWN = 6
@@ -17,19 +18,19 @@ SHOWN = 6
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     texts = corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent))
-    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS)
     given = [tuple(member) for member in json.loads(params.members)]
-    members = models.in_order(given, family)
+    members = in_order(given, family)
     paths = dict(zip(given, inputs.losses, strict=True))
     table = storage.read_table(
         inputs.table, ("index", "total_drop_nats", "largest_drop_share", "monogenic", "polygenic")
     )
-    sharp, smooth = scaling.examples(table, SHOWN, drop=params.drop)
+    sharp, smooth = scaling.examples(table, tokens.ids, SHOWN, drop=params.drop)
 
     by_step = len({model for model, _ in members}) == 1
     sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
     at = np.array([max(step, 0.5) if by_step else sizes[model, step] for model, step in members])
-    all_losses = [losses.read_losses(paths[member], tokens) for member in members]
+    all_losses = [predictions.read_losses(paths[member], tokens) for member in members]
     figure, axes = figures.canvas(params.look, columns=2, ratio=1.15)
     for ax, chosen, title in zip(axes[0], (sharp, smooth), ("sharp falls", "smooth falls"), strict=True):
         for colour, index in zip(figures.PALETTE, chosen, strict=False):

@@ -6,7 +6,7 @@ Makes: `losses/{model}/step{step}.npy`: entry j is the prediction of token j of 
 from typing import Any
 
 import numpy as np
-from quanta import corpus, losses, storage
+from quanta import corpus, predictions, storage
 from quanta.job import run
 
 
@@ -14,7 +14,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     parts = [storage.read_array(path, dtype="float32", shape=(None,)) for path in inputs.parts]
     values = np.concatenate(parts)
-    losses.check_losses(values, tokens, range(tokens.n_documents), str(outputs.losses))
+    predictions.check_losses(values, tokens, range(tokens.n_documents), str(outputs.losses))
     storage.write_array(outputs.losses, values)
 
 

@@ -11,7 +11,9 @@ from quanta.job import run
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     largest = max(params.n_clusters)
-    vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(None, largest), memory_map=False)
+    vectors = storage.read_array(
+        inputs.embedding, dtype="float64", shape=(None, largest), memory_map=False, finite=True
+    )
     table = spectral.cluster(vectors, params.n_clusters, restarts=params.restarts, seed=params.seed)
     storage.write_table(outputs.labels, table)
 

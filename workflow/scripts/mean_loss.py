@@ -8,16 +8,17 @@ import json
 from typing import Any
 
 import numpy as np
-from quanta import corpus, losses, models, scaling, storage
+from quanta import corpus, predictions, scaling, storage
+from quanta.family import FAMILY_COLUMNS
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
-    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS)
     sums: dict[tuple[str, int], Any] = {}
     for (model, step), path in zip(json.loads(params.members), inputs.losses, strict=True):
-        table = losses.by_document(losses.read_losses(path, tokens), tokens)
+        table = predictions.by_document(predictions.read_losses(path, tokens), tokens)
         sums[model, step] = table["loss_sum_nats"].to_numpy()
     counts = table["n_predictions"].to_numpy()
     family["mean_loss_nats"] = [

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from quanta import clusters, corpus, storage
+from quanta import clusters, corpus, selection, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
     found = clusters.describe(
-        storage.read_table(inputs.labels, ("n_clusters", "token", "label")),
-        storage.read_table(inputs.selection, ("token", "document", "position", "token_id", "loss_nats")),
+        clusters.read_labels(inputs.labels, len(chosen)),
+        chosen,
         storage.read_table(inputs.documents, ("document", "source")),
         tokens,
         corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent)),

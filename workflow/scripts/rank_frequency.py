@@ -5,13 +5,13 @@ Makes: `qdg/rank_frequency.csv` (n_clusters, rank, size; the envelope has n_clus
 
 from typing import Any
 
-from quanta import storage, zipf
+from quanta import clusters, storage, zipf
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    labels = storage.read_table(inputs.labels, ("n_clusters", "token", "label"))
     identity = storage.read_table(inputs.selection, ("token", "token_id"))["token_id"].to_numpy()
+    labels = clusters.read_labels(inputs.labels, len(identity))
     storage.write_table(outputs.table, zipf.rank_frequency(labels))
     fits = zipf.fit_envelope(labels, identity, tuple(params.rank_shares), draws=params.draws, seed=params.seed)
     storage.write_json(outputs.fits, fits)

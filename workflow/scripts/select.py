@@ -5,17 +5,16 @@ Makes: `qdg/tokens.parquet` (token, document, position, token_id, loss_nats) and
 
 from typing import Any
 
-from quanta import corpus, losses, selection, storage
+from quanta import corpus, predictions, selection, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
-    values = losses.read_losses(inputs.losses[0], tokens)
+    values = predictions.read_losses(inputs.losses[0], tokens)
     table, counts = selection.select(
         values, tokens, threshold=params.threshold, limit=params.tokens, keep_induction=params.induction == "keep"
     )
-    selection.check_enough(len(table), params.largest, params.threshold)
     storage.write_table(outputs.tokens, table)
     storage.write_json(outputs.counts, counts)
 

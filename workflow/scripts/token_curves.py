@@ -7,17 +7,18 @@ import json
 from typing import Any
 
 import numpy as np
-from quanta import corpus, losses, models, scaling, storage
+from quanta import corpus, predictions, scaling, storage
+from quanta.family import FAMILY_COLUMNS, in_order
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
-    family = storage.read_table(inputs.family, models.FAMILY_COLUMNS)
-    members = models.in_order(json.loads(params.members), family)
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS)
+    members = in_order(json.loads(params.members), family)
     paths = dict(zip(map(tuple, json.loads(params.members)), inputs.losses, strict=True))
     index = np.flatnonzero(tokens.predicted())
-    curves = np.stack([losses.read_losses(paths[member], tokens)[index] for member in members])
+    curves = np.stack([predictions.read_losses(paths[member], tokens)[index] for member in members])
     table, counts = scaling.token_curves(
         curves, above=params.above, below=params.below, drop=params.drop, share=params.share
     )

@@ -1,0 +1,57 @@
+"""What several test modules need: where things are, small corpora, scripts as functions."""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from quanta import config as settings
+from quanta.corpus import Tokens
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ROOT / "workflow/scripts"
+SCHEMA = settings.read_schema(ROOT / "config/schema.yaml")
+
+Main = Callable[[Any, Any, Any], None]
+
+
+def tokens_of(documents: Iterable[Sequence[int]], dtype: Any = np.uint16) -> Tokens:
+    """A corpus of the given token ids, one sequence a document."""
+    documents = [np.asarray(document, dtype=dtype) for document in documents]
+    offsets = np.concatenate([[0], np.cumsum([len(d) for d in documents])]).astype(np.int64)
+    return Tokens(np.concatenate([*documents, np.empty(0, dtype)]), offsets)
+
+
+def random_tokens(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> Tokens:
+    """A corpus of random ids with documents of the given lengths."""
+    rng = np.random.default_rng(seed)
+    return tokens_of(rng.integers(0, vocabulary, n) for n in lengths)
+
+
+def settled(**changes: Any) -> settings.Config:
+    """The default configuration with some keys changed: `settled(qdg={"tokens": 10})`."""
+    return settings.settle(json.loads(json.dumps(changes)), SCHEMA)
+
+
+def script(name: str) -> Main:
+    """The `main` of a script, imported and not run."""
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    main: Main = module.main
+    return main
+
+
+def names(**values: Any) -> SimpleNamespace:
+    """Inputs, outputs or params of a script; paths as the strings that Snakemake gives."""
+    return SimpleNamespace(**{key: str(v) if isinstance(v, Path) else v for key, v in values.items()})
+
+
+def close_labels(one: Any, other: Any) -> bool:
+    """Whether two clusterings are equal up to the names of the clusters."""
+    pairs = set(zip(list(one), list(other), strict=True))
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})

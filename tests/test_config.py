@@ -1,0 +1,231 @@
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from quanta import config as settings
+from quanta.errors import QuantaError
+from support import ROOT, SCHEMA, settled
+
+
+def entries(schema=SCHEMA, name=""):
+    """Every key of the schema with its entry, sections too."""
+    for key, entry in schema["properties"].items():
+        full = f"{name}.{key}" if name else key
+        yield full, entry
+        if entry.get("type") == "object":
+            yield from entries(entry, full)
+
+
+def read(name):
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+def over(base, other):
+    """As Snakemake puts one configuration file over another: sections are merged, lists replaced."""
+    merged = dict(base)
+    for key, value in other.items():
+        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "pythia.yaml", "smoke.yaml"])
+def test_the_configurations_settle_over_the_default(name):
+    found = settings.settle(over(read("config.yaml"), read(name)), SCHEMA)
+    assert set(found) == set(SCHEMA["properties"])
+    assert found["qdg"]["model"] in settings.model_names(found)
+    assert settings.saved_steps(found, found["dynamics"]["model"])[-1] == settings.final_step(found)
+
+
+def test_pythia_is_the_papers_setting():
+    found = settings.settle(over(read("config.yaml"), read("pythia.yaml")), SCHEMA)
+    names = settings.model_names(found)
+    assert len(names) == 7 and names[0] == "pythia-70m-v0" and found["scaling"]["leave_out"] == [names[-1]]
+    assert settings.final_step(found) == 143_000
+    corpus, qdg = found["corpus"], found["qdg"]
+    assert (corpus["documents"], corpus["context"], corpus["pieces"], corpus["take"]) == (
+        200_000,
+        1024,
+        "first",
+        "first",
+    )
+    assert (qdg["model"], qdg["threshold"], qdg["tokens"], qdg["show"], qdg["restarts"]) == (
+        names[0],
+        0.1,
+        10_000,
+        400,
+        30,
+    )
+    published = [*range(10, 101, 10), *range(125, 301, 25), 350, *range(400, 1101, 100)]
+    assert qdg["n_clusters"] == published
+
+
+def test_an_empty_configuration_settles_to_the_defaults():
+    found = settled()
+    for key, entry in entries():
+        value = found
+        for part in key.split("."):
+            value = value[part]
+        if entry.get("type") != "object":
+            default = entry["default"]
+            assert value == default, key
+
+
+def test_the_schema_is_one_and_its_defaults_are_valid():
+    Draft202012Validator.check_schema(SCHEMA)
+    for key, entry in entries():
+        assert list(Draft202012Validator(entry).iter_errors(entry["default"])) == [], key
+
+
+def test_every_key_has_a_description_and_a_default_and_no_section_takes_unknown_keys():
+    for key, entry in entries():
+        assert entry.get("description", "").strip(), key
+        assert "default" in entry, key
+        if entry.get("type") == "object":
+            assert entry["additionalProperties"] is False, key
+
+
+def test_the_description_names_every_key_with_its_default():
+    text = settings.describe(SCHEMA)
+    for key, entry in entries():
+        if entry.get("type") == "object":
+            assert f"## `{key}`" in text
+        else:
+            assert f"| `{key}` |" in text and entry["description"] in text, key
+
+
+def test_settling_is_stable_and_orders_keys():
+    found = settled(qdg={"tokens": 500, "model": "neox-150k"}, seed=3)
+    assert list(found) == list(SCHEMA["properties"])
+    assert list(found["qdg"]) == list(SCHEMA["properties"]["qdg"]["properties"])
+    again = settings.settle(found, SCHEMA)
+    assert json.dumps(again) == json.dumps(found)
+    given_backwards = settled(seed=3, qdg={"model": "neox-150k", "tokens": 500})
+    assert json.dumps(given_backwards) == json.dumps(found)
+
+
+def test_settling_leaves_the_given_configuration_as_it_was():
+    given = {"qdg": {"tokens": 500}}
+    settings.settle(given, SCHEMA)
+    assert given == {"qdg": {"tokens": 500}}
+
+
+@examples(max_examples=50)
+@given(key=st.sampled_from([k for k, e in entries() if e.get("type") != "object"]), cut=st.integers(0, 30))
+def test_a_misspelt_key_is_answered_with_the_right_one(key, cut):
+    """One letter left out, anywhere in the configuration."""
+    *sections, name = key.split(".")
+    cut %= len(name)
+    wrong = name[:cut] + name[cut + 1 :]
+    known = SCHEMA
+    for section in sections:
+        known = known["properties"][section]
+    if wrong in known["properties"] or len(name) < 4:
+        return
+    config = {wrong: 1}
+    for section in reversed(sections):
+        config = {section: config}
+    with pytest.raises(QuantaError) as caught:
+        settings.settle(config, SCHEMA)
+    error = caught.value
+    assert error.where == f"config, key {'.'.join([*sections, wrong])}"
+    assert error.found == "unknown key" and name in error.expected
+    assert error.mend == f"write {name!r}"
+
+
+@examples(max_examples=50)
+@given(key=st.sampled_from([k for k, e in entries()]))
+def test_a_value_of_a_wrong_type_is_named_with_its_key(key):
+    config = {"neither": "text", "nor": "number"}
+    if dict(entries())[key].get("type") == "object":
+        config = [1]
+    for section in reversed(key.split(".")):
+        config = {section: config}
+    with pytest.raises(QuantaError) as caught:
+        settings.settle(config, SCHEMA)
+    error = caught.value
+    assert error.where == f"config, key {key}" and error.expected and error.mend
+
+
+# (changes, key that must be named, what must be found in the message, what the mend must say)
+REFUSED = [
+    ({"qdg": {"n_clusters": []}}, "qdg.n_clusters", "at least 1 entries", "change the value"),
+    ({"qdg": {"n_clusters": [10, 30, 20, 100]}}, "qdg.n_clusters", "rising", "write [10, 20, 30, 100]"),
+    ({"qdg": {"n_clusters": [10, 10, 100]}}, "qdg.n_clusters", "each once", "write [10, 100]"),
+    ({"qdg": {"n_clusters": [1, 100]}}, "qdg.n_clusters.0", "at least 2", "change the value"),
+    ({"qdg": {"tokens": 250}}, "qdg.n_clusters", "250 clusters of 250 tokens", "raise qdg.tokens"),
+    ({"qdg": {"tokens": 90}}, "qdg.n_clusters", "250 clusters of 90 tokens", "raise qdg.tokens"),
+    ({"qdg": {"model": "neox-450"}}, "qdg.model", "'neox-450'", "write 'neox-450k'"),
+    ({"qdg": {"model": "gpt2"}}, "qdg.model", "a model of the family: neox-7k", "choose one of them"),
+    ({"qdg": {"show": 15}}, "qdg.show", "one of qdg.n_clusters", "choose one"),
+    ({"qdg": {"rank_shares": [0.2, 0.1]}}, "qdg.rank_shares", "[0.2, 0.1]", "swap"),
+    ({"qdg": {"rank_shares": [0.1]}}, "qdg.rank_shares", "at least 2 entries", "change"),
+    ({"qdg": {"threshold": 0}}, "qdg.threshold", "more than 0", "change"),
+    ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "change"),
+    ({"qdg": {"mode": "sketchy"}}, "qdg.mode", "['sketch', 'exact']", "change"),
+    ({"qdg": {"tokens": True}}, "qdg.tokens", "True", "change"),
+    ({"dynamics": {"model": "neox-2m"}}, "dynamics.model", "'neox-2m'", "write"),
+    ({"dynamics": {"steps": [8, 4, 2048]}}, "dynamics.steps", "rising steps", "sort them"),
+    ({"dynamics": {"steps": [8, 64]}}, "dynamics.steps", "end at the final one, 2048", "end with 2048"),
+    ({"dynamics": {"steps": []}}, "dynamics.steps", "rising steps", "2048"),
+    ({"scaling": {"leave_out": ["neox-8k"]}}, "scaling.leave_out.0", "'neox-8k'", "write 'neox-7k'"),
+    (
+        {"scaling": {"leave_out": ["neox-7k", "neox-25k", "neox-150k", "neox-450k"]}},
+        "scaling.leave_out", "1 models are left", "leave out fewer",
+    ),
+    ({"corpus": {"python": {"distributions": []}}}, "corpus.python.distributions", "at least 1 entries", "change"),
+    ({"corpus": {"source": "jsonl"}}, "corpus.jsonl.path", "not set", "set it"),
+    ({"corpus": {"heldout_share": 1}}, "corpus.heldout_share", "between 0 and 1", "0.05"),
+    ({"corpus": {"tokenizer": {"vocabulary": 100}}}, "corpus.tokenizer.vocabulary", "at least 257", "change"),
+    ({"models": {"source": "hub"}}, "models.hub.members", "an empty list", "list them"),
+    ({"models": {"source": "folder"}}, "models.folder.path", "not set", "set it"),
+    ({"models": {"source": "folder", "folder": {"path": "/no/such"}}}, "models.folder.path", "/no/such", "existing folder"),
+    ({"run": "../elsewhere"}, "run", "a text that matches", "change"),
+    ({"run": ""}, "run", "a text that matches", "change"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "found", "mend"), REFUSED, ids=[f"{i}-{r[1]}" for i, r in enumerate(REFUSED)]
+)
+def test_bad_values_are_refused_with_key_expectation_and_mend(changes, key, found, mend):
+    with pytest.raises(QuantaError) as caught:
+        settled(**changes)
+    error = caught.value
+    assert error.where == f"config, key {key}"
+    assert found in f"{error.found} {error.expected}"
+    assert mend in error.mend
+
+
+def sizes(**change):
+    size = {"name": "a", "width": 16, "layers": 1, "heads": 2, "learning_rate": 0.01}
+    return {"models": {"train": {"sizes": [size, {**size, "name": "b", **change}]}}, "qdg": {"model": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "key", "found"),
+    [
+        ({"name": "a"}, "models", "'a' twice"),
+        ({"width": 20, "heads": 4}, "models.train.sizes.1", "width 20 with 4 heads"),
+        ({"depth": 3}, "models.train.sizes.1.depth", "unknown key"),
+        ({"learning_rate": -1}, "models.train.sizes.1.learning_rate", "more than 0"),
+    ],
+)
+def test_a_bad_size_of_the_ladder_is_named_by_its_place(change, key, found):
+    with pytest.raises(QuantaError) as caught:
+        settled(**sizes(**change), dynamics={"model": "a"})
+    assert caught.value.where == f"config, key {key}"
+    assert found in f"{caught.value.found} {caught.value.expected}"
+
+
+def test_a_folder_of_models_names_the_family(tmp_path):
+    for name in ("b-large", "a-small", ".hidden"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "README").write_text("no model")
+    models = {"source": "folder", "folder": {"path": str(tmp_path), "final_step": 0}}
+    found = settled(models=models, qdg={"model": "a-small"}, dynamics={"model": None})
+    assert settings.model_names(found) == ["a-small", "b-large"]
+    assert settings.saved_steps(found, "b-large") == [0]

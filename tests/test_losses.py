@@ -1,0 +1,167 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from quanta import losses, predictions
+from quanta.errors import QuantaError
+from support import names, random_tokens, script, tokens_of
+
+TOLERANCE = 1e-5  # nats
+
+
+def whole(tokens):
+    return range(tokens.n_documents)
+
+
+def test_losses_equal_hugging_faces_own_document_by_document(model, ragged_tokens):
+    ours = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    spread = []
+    for index in range(ragged_tokens.n_documents):
+        ids = torch.from_numpy(ragged_tokens.document(index).astype(np.int64))[None]
+        found = ours[ragged_tokens.offsets[index] : ragged_tokens.offsets[index + 1]]
+        assert np.isnan(found[:1]).all()
+        if ids.shape[1] > 1:
+            theirs = float(model(input_ids=ids, labels=ids).loss)
+            assert abs(float(found[1:].astype(np.float64).mean()) - theirs) < TOLERANCE
+            spread.append(theirs)
+    assert len(spread) == 9 and np.ptp(spread) > 0.1, "the documents must differ, or the order is not tested"
+
+
+def test_every_loss_is_minus_log_probability_of_its_token(model, ragged_tokens):
+    ours = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    document = 6
+    ids = torch.from_numpy(ragged_tokens.document(document).astype(np.int64))
+    logits = model(input_ids=ids[None]).logits[0].double()
+    begin = int(ragged_tokens.offsets[document])
+    for position in range(1, len(ids)):
+        probability = torch.softmax(logits[position - 1], 0)[ids[position]]
+        assert abs(float(ours[begin + position]) + float(torch.log(probability))) < TOLERANCE
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 200, 10**6])
+def test_batch_and_padding_change_nothing(model, ragged_tokens, batch_tokens):
+    one_by_one = np.concatenate(
+        [
+            losses.token_losses(model, tokens_of([ragged_tokens.document(i)]), range(1), batch_tokens=1)
+            for i in whole(ragged_tokens)
+        ]
+    )
+    batched = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=batch_tokens)
+    np.testing.assert_allclose(batched, one_by_one, rtol=0, atol=TOLERANCE)
+
+
+def test_logits_in_pieces_change_nothing(model, ragged_tokens, monkeypatch):
+    together = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 7 * 97)
+    pieces = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    np.testing.assert_allclose(pieces, together, rtol=0, atol=TOLERANCE)
+
+
+def test_any_number_of_shards_gives_the_same_bytes(model):
+    lengths = np.random.default_rng(5).integers(0, 24, 3 * losses.BLOCK + 41)
+    tokens = random_tokens(lengths, 97, seed=2)
+    expected = losses.token_losses(model, tokens, whole(tokens), batch_tokens=300).tobytes()
+    for shards in (2, 3, 4, 9):
+        parts = [
+            losses.token_losses(model, tokens, losses.shard(tokens.n_documents, i, shards), batch_tokens=300)
+            for i in range(shards)
+        ]
+        assert np.concatenate(parts).tobytes() == expected, f"{shards} shards"
+
+
+@given(n=st.integers(0, 2000), shards=st.integers(1, 40))
+def test_shards_are_a_partition_in_whole_blocks(n, shards):
+    parts = [losses.shard(n, index, shards) for index in range(shards)]
+    assert [i for part in parts for i in part] == list(range(n))
+    assert all(part.start % losses.BLOCK == 0 or not part for part in parts)
+
+
+@given(lengths=st.lists(st.integers(0, 70), max_size=300), batch_tokens=st.integers(1, 500))
+def test_batches_hold_every_document_once_within_the_limit_and_a_block(lengths, batch_tokens):
+    lengths = np.array(lengths, dtype=int)
+    batches = list(losses.length_batches(lengths, batch_tokens))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    for batch in batches:
+        assert len(batch) == 1 or len(batch) * max(lengths[batch].max(), 1) <= batch_tokens
+        assert len(set(batch // losses.BLOCK)) == 1
+
+
+def test_bfloat16_stays_near_and_the_loss_itself_is_float32(model, ragged_tokens):
+    full = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    half = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256, precision="bfloat16")
+    assert half.dtype == np.float32
+    assert 0 < np.nanmean(np.abs(half - full)) < 0.1
+    known = np.isfinite(half)
+    rounded = torch.from_numpy(half[known]).bfloat16().float().numpy()
+    assert (rounded != half[known]).mean() > 0.5, "losses that are all bfloat16 numbers were computed in it"
+
+
+def test_a_corpus_of_empty_and_single_token_documents_has_no_losses(model):
+    tokens = tokens_of([[], [4], [], [7]])
+    found = losses.token_losses(model, tokens, whole(tokens), batch_tokens=64)
+    assert len(found) == 2 and np.isnan(found).all()
+
+
+def test_broken_weights_are_named_with_document_and_position(model, ragged_tokens):
+    import copy
+
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.get_output_embeddings().weight[0] = float("nan")
+    with pytest.raises(QuantaError, match=r"nan at document 0, position 1"):
+        losses.token_losses(broken, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+
+
+def test_tokens_beyond_the_models_vocabulary_are_refused(model):
+    with pytest.raises(QuantaError, match="token id 97, while the model has 97 embeddings"):
+        losses.token_losses(model, tokens_of([[1, 97, 3]]), range(1), batch_tokens=64)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda values: values[:-1], "float32 of shape"),
+        (lambda values: values.astype(np.float64), "holds float64"),
+        (lambda values: np.where(np.arange(len(values)) == 7, np.nan, values), "nan at document 2, position 2"),
+        (lambda values: np.where(np.arange(len(values)) == 7, -0.5, values), "-0.5 at document 2, position 2"),
+        (lambda values: np.where(np.arange(len(values)) == 7, np.inf, values), "inf at document 2, position 2"),
+        (lambda values: np.where(np.arange(len(values)) == 0, 1.0, values), "1.0 at document 0, position 0"),
+    ],
+)
+def test_damaged_losses_are_refused_with_their_place(model, ragged_tokens, tmp_path, change, message):
+    values = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    np.save(tmp_path / "step0.npy", change(values).astype(np.float64 if "64" in message else np.float32))
+    with pytest.raises(QuantaError, match=message) as caught:
+        predictions.read_losses(str(tmp_path / "step0.npy"), ragged_tokens)
+    assert "step0.npy" in caught.value.where and "start the run again" in caught.value.mend
+
+
+def test_sums_by_document_add_up_to_the_mean_loss(model, ragged_tokens):
+    values = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    table = predictions.by_document(values, ragged_tokens)
+    assert table["n_predictions"].tolist() == [max(n - 1, 0) for n in ragged_tokens.lengths]
+    mean = table["loss_sum_nats"].sum() / table["n_predictions"].sum()
+    assert abs(mean - np.nanmean(values.astype(np.float64))) < 1e-9
+
+
+def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tmp_path):
+    tokens = random_tokens(np.random.default_rng(8).integers(0, 12, 2 * losses.BLOCK + 9), 97)
+    np.save(tmp_path / "tokens.npy", tokens.ids)
+    np.save(tmp_path / "offsets.npy", tokens.offsets)
+    corpus = {"tokens": tmp_path / "tokens.npy", "offsets": tmp_path / "offsets.npy"}
+    made = []
+    for shards in (1, 3):
+        parts = []
+        for index in range(shards):
+            parts.append(tmp_path / f"{shards}.part{index}.npy")
+            script("losses")(
+                names(model=model_folder, **corpus),
+                names(losses=parts[-1]),
+                names(shards=shards, batch_tokens=128, precision="float32"),
+            )
+        target = tmp_path / f"step{shards}.npy"
+        script("gather_losses")(names(parts=list(map(str, parts)), **corpus), names(losses=target), names())
+        made.append(target.read_bytes())
+    assert made[0] == made[1]
+    assert len(np.load(tmp_path / "step1.npy")) == len(tokens.ids)

@@ -1,0 +1,108 @@
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from support import ROOT, SCRIPTS
+
+NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+RULES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk"))}
+USED = set(re.findall(r'"\.\./workflow/scripts/(\w+)\.py"', "".join(RULES.values())))
+
+
+def test_every_script_is_a_rules_and_every_rule_has_its_script():
+    assert len(NAMES) >= 26
+    assert set(NAMES) == USED
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_is_a_docstring_and_a_main(name):
+    tree = ast.parse((SCRIPTS / f"{name}.py").read_text(encoding="utf-8"))
+    docstring = ast.get_docstring(tree)
+    assert docstring and "Makes:" in docstring
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    main = functions["main"]
+    assert [argument.arg for argument in main.args.args] == ["inputs", "outputs", "params"]
+    imports_work = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
+    for node in tree.body[1:-1]:
+        constant = isinstance(node, ast.Assign) and not any(isinstance(n, ast.Call) for n in ast.walk(node.value))
+        assert isinstance(node, imports_work) or constant, f"line {node.lineno} does work when the script is imported"
+    last = tree.body[-1]
+    assert isinstance(last, ast.If) and ast.unparse(last.test) == "__name__ == '__main__'"
+    assert ast.unparse(last.body[0]) == "run(main, snakemake)"
+    imported = {a for n in ast.walk(tree) if isinstance(n, ast.Import) for a in (x.name for x in n.names)}
+    assert "snakemake" not in imported and "quanta" not in imported, "the code hash follows `from quanta import …`"
+
+
+def test_importing_all_scripts_writes_and_computes_nothing(tmp_path):
+    code = f"""
+import importlib.util, pathlib, sys
+sys.path.insert(0, {str(ROOT / "workflow")!r})
+before = sorted(pathlib.Path().iterdir())
+for path in sorted(pathlib.Path({str(SCRIPTS)!r}).glob("*.py")):
+    spec = importlib.util.spec_from_file_location("s_" + path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert callable(module.main), path
+assert sorted(pathlib.Path().iterdir()) == before
+"""
+    here = tmp_path / "here"
+    here.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=here,
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "MPLBACKEND": "agg", "HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "name", ["select", "mean_loss", "density", "token_curves", "gather_losses", "affinity", "labels"]
+)
+def test_stages_that_use_no_model_do_not_import_torch(name):
+    """Four seconds a job."""
+    code = f"""
+import runpy, sys
+sys.path.insert(0, {str(ROOT / "workflow")!r})
+runpy.run_path({str(SCRIPTS / f"{name}.py")!r}, run_name="imported")
+sys.exit("torch" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def rules():
+    """(rule, its text) of every rule of the pipeline, `use rule … with` included under its own name."""
+    for text in RULES.values():
+        parts = re.split(r"^ *(?:rule|use rule \w+ as) (\w+)(?::| with:)$", text, flags=re.MULTILINE)
+        yield from zip(parts[1::2], parts[2::2], strict=True)
+
+
+@pytest.mark.parametrize(("name", "text"), list(rules()), ids=[name for name, _ in rules()])
+def test_every_rule_declares_what_it_needs(name, text):
+    inherits = f"as {name} with:" in "".join(RULES.values())
+    for wanted in ("threads:", "resources:", "mem_mb=", "runtime=", "gpu=", "log:", "message:", "script:", "params:"):
+        assert wanted in text or inherits, f"{name} has no {wanted}"
+    assert "code=code(" in text, f"{name} would not be made anew when the library changes"
+
+
+def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
+    asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
+    assert asking == {"train", "losses", "gradients"}
+    assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
+
+
+def test_only_these_rules_inherit_their_resources():
+    inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
+    assert sorted(inheriting) == ["train_dynamics", "training_tokens"]
+
+
+def test_the_hash_in_a_rule_is_that_of_its_own_script():
+    for name, text in rules():
+        hashed = re.search(r'code=code\("(\w+)"\)', text)[1]
+        script = re.search(r'"\.\./workflow/scripts/(\w+)\.py"', text)
+        if script:
+            assert hashed == script[1], name

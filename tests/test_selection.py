@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quanta import selection, storage
+from quanta.errors import QuantaError
+from support import tokens_of
+
+DOCUMENTS = st.lists(st.lists(st.integers(0, 2), max_size=25), min_size=1, max_size=6)
+
+
+def closes_an_earlier_trigram(document, position):
+    """The definition: the trigram that ends here ended already at an earlier position."""
+    trigram = document[position - 2 : position + 1]
+    return position >= 2 and any(document[s - 2 : s + 1] == trigram for s in range(2, position))
+
+
+@given(document=st.lists(st.integers(0, 2), max_size=60))
+def test_induction_is_its_definition(document):
+    expected = [closes_an_earlier_trigram(document, t) for t in range(len(document))]
+    assert selection.induction(np.array(document, dtype=np.uint16)).tolist() == expected
+
+
+@given(document=st.lists(st.sampled_from([0, 1, 2**16 - 1, 2**16, 2**21 - 1]), max_size=40))
+def test_induction_tells_large_token_ids_apart(document):
+    expected = [closes_an_earlier_trigram(document, t) for t in range(len(document))]
+    assert selection.induction(np.array(document, dtype=np.uint32)).tolist() == expected
+
+
+def test_induction_refuses_ids_that_it_would_mix_up():
+    with pytest.raises(ValueError, match="21 bits"):
+        selection.induction(np.array([1, 2, 3, 2**21], dtype=np.uint32))
+
+
+@settings(max_examples=200)
+@given(documents=DOCUMENTS, seed=st.integers(0, 2**32 - 1), keep=st.booleans())
+def test_selection_against_brute_force(documents, seed, keep):
+    tokens = tokens_of(documents)
+    losses = np.random.default_rng(seed).exponential(0.1, len(tokens.ids)).astype(np.float32)
+    losses[~tokens.predicted()] = np.nan
+    expected, copied, flat = [], 0, 0
+    for d, document in enumerate(documents):
+        for position in range(len(document)):
+            if position > 0 and losses[flat] < 0.1:
+                again = closes_an_earlier_trigram(document, position)
+                copied += again
+                if keep or not again:
+                    expected.append((d, position, document[position], losses[flat]))
+            flat += 1
+    table, counts = selection.select(losses, tokens, threshold=0.1, limit=10**6, keep_induction=keep)
+    columns = ["document", "position", "token_id", "loss_nats"]
+    assert list(table[columns].itertuples(index=False, name=None)) == expected
+    assert table["token"].tolist() == list(range(len(expected)))
+    assert counts["by_induction"] == copied
+    assert counts["predictions"] == sum(max(len(d) - 1, 0) for d in documents)
+    assert counts["selected"] == counts["candidates"] == len(expected)
+
+
+@given(documents=DOCUMENTS)
+def test_document_and_position_survive_empty_documents(documents):
+    tokens = tokens_of(documents)
+    document, position = tokens.place(np.arange(len(tokens.ids)))
+    there = [(d, p) for d, ids in enumerate(documents) for p in range(len(ids))]
+    assert list(zip(document.tolist(), position.tolist(), strict=True)) == there
+    assert (position < tokens.lengths[document]).all()
+    assert np.flatnonzero(~tokens.predicted()).tolist() == np.flatnonzero(position == 0).tolist()
+
+
+def test_many_low_losses_are_selected_as_few_are():
+    """More than a thousand candidates take another way through the table of documents."""
+    rng = np.random.default_rng(0)
+    documents = [rng.integers(0, 3, n).tolist() for n in rng.integers(0, 60, 80)]
+    tokens = tokens_of(documents)
+    losses = np.where(tokens.predicted(), 0.05, np.nan).astype(np.float32)
+    table, counts = selection.select(losses, tokens, threshold=0.1, limit=10**6)
+    assert counts["below_threshold"] > 1000
+    expected = [
+        (d, p)
+        for d, document in enumerate(documents)
+        for p in range(1, len(document))
+        if not closes_an_earlier_trigram(document, p)
+    ]
+    assert list(zip(table["document"], table["position"], strict=True)) == expected
+
+
+@given(limit=st.integers(1, 60))
+def test_a_limit_spreads_evenly_from_the_first_candidate_to_the_last(limit):
+    tokens = tokens_of([range(60)])
+    losses = np.where(tokens.predicted(), 0.01, np.nan).astype(np.float32)
+    table, counts = selection.select(losses, tokens, threshold=0.1, limit=limit)
+    position = table["position"].to_numpy()
+    assert len(table) == min(limit, 59) == counts["selected"]
+    assert position[0] == 1 and (limit == 1 or position[-1] == 59)
+    gaps = np.diff(position)
+    assert len(gaps) == 0 or gaps.max() - gaps.min() <= 1
+    assert len(set(position)) == len(position)
+
+
+def test_too_few_tokens_are_named_with_their_number_and_both_ways_out():
+    with pytest.raises(QuantaError) as caught:
+        selection.check_enough(57, 100, 0.1)
+    error = caught.value
+    assert "57 tokens" in error.found and "100" in error.expected
+    assert "raise qdg.threshold" in error.mend and "n_clusters below 57" in error.mend
+    with pytest.raises(QuantaError):
+        selection.check_enough(100, 100, 0.1)
+    selection.check_enough(101, 100, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("column", "row", "value"),
+    [("token_id", 1, 99), ("position", 0, 0), ("position", 2, 40), ("document", 1, 2), ("document", 1, -1)],
+)
+def test_a_selection_that_names_another_token_is_refused(tmp_path, column, row, value):
+    tokens = tokens_of([range(20), range(20, 40)])
+    losses = np.where(tokens.predicted(), 0.01, np.nan).astype(np.float32)
+    table, _ = selection.select(losses, tokens, threshold=0.1, limit=10)
+    path = tmp_path / "tokens.parquet"
+    storage.write_table(path, table)
+    assert selection.read_selection(str(path), tokens).equals(table)
+    table.loc[row, column] = value
+    storage.write_table(path, table)
+    with pytest.raises(QuantaError, match=f"row {row} names document") as caught:
+        selection.read_selection(str(path), tokens)
+    assert caught.value.where == str(path)
+
+
+def test_an_empty_selection_or_one_without_a_column_is_refused(tmp_path):
+    tokens = tokens_of([range(20)])
+    losses = np.where(tokens.predicted(), 0.01, np.nan).astype(np.float32)
+    table, _ = selection.select(losses, tokens, threshold=0.1, limit=5)
+    storage.write_table(tmp_path / "tokens.parquet", table.iloc[:0])
+    with pytest.raises(QuantaError, match="no rows"):
+        selection.read_selection(str(tmp_path / "tokens.parquet"), tokens)
+    storage.write_table(tmp_path / "tokens.parquet", table.drop(columns="position"))
+    with pytest.raises(QuantaError, match="position"):
+        selection.read_selection(str(tmp_path / "tokens.parquet"), tokens)
+
+
+def test_gradients_of_other_weights_than_the_selections_are_refused():
+    tokens = tokens_of([range(20)])
+    losses = np.where(tokens.predicted(), 0.01, np.nan).astype(np.float32)
+    table, _ = selection.select(losses, tokens, threshold=0.1, limit=5)
+    selection.check_same_losses(table, table["loss_nats"].to_numpy() + 0.01, "models/a")
+    for bad in (0.05, np.nan):
+        other = table["loss_nats"].to_numpy().copy()
+        other[2] = bad
+        row = table.iloc[2]
+        with pytest.raises(QuantaError, match=f"document 0, position {int(row['position'])}"):
+            selection.check_same_losses(table, other, "models/a")

@@ -1,0 +1,150 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from quanta import storage
+from quanta.errors import QuantaError
+from support import ROOT
+
+
+class StoppedError(Exception):
+    pass
+
+
+WRITERS = {
+    "a.npy": lambda path: storage.write_array(path, np.arange(5.0)),
+    "a.csv": lambda path: storage.write_table(path, pd.DataFrame({"x": [0.1, 1 / 3]})),
+    "a.parquet": lambda path: storage.write_table(path, pd.DataFrame({"x": [0.1, 1 / 3]})),
+    "a.json": lambda path: storage.write_json(path, {"x": 1}),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_is_there_whole_or_not_at_all(tmp_path, name, monkeypatch):
+    """The rename is the last thing: if it does not come, the old content stays and nothing lies beside it."""
+    path = tmp_path / "new/folder" / name
+    WRITERS[name](path)
+    whole = path.read_bytes()
+    WRITERS[name](path)
+    assert path.read_bytes() == whole, "the same content is the same bytes"
+
+    def fail(*_):
+        raise StoppedError
+
+    path.write_bytes(b"what was there before")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(StoppedError):
+        WRITERS[name](path)
+    assert [p.name for p in path.parent.iterdir()] == [name]
+    assert path.read_bytes() == b"what was there before"
+
+
+def test_a_writer_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(StoppedError), storage.atomic(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise StoppedError
+    with pytest.raises(StoppedError), storage.new_array(tmp_path / "a.npy", (3, 3), "float32") as array:
+        array[0] = 1
+        raise StoppedError
+    with pytest.raises(ValueError, match="Out of range float"):
+        storage.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_a_writer_that_is_killed_leaves_no_half_file(tmp_path, before):
+    path = tmp_path / "a.npy"
+    if before:
+        path.write_bytes(before)
+    code = f"""
+        import sys, time
+        sys.path.insert(0, {str(ROOT / "workflow")!r})
+        from quanta import storage
+        with storage.new_array({str(path)!r}, (1000, 1000), "float64") as array:
+            array[:500] = 1
+            array.flush()
+            print("half", flush=True)
+            time.sleep(600)
+    """
+    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "half\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert (path.read_bytes() if path.exists() else None) == before
+    leftovers = [p for p in tmp_path.iterdir() if p != path]
+    assert len(leftovers) == 1 and leftovers[0].name.startswith("."), "the half file keeps its temporary name"
+
+
+def test_arrays_larger_than_memory_come_back_as_written(tmp_path):
+    with storage.new_array(tmp_path / "a.npy", (4, 3), "float32") as array:
+        array[:] = np.arange(12).reshape(4, 3)
+    found = storage.read_array(tmp_path / "a.npy", dtype="float32", shape=(None, 3))
+    np.testing.assert_array_equal(found, np.arange(12).reshape(4, 3))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 60, 127, 150])
+def test_a_truncated_array_is_named(tmp_path, kept):
+    path = tmp_path / "losses.npy"
+    np.save(path, np.arange(100.0))
+    path.write_bytes(path.read_bytes()[:kept])
+    for memory_map in (True, False):
+        with pytest.raises(QuantaError, match=r"losses\.npy: not a whole \.npy file") as caught:
+            storage.read_array(path, dtype="float64", shape=(None,), memory_map=memory_map)
+        assert "delete the file and start the run again" in caught.value.mend
+
+
+def test_pickled_arrays_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([{"x": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(QuantaError, match="not a whole"):
+        storage.read_array(tmp_path / "a.npy", dtype="object", shape=(None,))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "expected"),
+    [
+        ("float32", (3, 4), "float32 of shape"),
+        (("uint16", "uint32"), (3, 4), "uint16 or uint32"),
+        ("float64", (3, 5), r"\(3, 5\) \(as the corpus says\)"),
+        ("float64", (None,), r"\(any\)"),
+    ],
+)
+def test_an_array_of_another_kind_is_named_with_what_was_expected(tmp_path, dtype, shape, expected):
+    np.save(tmp_path / "a.npy", np.zeros((3, 4)))
+    with pytest.raises(QuantaError, match=expected) as caught:
+        storage.read_array(tmp_path / "a.npy", dtype=dtype, shape=shape, why="as the corpus says")
+    assert caught.value.found == "holds float64 of shape (3, 4)"
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_tables_keep_every_digit_and_damaged_ones_are_named(tmp_path, name):
+    path = tmp_path / name
+    table = pd.DataFrame({"model": ["a", "b"], "step": [0, 2**40], "loss_nats": [0.1, 1 / 3]})
+    storage.write_table(path, table)
+    assert storage.read_table(path, ("step", "loss_nats")).equals(table)
+    with pytest.raises(QuantaError, match=r"lacks the columns \['size'\]"):
+        storage.read_table(path, ("step", "size"))
+    path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2] if name == "t.parquet" else b"")
+    with pytest.raises(QuantaError, match=f"{name}: not a readable table"):
+        storage.read_table(path, ("step",))
+    with pytest.raises(FileNotFoundError):
+        storage.read_table(tmp_path / f"absent-{name}")
+
+
+def test_json_is_canonical_and_damaged_json_is_named(tmp_path):
+    path = tmp_path / "fits.json"
+    storage.write_json(path, {"b": [1, None], "a": "α"})
+    first = path.read_bytes()
+    storage.write_json(path, {"a": "α", "b": [1, None]})
+    assert path.read_bytes() == first and json.loads(first) == storage.read_json(path)
+    path.write_bytes(first[:-6])
+    with pytest.raises(QuantaError, match=r"fits\.json: not JSON"):
+        storage.read_json(path)
+    path.write_text("[1, 2]")
+    with pytest.raises(QuantaError, match="holds a list"):
+        storage.read_json(path)

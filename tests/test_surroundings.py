@@ -1,0 +1,79 @@
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+from quanta import surroundings
+from quanta.errors import QuantaError
+from support import ROOT, settled
+
+LOCK = ROOT / "envs/requirements.lock"
+
+
+def test_a_distribution_that_is_missing_is_named_with_the_command_that_installs_it():
+    with pytest.raises(QuantaError) as caught:
+        surroundings.find_distributions(["numpy", "no-such-package"], {"no-such-package": "1.2"})
+    assert "corpus.python.distributions" in caught.value.where and "'no-such-package'" in caught.value.found
+    assert caught.value.mend == "pip install no-such-package==1.2"
+
+
+def test_another_version_than_the_locked_one_is_refused():
+    pins = surroundings.locked_versions(LOCK)
+    with pytest.raises(QuantaError) as caught:
+        surroundings.find_distributions(["networkx"], pins | {"networkx": "1.0"})
+    error = caught.value
+    assert error.found == f"networkx {metadata.version('networkx')} is installed" and "networkx 1.0" in error.expected
+    assert "pip install networkx==1.0" in error.mend and "corpus.python.versions: any" in error.mend
+    assert surroundings.find_distributions(["networkx"], {})[0].version == metadata.version("networkx")
+
+
+def test_names_of_distributions_compare_as_pip_compares_them():
+    assert surroundings.normalise("Scikit_Learn") == surroundings.normalise("scikit.learn") == "scikit-learn"
+
+
+def check(tmp_path, **changes):
+    surroundings.check(settled(**changes), tmp_path / "results/mini", lock=LOCK)
+
+
+def test_the_default_configuration_finds_what_it_needs(tmp_path):
+    check(tmp_path)
+
+
+def test_a_lock_of_other_versions_stops_the_run_unless_any_will_do(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("networkx==1.0\n")
+    corpus = {"python": {"distributions": ["networkx"]}}
+    with pytest.raises(QuantaError, match=r"networkx 1\.0, as in the lock file"):
+        surroundings.check(settled(corpus=corpus), tmp_path, lock=lock)
+    corpus["python"]["versions"] = "any"
+    surroundings.check(settled(corpus=corpus), tmp_path, lock=lock)
+
+
+def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file") as caught:
+        check(tmp_path, corpus={"source": "jsonl", "jsonl": {"path": "absent.jsonl"}})
+    assert "corpus.jsonl.path" in caught.value.where
+
+
+def test_a_disk_without_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(surroundings.shutil, "disk_usage", lambda _: SimpleNamespace(free=123_000_000))
+    with pytest.raises(QuantaError) as caught:
+        check(tmp_path)
+    needed = surroundings.estimated_bytes(settled()) / 1e9
+    assert "0.1 GB free" in caught.value.found and f"about {needed:.1f} GB" in caught.value.expected
+    assert "qdg.tokens" in caught.value.mend
+
+
+def test_the_estimate_counts_what_grows():
+    base = surroundings.estimated_bytes(settled())
+    n = 2000
+    assert base > 4 * n * n + 2 * 4 * n * 32769, "the affinity and the features alone"
+    assert surroundings.estimated_bytes(settled(qdg={"tokens": 4000})) > base + 4 * 3 * n * n
+    assert surroundings.estimated_bytes(settled(corpus={"documents": 4000})) > base + 4 * 2000 * 256 * 2
+    exact = surroundings.estimated_bytes(settled(qdg={"mode": "exact"}))
+    assert exact > base, "exact gradients are larger than their sketches"
+
+
+def test_versions_of_the_corpus_are_those_installed():
+    found = surroundings.versions(settled())
+    assert found["scikit-learn"] == metadata.version("scikit-learn") and len(found) == 7
+    assert surroundings.versions(settled(corpus={"source": "jsonl", "jsonl": {"path": "x"}})) == {}

@@ -1,0 +1,406 @@
+"""The pipeline as a user runs it: Snakemake itself, in a copy of the repository, on the smoke configuration."""
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import yaml
+from support import ROOT
+
+pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
+
+SMOKE = "config/smoke.yaml"
+AFTER_EMBEDDING = {
+    "labels", "rank_frequency", "figure_affinity", "figure_rank_frequency", "summary", "page",
+}  # fmt: skip
+
+
+def copy_of_the_repository(target):
+    """The tracked files, as they are now: nothing else may be needed."""
+    try:
+        listed = subprocess.run(
+            ["git", "ls-files", "-z"],
+            cwd=ROOT, capture_output=True, check=True, text=True,
+        ).stdout.split("\0")  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):  # an archive without its history
+        wanted = ("Snakefile", "config", "envs", "rules", "slurm", "workflow")
+        listed = [str(p.relative_to(ROOT)) for name in wanted for p in [ROOT / name, *(ROOT / name).rglob("*")]]
+    for name in listed:
+        if name and (ROOT / name).is_file() and not name.startswith("tests/") and "__pycache__" not in name:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "snakemake", *arguments]
+
+
+def environment():
+    """Without what the tests themselves set, and without a way out to the network."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "HF_", "PYTHONPATH", "QUANTA_"))}
+    return kept | {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
+
+
+def snakemake(folder, *arguments, fails=False):
+    """Run it; its output, checked for the exit status that is expected."""
+    done = subprocess.run(
+        command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert (done.returncode != 0) == fails, done.stdout[-6000:]
+    return done.stdout
+
+
+def smoke(folder, *arguments, cores=2, over=None, **kwargs):
+    """The smoke run; `over` is laid over its configuration as a further file."""
+    files = [SMOKE]
+    if over is not None:
+        (folder / "config/over.yaml").write_text(yaml.safe_dump(over))
+        files.append("config/over.yaml")
+    return snakemake(folder, "--cores", str(cores), "--configfile", *files, *arguments, **kwargs)
+
+
+def planned(folder, over=None):
+    """Number of jobs by rule that a dry run plans, without the one that makes nothing."""
+    text = smoke(folder, "--dry-run", over=over)
+    if "Nothing to be done" in text:
+        return {}
+    table = text.split("Job stats:")[1].split("total")[0]
+    jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
+    assert jobs.pop("all") == 1
+    return jobs
+
+
+def hashes(folder):
+    """SHA-256 of every table and array of the run."""
+    results = folder / "results/smoke"
+    kinds = {".npy", ".csv", ".parquet", ".json", ".safetensors"}
+    files = [p for p in results.rglob("*") if p.suffix in kinds and p.is_file()]
+    names = {str(p.relative_to(results)): p for p in files}
+    kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/"))}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(kept.items())}
+
+
+def replace(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) >= 1
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with the smoke run, made with four cores; not to be changed."""
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("finished") / "quanta")
+    folder.joinpath("output.txt").write_text(smoke(folder, cores=4))
+    return folder
+
+
+@pytest.fixture
+def work(finished, tmp_path):
+    """A copy of the finished run to do things to."""
+    return shutil.copytree(finished, tmp_path / "quanta", symlinks=True)
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """The repository without any results."""
+    return copy_of_the_repository(tmp_path / "quanta")
+
+
+# ------------------------------------------------------------------------------------------- the finished run
+
+
+def test_the_run_makes_what_it_promises(finished):
+    results = finished / "results/smoke"
+    promised = """corpus/tokens.npy corpus/offsets.npy corpus/documents.parquet corpus/tokenizer/tokenizer.json
+        models/family.csv models/tiny-a/step60/model.safetensors models/tiny-b/step8/config.json
+        losses/tiny-c/step60.npy scaling/mean_loss.csv scaling/fits.json qdg/tokens.parquet qdg/features.npy
+        qdg/affinity.npy qdg/embedding.npy qdg/eigenvalues.npy qdg/labels.parquet qdg/rank_frequency.csv qdg/fits.json
+        report/figures/rank_frequency.png report/figures/rank_frequency.pdf report/index.html report/summary.json"""
+    for name in promised.split():
+        assert (results / name).is_file(), name
+    assert not list(results.rglob("*.part*")), "parts are removed when they are joined"
+    hidden = {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
+    assert not hidden, "no temporary file is left"
+    output = (finished / "output.txt").read_text()
+    assert "results/smoke/report/index.html" in output and "envelope slope" in output
+
+
+def test_the_tables_of_the_run_agree_with_each_other(finished):
+    results = finished / "results/smoke"
+    tokens, offsets = np.load(results / "corpus/tokens.npy"), np.load(results / "corpus/offsets.npy")
+    documents = pd.read_parquet(results / "corpus/documents.parquet")
+    assert (np.diff(offsets) == documents["n_tokens"]).all() and offsets[-1] == len(tokens)
+    losses = np.load(results / "losses/tiny-c/step60.npy")
+    chosen = pd.read_parquet(results / "qdg/tokens.parquet")
+    place = offsets[chosen["document"]] + chosen["position"].to_numpy()
+    assert (tokens[place] == chosen["token_id"]).all() and (losses[place] == chosen["loss_nats"]).all()
+    mean = pd.read_csv(results / "scaling/mean_loss.csv").set_index(["model", "step"])["mean_loss_nats"]
+    assert abs(mean["tiny-c", 60] - np.nanmean(losses.astype(np.float64))) < 1e-9
+    assert mean["tiny-a", 60] > mean["tiny-c", 60], "the larger model is the better one"
+    assert mean["tiny-b", 8] > mean["tiny-b", 60], "training helps"
+    features, affinity = np.load(results / "qdg/features.npy").astype(float), np.load(results / "qdg/affinity.npy")
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(affinity, unit @ unit.T, atol=2e-6)
+    labels = pd.read_parquet(results / "qdg/labels.parquet")
+    assert sorted(labels["n_clusters"].unique()) == [4, 8, 12, 16, 24, 32]
+    for k, part in labels.groupby("n_clusters"):
+        assert sorted(part["label"].unique()) == list(range(k)) and len(part) == len(chosen)
+    summary = json.loads((results / "report/summary.json").read_text())
+    fits = json.loads((results / "scaling/fits.json").read_text())
+    assert summary["numbers"]["alpha_n"] == fits["alpha_n"]
+
+
+def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
+    results = finished / "results/smoke"
+    for row in pd.read_csv(results / "report/paper_against_ours.csv").itertuples():
+        content = json.loads((results / row.file).read_text())
+        for part in row.key.split("."):
+            content = content[part]
+        assert content is not None, row.quantity
+
+
+def test_nothing_is_left_to_do(finished):
+    assert planned(finished) == {}
+
+
+def test_snakemakes_own_report(work):
+    smoke(work, "--report", "report.html")
+    text = (work / "report.html").read_text(encoding="utf-8")
+    assert "rank_frequency.png" in text and "paper_against_ours.csv" in text
+
+
+# -------------------------------------------------------------------------------------------------- what reruns
+
+
+def test_a_figure_option_reruns_figures_and_page_alone(work):
+    over = {"figures": {"dpi": 60}}
+    jobs = planned(work, over)
+    assert {name for name in jobs if not name.startswith("figure_")} == {"page"}
+    assert {"figure_mean_loss", "figure_density", "figure_rank_frequency", "figure_affinity"} <= set(jobs)
+
+
+def test_other_cluster_numbers_rerun_clustering_and_what_follows(work):
+    assert set(planned(work, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
+    larger = planned(work, {"qdg": {"n_clusters": [4, 16, 40]}})
+    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "figure_spectrum"}
+
+
+def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
+    results = work / "results/smoke"
+    before = hashes(work)
+    times = {path: path.stat().st_mtime_ns for path in results.rglob("*") if path.is_file()}
+    over = {"qdg": {"n_clusters": [4, 16, 32]}}
+    smoke(work, over=over)
+    changed = {name for name, value in hashes(work).items() if before[name] != value}
+    assert changed == {"qdg/labels.parquet", "qdg/rank_frequency.csv", "qdg/fits.json", "report/summary.json"} | (
+        changed & {"report/paper_against_ours.csv"}
+    )
+    for name in ("qdg/affinity.npy", "qdg/features.npy", "qdg/embedding.npy", "report/figures/spectrum.png"):
+        assert (results / name).stat().st_mtime_ns == times[results / name], name
+    assert sorted(pd.read_parquet(results / "qdg/labels.parquet")["n_clusters"].unique()) == [4, 16, 32]
+    assert planned(work, over) == {}
+
+
+def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
+    replace(work / "workflow/quanta/spectral.py", "overwrite_a=True", "overwrite_a=False")
+    assert set(planned(work)) == AFTER_EMBEDDING | {"embedding", "figure_spectrum"}
+
+
+def test_a_changed_script_reruns_itself_and_what_follows(work):
+    replace(work / "workflow/scripts/rank_frequency.py", "from typing", "# why\nfrom typing")
+    assert set(planned(work)) == {"rank_frequency", "figure_rank_frequency", "summary", "page"}
+
+
+def test_comments_rerun_nothing(work):
+    replace(work / "workflow/quanta/spectral.py", "def by_size(", "# largest first\ndef by_size(")
+    replace(work / "workflow/quanta/losses.py", '"""Losses: ', '"""Losses, in nats: ')
+    with (work / "README.md").open("a") as stream:
+        stream.write("\nmore words\n")
+    assert planned(work) == {}
+
+
+def test_threads_memory_and_the_same_values_written_out_rerun_nothing(work):
+    over = {"resources": {"memory_factor": 2}, "seed": 0, "qdg": {"shards": 2, "batch_tokens": 2048}}
+    assert planned(work, over) == {}
+
+
+def test_another_seed_trains_and_clusters_anew(work):
+    jobs = planned(work, {"seed": 1})
+    assert {"train", "train_dynamics", "gradients", "labels", "mean_loss", "rank_frequency"} <= set(jobs)
+    assert not {"texts", "tokenizer", "tokens", "training_tokens"} & set(jobs)
+
+
+# ---------------------------------------------------------------------------------------- kills and other cores
+
+KILLS = {  # stage: (file that shows that it is at work, its unfinished output, whether the whole group is killed)
+    "train": ("models/tiny-b/step8/model.safetensors", "models/tiny-b", True),
+    "losses": ("logs/losses/*/step60.0.log", "losses", False),
+    "gradients": ("logs/gradients/*.log", "qdg/features.part", True),
+    "labels": ("logs/labels.log", "qdg/labels.parquet", True),
+}
+
+
+def marked(folder):
+    """Outputs that Snakemake has marked as unfinished."""
+    marks = [p for p in (folder / ".snakemake/incomplete").rglob("*") if p.is_file()]
+    base = folder / ".snakemake/incomplete"
+    names = ["".join(part.removeprefix("@") for part in mark.relative_to(base).parts) for mark in marks]
+    return [base64.urlsafe_b64decode(name).decode() for name in names]
+
+
+def kill_in_the_middle(folder, sign, group, arguments):
+    """Start Snakemake, send SIGKILL as soon as the sign shows; the unfinished outputs, when all its jobs are gone."""
+    results = folder / "results/smoke"
+    with (folder / "killed.txt").open("w") as output:
+        process = subprocess.Popen(
+            command(*arguments), cwd=folder, env=environment(), stdout=output, stderr=output, start_new_session=True
+        )
+        while not list(results.glob(sign)):
+            assert process.poll() is None, (folder / "killed.txt").read_text()[-6000:]
+            time.sleep(0.005)
+        children = psutil.Process(process.pid).children(recursive=True)
+        if group:
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    unfinished = marked(folder)
+    assert children, "no job was running"
+    _, alive = psutil.wait_procs(children, timeout=60)
+    for orphan in alive:
+        orphan.kill()
+    assert not alive, "jobs outlive Snakemake"
+    return unfinished
+
+
+@pytest.fixture(scope="session")
+def disturbed(tmp_path_factory):
+    """The smoke run on one core, killed in every heavy stage, each time started again by the very same command."""
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("disturbed") / "quanta")
+    arguments = ("--cores", "1", "--configfile", SMOKE)
+    unfinished = {
+        stage: kill_in_the_middle(folder, sign, group, arguments) for stage, (sign, _, group) in KILLS.items()
+    }
+    return folder, unfinished, snakemake(folder, *arguments)
+
+
+def test_each_kill_hit_a_stage_at_work(disturbed):
+    _, unfinished, _ = disturbed
+    for stage, (_, output, _) in KILLS.items():
+        assert any(output in name for name in unfinished[stage]), f"{stage}: {unfinished[stage]}"
+
+
+def test_the_same_command_goes_on_after_a_kill(disturbed):
+    folder, _, output = disturbed
+    assert "An earlier run here was killed" in output
+    assert "steps (100%) done" in output
+    assert planned(folder) == {}
+    assert not list((folder / "results").rglob(".*.npy")), "half files of killed jobs are removed"
+
+
+def test_kills_and_the_number_of_cores_change_no_byte(finished, disturbed):
+    expected, found = hashes(finished), hashes(disturbed[0])
+    assert len(expected) > 40
+    assert sorted(found) == sorted(expected)
+    assert [name for name in expected if found[name] != expected[name]] == []
+
+
+# ------------------------------------------------------------------------------------------- refused beforehand
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"qdg": {"treshold": 0.1}}, ["config, key qdg.treshold: unknown key", "write 'threshold'"]),
+        ({"qdg": {"tokens": "many"}}, ["config, key qdg.tokens: 'many'", "a value of type integer"]),
+        ({"qdg": {"n_clusters": [4, 300]}}, ["300 clusters of 300 tokens", "raise qdg.tokens"]),
+        ({"qdg": {"model": "tiny-z"}}, ["'tiny-z'", "tiny-a, tiny-b, tiny-c", "mend:"]),
+    ],
+)
+def test_a_bad_configuration_is_refused_while_planning(fresh, over, message):
+    text = smoke(fresh, "--dry-run", over=over, fails=True)
+    for part in message:
+        assert part in text
+    assert "Traceback" not in text
+    assert not (fresh / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("over", "message"),
+    [
+        ({"corpus": {"python": {"distributions": ["no-such-package"]}}}, ["'no-such-package' is not installed", "pip install"]),
+        ({"corpus": {"source": "jsonl", "jsonl": {"path": "absent.jsonl"}}}, ["absent.jsonl is not a file"]),
+        ({"qdg": {"tokens": 10_000_000}}, ["GB free", "for this configuration", "qdg.tokens"]),
+        (None, ["networkx 1.0, as in the lock file", "corpus.python.versions: any"]),
+    ],
+)  # fmt: skip
+def test_what_the_machine_lacks_is_refused_before_any_job(fresh, over, message):
+    if over is None:
+        lock = fresh / "envs/requirements.lock"
+        lock.write_text(re.sub(r"networkx==\S+", "networkx==1.0", lock.read_text()))
+    text = smoke(fresh, over=over, fails=True)
+    for part in message:
+        assert part in text
+    assert "Traceback" not in text
+    assert "Finished jobid" not in text and not list(fresh.glob("results/*/corpus/*"))
+
+
+def test_too_few_tokens_are_named_after_selection_and_before_gradients(work):
+    """On one core; on several, the first gradients start beside the check, and nothing after them."""
+    over = {"qdg": {"threshold": 0.05}}
+    counts = work / "results/smoke/qdg/selection.json"
+    text = smoke(work, over=over, cores=1, fails=True)
+    selected = json.loads(counts.read_text())["selected"]
+    assert selected < 32, "the threshold of this test must leave fewer tokens than clusters"
+    assert f"{selected} tokens with a loss below 0.05 nats" in text
+    assert "more than the largest of qdg.n_clusters, 32" in text
+    assert "raise qdg.threshold" in text and f"n_clusters below {selected}" in text
+    assert "Select tokens" in text and "Gradients of single tokens" not in text
+
+
+def test_a_damaged_intermediate_file_is_named(work):
+    """The file is given another content and the time that it had: only reading it can tell."""
+    path = work / "results/smoke/qdg/embedding.npy"
+    times = path.stat()
+    path.write_bytes(path.read_bytes()[:-100])
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    text = smoke(work, "--forcerun", "labels", fails=True)
+    assert "results/smoke/qdg/embedding.npy: not a whole .npy file" in text
+    assert "delete the file and start the run again" in text
+
+
+# --------------------------------------------------------------------------------------------- other ways to run
+
+
+def test_the_papers_configuration_plans_offline(fresh):
+    text = snakemake(fresh, "--cores", "1", "--configfile", "config/pythia.yaml", "--dry-run")
+    table = text.split("Job stats:")[1]
+    assert re.search(r"^fetch +15$", table, re.MULTILINE), "7 models at the final step, one of them at 8 more"
+    assert re.search(r"^losses +300$", table, re.MULTILINE) and re.search(r"^gradients +10$", table, re.MULTILINE)
+
+
+def test_the_slurm_profile_plans(fresh):
+    text = snakemake(fresh, "--profile", "slurm", "--dry-run")
+    assert re.search(r"^train +4$", text, re.MULTILINE) and "Traceback" not in text
+
+
+def test_parts_are_as_many_as_asked_for(fresh):
+    text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3}, "qdg": {"shards": 5}})
+    assert re.search(r"^losses +12$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
+
+
+def test_exact_gradients_are_never_joined(fresh):
+    text = smoke(fresh, "--dry-run", over={"qdg": {"mode": "exact"}})
+    assert not re.search(r"^features +1$", text, re.MULTILINE) and re.search(r"^affinity +1$", text, re.MULTILINE)
