@@ -32,6 +32,15 @@ rule all:
     localrule: True
 
 
+# the room of sparse parity alone: `snakemake --cores 2 parity`
+rule parity:
+    input:
+        rules.parity_fits.output,
+        scores=parity_tables("qdg", "scores.csv"),
+        figures=[figure(name) for name in PARITY_FIGURES],
+    localrule: True
+
+
 onstart:
     check_surroundings()
 

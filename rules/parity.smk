@@ -282,11 +282,3 @@ rule figure_parity_tasks:
         "Figure: tasks that QDG splits and merges"
     script:
         "../workflow/scripts/figure_parity_tasks.py"
-
-
-rule parity:
-    input:
-        rules.parity_fits.output,
-        scores=parity_tables("qdg", "scores.csv"),
-        figures=[figure(name) for name in PARITY_FIGURES],
-    localrule: True

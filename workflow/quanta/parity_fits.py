@@ -5,22 +5,24 @@ sweep. `sweep` is "fresh" (new samples each step; size is the width) or "data" (
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from quanta import theory
 from quanta.errors import QuantaError
-from quanta.parity_training import Curves
 from quanta.shapes import Array, Float
+
+if TYPE_CHECKING:  # torch costs four seconds a job, and fits need none of it
+    from quanta.parity_training import Curves
 
 CURVE_COLUMNS = ("sweep", "alpha", "seed", "size", "step", "task", "loss_bits")
 NET_COLUMNS = ("sweep", "alpha", "seed", "size", "parameters", "last_step", "diverged_step")
 LEARNED_BITS = 0.1  # the paper's mark of convergence (section 3)
 
 
-def curve_table(curves: Curves, sizes: Sequence[int], *, sweep: str, alpha: float, seed: int) -> pd.DataFrame:
+def curve_table(curves: "Curves", sizes: Sequence[int], *, sweep: str, alpha: float, seed: int) -> pd.DataFrame:
     """The curves of nets as rows of `CURVE_COLUMNS`; steps that were not reached are left out. Tasks count from 1."""
     n_nets, n_steps, n_tasks = curves.loss_bits.shape
     table = pd.DataFrame(
@@ -37,7 +39,7 @@ def curve_table(curves: Curves, sizes: Sequence[int], *, sweep: str, alpha: floa
     return table[table["loss_bits"].notna()].reset_index(drop=True)
 
 
-def last_steps(curves: Curves) -> list[int]:
+def last_steps(curves: "Curves") -> list[int]:
     """The last step measured of each net; −1 for one that diverged at once."""
     reached = ~np.isnan(curves.loss_bits[:, :, 0])
     return [int(curves.steps[found].max(initial=-1)) for found in list(reached)]
