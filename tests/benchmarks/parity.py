@@ -143,15 +143,14 @@ def main() -> None:
     widths = log_spaced(10, 500, arguments.widths)
     common = (problem, widths, arguments.batch)
     names = ("straightforward, float32", "batched, float32", "batched, bfloat16")
-    rounds = []
-    for _ in range(arguments.repeats):
-        rounds.append(
-            [
-                seconds_straightforward(*common, 1, arguments.device),
-                seconds_batched(*common, arguments.steps, arguments.device, "float32"),
-                seconds_batched(*common, arguments.steps, arguments.device, "bfloat16"),
-            ]
-        )
+    rounds = [
+        [
+            seconds_straightforward(*common, 1, arguments.device),
+            seconds_batched(*common, arguments.steps, arguments.device, "float32"),
+            seconds_batched(*common, arguments.steps, arguments.device, "bfloat16"),
+        ]
+        for _ in range(arguments.repeats)
+    ]
     times = np.array(rounds)  # round, trainer, clock
     print(
         f"{len(widths)} widths {widths[0]}…{widths[-1]} ({sum(widths)} hidden units), batch {arguments.batch}, "
