@@ -92,6 +92,9 @@ def _explained(error: ValidationError, where: str) -> QuantaError:
         "required": f"the keys {error.validator_value}",
     }.get(str(error.validator), error.message)
     mend = f"change the value. {description}".strip()
+    if error.validator == "type" and isinstance(error.instance, str):
+        # Snakemake reads what stands within braces on its command line as text, numbers too
+        mend = f"write it without quotation marks, in a file for --configfile and not after --config. {description}".strip()
     return QuantaError(place, f"{error.instance!r}", expected, mend)
 
 
