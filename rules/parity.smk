@@ -26,7 +26,7 @@ rule parity_fresh:
         batch_size=PARITY["batch_size"],
         alpha=parity_alpha,
         seed=parity_seed,
-        checkpoint=f"{R}/parity/checkpoints/fresh-alpha{{alpha}}-{{replicate}}.pt",
+        checkpoint=f"{R}/unfinished/parity-fresh-alpha{{alpha}}-{{replicate}}.pt",
         code=code("parity_fresh"),
     message:
         "Train nets of all widths on parity, α = {wildcards.alpha}, replicate {wildcards.replicate}"
@@ -56,7 +56,7 @@ rule parity_data:
         batch_size=PARITY["batch_size"],
         alpha=parity_alpha,
         seed=parity_seed,
-        checkpoint=f"{R}/parity/checkpoints/data-alpha{{alpha}}-{{replicate}}",
+        checkpoint=f"{R}/unfinished/parity-data-alpha{{alpha}}-{{replicate}}",
         code=code("parity_data"),
     message:
         "Train nets on fixed training sets, α = {wildcards.alpha}, replicate {wildcards.replicate}"
