@@ -126,6 +126,7 @@ def figure_names():
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
+    names += ["calibration", "resolution", "nulls", "clusters", "affinities", "toy"]
     return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
 
 

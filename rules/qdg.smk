@@ -230,6 +230,8 @@ rule labels:
         gpu=0,
     params:
         n_clusters=config["qdg"]["n_clusters"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("labels"),
@@ -243,6 +245,7 @@ rule rank_frequency:
     input:
         labels=rules.labels.output.labels,
         selection=rules.select.output.tokens,
+        calibration=f"{R}/calibration/fits.json",
     output:
         table=f"{R}/qdg/rank_frequency.csv",
         fits=f"{R}/qdg/fits.json",
@@ -260,6 +263,7 @@ rule rank_frequency:
     params:
         rank_shares=config["qdg"]["rank_shares"],
         draws=config["qdg"]["bootstrap"],
+        show=config["qdg"]["show"],
         seed=config["seed"],
         code=code("rank_frequency"),
     message:

@@ -242,6 +242,159 @@ rule figure_rank_frequency:
         "../workflow/scripts/figure_rank_frequency.py"
 
 
+rule figure_calibration:
+    input:
+        coverage=rules.calibrate.output.coverage,
+        bias=rules.naive_bias.output.bias,
+        fits=rules.calibrate.output.fits,
+        qdg=rules.rank_frequency.output.fits,
+    output:
+        png=report(figure("calibration"), caption="../workflow/report/calibration.rst", category="3 QDG"),
+        pdf=drawn("calibration"),
+    log:
+        f"{R}/logs/figure_calibration.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_calibration"),
+    message:
+        "Figure: calibrated exponent"
+    script:
+        "../workflow/scripts/figure_calibration.py"
+
+
+rule figure_resolution:
+    input:
+        resolution=rules.calibrate.output.resolution,
+        fits=rules.calibrate.output.fits,
+        scaling=rules.mean_loss.output.fits,
+    output:
+        png=report(figure("resolution"), caption="../workflow/report/resolution.rst", category="3 QDG"),
+        pdf=drawn("resolution"),
+    log:
+        f"{R}/logs/figure_resolution.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_resolution"),
+    message:
+        "Figure: exponent against resolution"
+    script:
+        "../workflow/scripts/figure_resolution.py"
+
+
+rule figure_nulls:
+    input:
+        table=rules.nulls.output.table,
+        curves=rules.nulls.output.curves,
+    output:
+        png=report(figure("nulls"), caption="../workflow/report/nulls.rst", category="3 QDG"),
+        pdf=drawn("nulls"),
+    log:
+        f"{R}/logs/figure_nulls.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_nulls"),
+    message:
+        "Figure: null models"
+    script:
+        "../workflow/scripts/figure_nulls.py"
+
+
+rule figure_clusters:
+    input:
+        clusters=rules.stability.output.clusters,
+    output:
+        png=report(figure("clusters"), caption="../workflow/report/clusters.rst", category="3 QDG"),
+        pdf=drawn("clusters"),
+    log:
+        f"{R}/logs/figure_clusters.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=look(),
+        code=code("figure_clusters"),
+    message:
+        "Figure: stability and skill of clusters"
+    script:
+        "../workflow/scripts/figure_clusters.py"
+
+
+rule figure_affinities:
+    input:
+        affinity=f"{R}/qdg/affinity.npy",
+        losses=rules.affinities.output.losses,
+        agreement=rules.affinities.output.agreement,
+    output:
+        png=report(figure("affinities"), caption="../workflow/report/affinities.rst", category="3 QDG"),
+        pdf=drawn("affinities"),
+    log:
+        f"{R}/logs/figure_affinities.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_affinities"),
+    message:
+        "Figure: two affinities"
+    script:
+        "../workflow/scripts/figure_affinities.py"
+
+
+rule figure_toy:
+    input:
+        table=rules.toy.output.table,
+    output:
+        png=report(figure("toy"), caption="../workflow/report/toy.rst", category="3 QDG"),
+        pdf=drawn("toy"),
+    log:
+        f"{R}/logs/figure_toy.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_toy"),
+    message:
+        "Figure: the paper's toy"
+    script:
+        "../workflow/scripts/figure_toy.py"
+
+
 rule summary:
     input:
         sources=rules.texts.output.sources,
@@ -257,6 +410,8 @@ rule summary:
         parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
         paper_parity="workflow/data/parity_exponents.csv",
         recorded_parity="docs/results/parity-cpu/exponents.csv",
+        nulls=rules.nulls.output.table,
+        stability=rules.stability.output.draws,
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(

@@ -212,6 +212,15 @@ def test_a_gradient_without_a_direction_is_refused(folder, exact, tmp_path, valu
 # ------------------------------------------------------------------------------------------ clustering and laws
 
 
+def calibrated(here):
+    """What the calibration hands on."""
+    fit = {"value": 0.1, "interval": [0.0, 0.2]}
+    storage.write_json(
+        here / "calibration.json", {"alpha": fit, "alpha_by_collisions": fit, "coverage": {"found": 0.9}}
+    )
+    return here / "calibration.json"
+
+
 @pytest.fixture(scope="module")
 def clustered(folder, exact, tmp_path_factory):
     here = tmp_path_factory.mktemp("clustered")
@@ -223,9 +232,13 @@ def clustered(folder, exact, tmp_path_factory):
     )
     label(here)
     script("rank_frequency")(
-        names(labels=here / "labels.parquet", selection=folder / "tokens.parquet"),
+        names(
+            labels=here / "labels.parquet",
+            selection=folder / "tokens.parquet",
+            calibration=calibrated(here),
+        ),
         names(table=here / "rank_frequency.csv", fits=here / "fits.json"),
-        names(rank_shares=[0.05, 0.3], draws=10, seed=0),
+        names(rank_shares=[0.05, 0.3], draws=10, show=4, seed=0),
     )
     return here
 
@@ -234,7 +247,7 @@ def label(here, n_clusters=N_CLUSTERS):
     script("labels")(
         names(embedding=here / "embedding.npy"),
         names(labels=here / "labels.parquet"),
-        names(n_clusters=n_clusters, restarts=3, seed=0),
+        names(n_clusters=n_clusters, method="kmeans", rows="degree", restarts=3, seed=0),
     )
 
 
@@ -255,7 +268,11 @@ def test_rank_frequency_counts_the_labels(clustered):
     top = table[table["n_clusters"] == 0].set_index("rank")["size"]
     others = table[table["n_clusters"] > 0].groupby("rank")["size"].max()
     assert top.tolist() == others.tolist()
-    fit = json.loads((clustered / "fits.json").read_text())["envelope_slope"]
+    fits = json.loads((clustered / "fits.json").read_text())
+    fit = fits["envelope_slope"]
+    assert fits["calibrated_alpha"]["interval"] == [0.0, 0.2], (
+        "the contract: beside the paper's fit, the calibrated value"
+    )
     first, last = fit["ranks"]
     assert (first, last) == (1, 7)
     slope = np.polyfit(np.log(np.arange(first, last + 1)), np.log(top.loc[first:last]), 1)[0]
@@ -284,9 +301,13 @@ def test_labels_that_miss_a_token_are_refused(clustered, folder, tmp_path):
     storage.write_table(tmp_path / "labels.parquet", table.drop(index=30))
     with pytest.raises(QuantaError, match=r"labels\.parquet") as caught:
         script("rank_frequency")(
-            names(labels=tmp_path / "labels.parquet", selection=folder / "tokens.parquet"),
+            names(
+                labels=tmp_path / "labels.parquet",
+                selection=folder / "tokens.parquet",
+                calibration=calibrated(tmp_path),
+            ),
             names(table=tmp_path / "rank_frequency.csv", fits=tmp_path / "fits.json"),
-            names(rank_shares=[0.05, 0.3], draws=10, seed=0),
+            names(rank_shares=[0.05, 0.3], draws=10, show=5, seed=0),
         )
     assert "start the run again" in caught.value.mend
 

@@ -74,3 +74,27 @@ def test_a_range_without_two_clusters_is_refused_with_both_ways_out():
     with pytest.raises(QuantaError, match="at least two ranks") as caught:
         zipf.slope(np.array([5, 3, 2]), 3, 30)
     assert "qdg.rank_shares" in caught.value.where and "qdg.n_clusters" in caught.value.mend
+
+
+def test_maximum_likelihood_finds_a_power_law():
+    """p(s) ∝ s^-γ: the fitted γ lies within three standard errors, and the fit is not refused."""
+    rng = np.random.default_rng(0)
+    sizes = rng.zipf(2.0, 800)
+    fit = zipf.power_law(sizes[sizes < 10**6], draws=30)
+    assert abs(fit["gamma"] - 2) < 3 * fit["standard_error"] and fit["p_value"] > 0.1
+    assert fit["alpha"] == pytest.approx(1 / (fit["gamma"] - 1) - 1)
+
+
+def test_maximum_likelihood_refuses_a_lump():
+    sizes = np.random.default_rng(0).poisson(40, 400)
+    fit = zipf.power_law(sizes, draws=30)
+    assert fit["p_value"] < 0.1 or fit["n_clusters"] < 100
+
+
+def test_equal_clusters_have_no_law():
+    assert zipf.power_law(np.full(50, 7))["gamma"] is None
+
+
+def test_all_tokens_in_one_cluster_is_said():
+    with pytest.raises(QuantaError, match="one cluster"):
+        zipf.fit_envelope(labels_with([30]), np.arange(30), (0.05, 0.5), draws=10, seed=0)

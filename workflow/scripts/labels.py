@@ -14,7 +14,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     vectors = storage.read_array(
         inputs.embedding, dtype="float64", shape=(None, largest), memory_map=False, finite=True
     )
-    table = spectral.cluster(vectors, params.n_clusters, restarts=params.restarts, seed=params.seed)
+    table = spectral.cluster(
+        vectors,
+        params.n_clusters,
+        method=params.method,
+        rows=params.rows,
+        restarts=params.restarts,
+        seed=params.seed,
+    )
     storage.write_table(outputs.labels, table)
 
 

@@ -6,7 +6,7 @@ Makes: `report/summary.json` (headline, numbers, corpus, family) and `report/pap
 from typing import Any
 
 import pandas as pd
-from quanta import storage
+from quanta import stability, storage
 from quanta.job import run
 
 PAPER = "arXiv 2303.13506"
@@ -20,6 +20,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     alpha, slope, null = scaling["alpha_n"], qdg["envelope_slope"], qdg["identity_slope"]
     low_share = selection["below_threshold"] / selection["predictions"]
     size = curves["size"]
+    calibrated, pairs = qdg["calibrated_alpha"], qdg["alpha_by_collisions"]
+    draws = storage.read_table(inputs.stability, ("kind", "slope"))
+    anew = stability.half_sample_interval(slope["value"], draws.loc[draws["kind"] == "half", "slope"].to_numpy())
+    others = list(
+        storage.read_table(inputs.nulls, ("model", "slope", "distinguishable", "words"))
+        .iloc[1:]
+        .itertuples(index=False)
+    )
 
     rows = [
         ("α_N, mean loss against non-embedding parameters", "0.083", alpha, "scaling/fits.json", "alpha_n"),
@@ -44,6 +52,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size", "few",
             f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp",
         ),
+        ("exponent α, calibrated by simulation", "", calibrated, "qdg/fits.json", "calibrated_alpha"),
+        ("what the calibration says", "", calibrated["verdict"], "qdg/fits.json", "calibrated_alpha.verdict"),
+        (
+            f"exponent α by collisions of pairs above a cosine of {pairs['threshold']:g}", "",
+            pairs, "qdg/fits.json", "alpha_by_collisions",
+        ),
+        (
+            "coverage of 90 % intervals on held-out simulations", "",
+            f"{qdg['coverage']['found']:.3f} of {qdg['coverage']['n']}", "qdg/fits.json", "coverage",
+        ),
+        ("slope with the clustering done anew on halves", "", anew, "qdg/stability.csv", "slope"),
+        *((f"slope of null model: {null.model}", "", _null(null), "calibration/nulls.csv", null.model) for null in others),
         *_theory_rows(storage.read_json(inputs.theory)["published"]),
         *_parity_rows(inputs, params.parity_alpha),
     ]  # fmt: skip
@@ -60,12 +80,19 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 f"envelope slope = {_shown(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
                 f"{slope['n_tokens']} tokens (the paper: -1.24; theory: {-alpha['value'] - 1:.3f})",
                 f"null, tokens grouped by identity: {_shown(null)}",
+                f"calibrated α = {_shown(calibrated)} ({calibrated['verdict']})",
+                f"the slope is distinguishable from {_names(others, 'True')}; not from {_names(others, 'False')}",
             ],
             "numbers": {
                 "alpha_n": alpha,
                 "alpha_n_with_irreducible_loss": scaling.get("alpha_n_with_irreducible_loss"),
                 "envelope_slope": slope,
                 "identity_slope": null,
+                "calibrated_alpha": calibrated,
+                "alpha_by_collisions": pairs,
+                "coverage": qdg["coverage"],
+                "envelope_slope_clustered_anew": anew,
+                "nulls": {row.model: _null(row) for row in others},
                 "selection": selection,
                 "token_curves": curves,
             },
@@ -73,6 +100,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "family": family.to_dict(orient="records"),
         },
     )
+
+
+def _null(row: Any) -> str:
+    slope = "no slope" if pd.isna(row.slope) else f"{row.slope:.3f}"
+    return f"{slope} ({row.words})"
+
+
+def _names(rows: list[Any], answer: str) -> str:
+    names = [row.model for row in rows if str(row.distinguishable) == answer]
+    return "; ".join(names) or "none of the null models"
 
 
 def _theory(alpha: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,254 @@
+# Needs: qdg/ — affinity, features, labels, selected tokens; losses of all models; the clustered model's shape.
+# Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
+
+SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
+SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
+
+
+rule simulate:
+    output:
+        simulations=temp(f"{R}/calibration/simulations.part{{shard}}.parquet"),
+    log:
+        f"{R}/logs/simulate/{{shard}}.log",
+    benchmark:
+        f"{R}/benchmarks/simulate/{{shard}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000 + 6 * 4 * SIMULATED**2 / 1e6),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        simulations=config["calibration"]["simulations"],
+        shards=config["calibration"]["shards"],
+        tokens=SIMULATED,
+        seed=config["seed"],
+        code=code("simulate"),
+    message:
+        "Simulate planted quanta, part {wildcards.shard}"
+    script:
+        "../workflow/scripts/simulate.py"
+
+
+rule calibrate:
+    input:
+        simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
+        affinity=f"{R}/qdg/affinity.npy",
+        features=SKETCHED,
+    output:
+        simulations=f"{R}/calibration/simulations.parquet",
+        coverage=f"{R}/calibration/coverage.csv",
+        estimators=f"{R}/calibration/estimators.csv",
+        resolution=f"{R}/calibration/resolution.csv",
+        fits=f"{R}/calibration/fits.json",
+    log:
+        f"{R}/logs/calibrate.log",
+    benchmark:
+        f"{R}/benchmarks/calibrate.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500 + 6 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        tokens=SIMULATED,
+        held_out=config["calibration"]["held_out"],
+        seed=config["seed"],
+        code=code("calibrate"),
+    message:
+        "The exponent by simulation, with its interval and coverage"
+    script:
+        "../workflow/scripts/calibrate.py"
+
+
+rule naive_bias:
+    input:
+        simulations=rules.calibrate.output.simulations,
+        fits=rules.calibrate.output.fits,
+    output:
+        bias=f"{R}/calibration/naive_bias.csv",
+    log:
+        f"{R}/logs/naive_bias.log",
+    benchmark:
+        f"{R}/benchmarks/naive_bias.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000 + 4 * 8 * SIMULATED**2 / 1e6),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        tokens=SIMULATED,
+        clustered=config["calibration"]["clustered"],
+        n_clusters=config["qdg"]["n_clusters"],
+        rank_shares=config["qdg"]["rank_shares"],
+        seed=config["seed"],
+        code=code("naive_bias"),
+    message:
+        "Bias of the envelope's slope on planted quanta"
+    script:
+        "../workflow/scripts/naive_bias.py"
+
+
+rule untrained:
+    input:
+        model=QDG_FOLDER,
+        selection=rules.select.output.tokens,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        affinity=f"{R}/calibration/untrained.npy",
+    log:
+        f"{R}/logs/untrained.log",
+    benchmark:
+        f"{R}/benchmarks/untrained.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(3000),
+        runtime=minutes(60),
+        gpu=config["resources"]["gpu"],
+    params:
+        features=config["qdg"]["features"],
+        parameters=config["qdg"]["parameters"],
+        precision=config["qdg"]["precision"],
+        batch_tokens=config["qdg"]["batch_tokens"],
+        seed=config["seed"],
+        code=code("untrained"),
+    message:
+        "Gradients of the same tokens in an untrained model"
+    script:
+        "../workflow/scripts/untrained.py"
+
+
+rule stability:
+    input:
+        affinity=f"{R}/qdg/affinity.npy",
+        labels=rules.labels.output.labels,
+        selection=rules.select.output.tokens,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
+    output:
+        clusters=f"{R}/qdg/clusters.parquet",
+        tree=f"{R}/qdg/tree.parquet",
+        draws=f"{R}/qdg/stability.csv",
+        lineage=f"{R}/qdg/lineage.parquet",
+    log:
+        f"{R}/logs/stability.log",
+    benchmark:
+        f"{R}/benchmarks/stability.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000 + 6 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(120),
+        gpu=0,
+    params:
+        draws=config["calibration"]["draws"],
+        rank_shares=config["qdg"]["rank_shares"],
+        seed=config["seed"],
+        code=code("stability"),
+    message:
+        "Stability, purity and splits of the clusters"
+    script:
+        "../workflow/scripts/stability.py"
+
+
+rule nulls:
+    input:
+        affinity=f"{R}/qdg/affinity.npy",
+        features=SKETCHED,
+        untrained=rules.untrained.output.affinity,
+        labels=rules.labels.output.labels,
+        draws=rules.stability.output.draws,
+        simulations=rules.calibrate.output.simulations,
+        selection=rules.select.output.tokens,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        table=f"{R}/calibration/nulls.csv",
+        curves=f"{R}/calibration/nulls_rank_frequency.csv",
+    log:
+        f"{R}/logs/nulls.log",
+    benchmark:
+        f"{R}/benchmarks/nulls.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(120),
+        gpu=0,
+    params:
+        n_clusters=config["qdg"]["n_clusters"],
+        rank_shares=config["qdg"]["rank_shares"],
+        features=config["qdg"]["features"],
+        tokens=SIMULATED,
+        seed=config["seed"],
+        code=code("nulls"),
+    message:
+        "Null models through the same functions"
+    script:
+        "../workflow/scripts/nulls.py"
+
+
+rule toy:
+    output:
+        table=f"{R}/calibration/toy.csv",
+    log:
+        f"{R}/logs/toy.log",
+    benchmark:
+        f"{R}/benchmarks/toy.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        tokens=min(1000, SIMULATED),
+        seed=config["seed"],
+        code=code("toy"),
+    message:
+        "The toy of the paper's appendix"
+    script:
+        "../workflow/scripts/toy.py"
+
+
+rule affinities:
+    input:
+        affinity=f"{R}/qdg/affinity.npy",
+        selection=rules.select.output.tokens,
+        losses=losses_of(MEMBERS),
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        losses=f"{R}/qdg/affinity_of_losses.npy",
+        agreement=f"{R}/qdg/affinities.json",
+    log:
+        f"{R}/logs/affinities.log",
+    benchmark:
+        f"{R}/benchmarks/affinities.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        seed=config["seed"],
+        code=code("affinities"),
+    message:
+        "A second affinity, from loss curves, against the gradients'"
+    script:
+        "../workflow/scripts/affinities.py"

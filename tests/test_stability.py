@@ -1,0 +1,100 @@
+import numpy as np
+import pandas as pd
+import pytest
+from quanta import planted, similarities, stability
+from quanta.errors import QuantaError
+
+
+def test_jaccard_of_equal_and_of_split_clusters():
+    own = np.array([0, 0, 0, 0, 1, 1])
+    np.testing.assert_array_equal(stability.jaccard(own, own), np.eye(2))
+    split = np.array([0, 0, 1, 1, 2, 2])
+    np.testing.assert_allclose(stability.jaccard(own, split)[0], [0.5, 0.5, 0])
+
+
+def clear(n=240, strength=0.9):
+    x = planted.draw(planted.Settings(n_tokens=n, alpha=0.3, n_quanta=12, strength=strength), np.random.default_rng(0))
+    return x, np.clip(x.features @ x.features.T, -1, 1)
+
+
+def test_planted_clusters_are_stable_and_noise_is_not():
+    scores = []
+    for strength in (0.9, 0.0):
+        _, cosines = clear(strength=strength)
+        labels = stability.cluster_like_data(cosines, [12], seed=0)
+        table, draws = stability.resample(cosines, labels, (0.01, 0.1), draws=4, seed=0)
+        big = np.bincount(labels[12]) > 8
+        scores.append(table.loc[big, ["stability_halves", "stability_seeds"]].mean())
+        assert list(draws["kind"]) == ["half", "seed"] * 2
+    assert (scores[0] > 0.75).all() and (scores[0] > scores[1] + 0.2).all()
+
+
+def test_skill_tells_clusters_from_tokens():
+    """Two skills that predict one token: split they are skills, as they are not if the split is by chance."""
+    x, cosines = clear()
+    one_target = np.zeros(len(cosines), dtype=int)
+    real = stability.skill(cosines, np.unique(x.quantum, return_inverse=True)[1], one_target)
+    chance = stability.skill(cosines, np.random.default_rng(0).integers(0, 6, len(cosines)), one_target)
+    assert np.nanmin(real) > 0.95 and np.abs(chance - 0.5).max() < 0.1
+
+
+def test_skill_of_a_target_of_its_own_is_not_known():
+    cosines = np.eye(6) * 0.5 + 0.5
+    scores = stability.skill(cosines, np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 1]))
+    assert np.isnan(scores[2]) and scores[0] == 0.5
+
+
+def test_tree_follows_the_tokens():
+    labels = {2: np.array([0, 0, 0, 0, 1, 1]), 3: np.array([0, 0, 1, 1, 2, 2])}
+    tree = stability.tree(labels)
+    assert tree["parent_label"].tolist() == [0, 0, 1] and (tree["share_of_child"] == 1).all()
+    assert tree["share_of_parent"].tolist() == [0.5, 0.5, 1.0]
+
+
+def test_lineage_finds_a_renaming_back():
+    own = np.random.default_rng(0).integers(0, 5, 100)
+    left = pd.DataFrame({"token": np.arange(100), "label": own})
+    right = pd.DataFrame({"token": np.arange(100), "label": (own + 2) % 5}).iloc[::-1]
+    found = stability.lineage(left, right.iloc[:80])
+    assert (found["right"] == (found["left"] + 2) % 5).all() and (found["score"] == 1).all()
+    assert found["tokens"].sum() == 80
+
+
+def test_lineage_of_strangers_is_an_error():
+    one = pd.DataFrame({"token": [1, 2], "label": [0, 0]})
+    with pytest.raises(QuantaError, match="no token in common"):
+        stability.lineage(one, one.assign(token=[3, 4]))
+    with pytest.raises(QuantaError, match="twice"):
+        stability.lineage(one.assign(token=[1, 1]), one)
+
+
+def test_half_samples_have_the_variance_of_the_whole():
+    """The delete-half jackknife on a mean: its deviation is the mean's standard error."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=400)
+    halves = np.array([rng.permutation(values)[:200].mean() for _ in range(400)])
+    found = stability.half_sample_interval(values.mean(), halves)
+    assert found["standard_deviation"] == pytest.approx(values.std() / 20, rel=0.15)
+    assert stability.half_sample_interval(1.0, np.array([np.nan, 2.0]))["interval"] is None
+
+
+def test_tokens_learned_together_correlate():
+    rng = np.random.default_rng(0)
+    when = rng.integers(1, 7, 60)
+    losses = np.where(np.arange(8)[None] >= when[:, None], 0.05, 5.0) * np.exp(0.1 * rng.standard_normal((60, 8)))
+    matrix = similarities.loss_curves(similarities.Evidence(losses=losses))
+    same = (when[:, None] == when[None, :]) & ~np.eye(60, dtype=bool)
+    assert matrix[same].min() > matrix[np.abs(when[:, None] - when[None, :]) > 2].max()
+
+
+def test_an_affinity_agrees_with_itself():
+    _, cosines = clear(n=120)
+    found = similarities.agreement(cosines, cosines, 8, seed=0)
+    assert found["rank_correlation"] == pytest.approx(1) and found["adjusted_rand"] == 1
+    assert found["neighbours_shared"] == 10
+
+
+@pytest.mark.parametrize("choice", sorted(similarities.CHOICES))
+def test_choices_need_their_evidence(choice):
+    with pytest.raises(QuantaError, match=choice):
+        similarities.CHOICES[choice](similarities.Evidence())

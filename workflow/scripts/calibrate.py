@@ -1,0 +1,84 @@
+"""The exponent that the simulations give for the data, its interval, and how often such intervals cover the truth.
+
+Makes: `calibration/simulations.parquet` (all of them), `coverage.csv` (held-out simulations), `estimators.csv` (every
+estimator on these), `resolution.csv` (α against the cosine threshold) and `fits.json`. Data of more tokens than were
+simulated are thinned evenly.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import affinity, calibration, collisions, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    simulations = pd.concat([storage.read_table(path) for path in inputs.simulations], ignore_index=True)
+    simulations = simulations.sort_values("simulation", kind="stable", ignore_index=True)
+    known, held_out = simulations.iloc[: -params.held_out], simulations.iloc[-params.held_out :]
+    fitted = calibration.Calibration(known, seed=params.seed)
+    coverage = fitted.coverage(held_out)
+    storage.write_table(outputs.simulations, simulations)
+    storage.write_table(outputs.coverage, coverage)
+    storage.write_table(outputs.estimators, calibration.compare_estimators(held_out, coverage))
+
+    cosines = affinity.read_affinity(inputs.affinity)
+    chosen = np.linspace(0, len(cosines) - 1, params.tokens).round().astype(int)
+    thinned = np.asarray(cosines[chosen][:, chosen])
+    found = calibration.summaries(thinned)
+    posterior = fitted.infer(found)
+    curve = collisions.resolution_curve(cosines, np.array(collisions.RESOLUTIONS), calibration.QUANTA)
+    storage.write_table(outputs.resolution, pd.DataFrame(curve))
+    best = calibration.best_resolution(known, posterior.value)
+    at_best = min(curve, key=lambda row: abs(row["threshold"] - best))
+    storage.write_json(
+        outputs.fits,
+        {
+            "alpha": posterior.as_json()
+            | {
+                "interval_method": "90 %, nearest of the simulations (approximate Bayesian computation); sampling of tokens "
+                "and everything that the prior leaves open are in it",
+                "sketch_deviation": _sketch_deviation(inputs.features, chosen, fitted),
+                "n_tokens": len(chosen),
+                "n_simulations": len(known),
+            },
+            "alpha_by_collisions": {
+                "value": at_best["alpha"],
+                "interval": [at_best["low"], at_best["high"]],
+                "threshold": at_best["threshold"],
+                "method": "pairs above the cosine threshold that errs least on simulations of about this α; the interval is "
+                "sampling alone",
+            },
+            "coverage": {
+                "nominal": calibration.LEVEL,
+                "found": float(coverage["covered"].mean()),
+                "found_where_measured": _mean(coverage.loc[coverage["verdict"] == "measured", "covered"]),
+                "cannot_tell": float((coverage["verdict"] != "measured").mean()),
+                "n": len(coverage),
+            },
+            "summaries": found,
+        },
+    )
+
+
+def _mean(values: pd.Series) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _sketch_deviation(paths: list[str], chosen: np.ndarray, fitted: calibration.Calibration) -> float | None:
+    """Deviation of α between sketches: the two halves of the features are sketches of their own, of half the size."""
+    if not paths:
+        return None
+    features = storage.read_array(paths[0], dtype="float32", shape=(None, None))
+    middle = features.shape[1] // 2
+    values = []
+    for half in (slice(0, middle), slice(middle, None)):
+        unit = affinity.unit_rows(np.asarray(features[:, half][chosen]))
+        values.append(fitted.infer(calibration.summaries(np.clip(unit @ unit.T, -1, 1))).value)
+    # twice the variance lies between two halves, each of twice the variance of the whole
+    return float(abs(values[0] - values[1]) / 2)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

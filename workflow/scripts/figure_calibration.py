@@ -1,0 +1,43 @@
+"""Calibrated exponent against the planted one on held-out simulations, and what the paper's slope makes of planted ones.
+
+Makes: `report/figures/calibration`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    coverage = storage.read_table(inputs.coverage, ("alpha", "value", "low", "high", "covered"))
+    bias = storage.read_table(inputs.bias, ("alpha", "slope", "true_slope"))
+    fits = storage.read_json(inputs.fits)
+    data, slope = fits["alpha"], storage.read_json(inputs.qdg)["envelope_slope"]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.95)
+    left, right = axes[0]
+    for covered, colour, name in ((True, figures.DATA, "covers"), (False, figures.FIT, "misses")):
+        part = coverage[coverage["covered"] == covered]
+        left.vlines(part["alpha"], part["low"], part["high"], color=colour, lw=0.6, alpha=0.6)
+        left.plot(
+            part["alpha"], part["value"], ".", color=colour, ms=3, label=f"{name}: {len(part)} of {len(coverage)}"
+        )
+    ends = np.array([coverage["alpha"].min(), coverage["alpha"].max()])
+    left.plot(ends, ends, color="black", lw=0.8)
+    left.axhspan(
+        *data["interval"], color=figures.ACCENT, alpha=0.2, lw=0, label=f"the data: {figures.value_with_interval(data)}"
+    )
+    left.set(xlabel="planted α", ylabel="calibrated α, 90 % interval", title="Coverage")
+    left.legend()
+    right.plot(bias["alpha"], bias["slope"], "o", color=figures.FIT, ms=4, label="envelope of clusterings")
+    right.plot(bias["alpha"], bias["true_slope"], "x", color=figures.DATA, ms=4, label="true sizes, same ranks")
+    right.plot(ends, -ends - 1, color="black", lw=0.8, label="−(α+1)")
+    right.axhline(slope["value"], color=figures.ACCENT, ls="-.", lw=1.2, label=f"the data: {slope['value']:.2f}")
+    right.set(xlabel="planted α", ylabel="slope of the paper's fit", title="Bias of the slope")
+    right.legend()
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

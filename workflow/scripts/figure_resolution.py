@@ -1,0 +1,32 @@
+"""Exponent by collisions against the cosine above which two tokens share a quantum.
+
+Makes: `report/figures/resolution`.
+"""
+
+from typing import Any
+
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    curve = storage.read_table(inputs.resolution, ("threshold", "alpha", "low", "high", "alpha_triples"))
+    fits, scaling = storage.read_json(inputs.fits), storage.read_json(inputs.scaling)
+    figure, axes = figures.canvas(params.look)
+    ax = axes[0, 0]
+    ax.fill_between(curve["threshold"], curve["low"], curve["high"], color=figures.DATA, alpha=0.3, lw=0)
+    ax.plot(curve["threshold"], curve["alpha"], color=figures.DATA, label="pairs, with the sampling of tokens")
+    ax.plot(curve["threshold"], curve["alpha_triples"], color=figures.DATA, ls=":", label="triples")
+    ax.axhspan(*fits["alpha"]["interval"], color=figures.ACCENT, alpha=0.2, lw=0,
+               label=f"calibrated: {figures.value_with_interval(fits['alpha'])}")  # fmt: skip
+    ax.axhline(scaling["alpha_n"]["value"], color=figures.FIT, ls="-.", lw=1.2,
+               label=f"α_N of the loss: {scaling['alpha_n']['value']:.3f}")  # fmt: skip
+    ax.axvline(fits["alpha_by_collisions"]["threshold"], color=figures.NULL, ls=":", lw=1,
+               label="errs least on simulations")  # fmt: skip
+    ax.set(xlabel="cosine above which two tokens share a quantum", ylabel="α")
+    ax.legend()
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

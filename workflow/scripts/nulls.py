@@ -1,0 +1,47 @@
+"""The sceptic's null models, each through the functions of the main line, against the data.
+
+Makes: `calibration/nulls.csv` (a row a model: slope of the envelope with its deviation, calibrated α, what the data are
+distinguishable from) and `calibration/nulls_rank_frequency.csv` (model, rank, size).
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import affinity, calibration, clusters, corpus, nulls, selection, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    cosines = np.asarray(affinity.read_affinity(inputs.affinity))
+    features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None)) if inputs.features else None
+    made = nulls.make(
+        cosines,
+        features,
+        np.asarray(affinity.read_affinity(inputs.untrained)),
+        chosen["token_id"].to_numpy(),
+        nulls.bigrams(tokens, chosen["document"].to_numpy(), chosen["position"].to_numpy()),
+        dimension=params.features,
+        seed=params.seed,
+    )
+    simulations = storage.read_table(inputs.simulations, ("simulation", "planted_alpha"))
+    draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
+    labels = clusters.read_labels(inputs.labels, len(chosen))
+    table, curves = nulls.table(
+        made,
+        cosines,
+        labels,
+        draws,
+        calibration.Calibration(simulations, seed=params.seed),
+        n_clusters=params.n_clusters,
+        shares=tuple(params.rank_shares),
+        n_tokens=params.tokens,
+        seed=params.seed,
+    )
+    storage.write_table(outputs.table, table)
+    storage.write_table(outputs.curves, curves)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,27 @@
+"""The toy of the paper's appendix: Zipf clusters with noise, sent through the same functions.
+
+Makes: `calibration/toy.csv`: exponent (of frequencies, α+1), noise, slope, true_slope (of the true sizes), and
+alpha_collisions at the threshold half-way between the cosines within clusters and zero.
+"""
+
+from typing import Any
+
+import pandas as pd
+from quanta import calibration, storage
+from quanta.job import run
+
+EXPONENTS = (1.1, 1.3, 1.5, 1.8)
+NOISES = (0.3, 1.0, 2.0)
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    rows = [
+        calibration.toy_row(params.tokens, exponent, noise, seed=params.seed)
+        for exponent in EXPONENTS
+        for noise in NOISES
+    ]
+    storage.write_table(outputs.table, pd.DataFrame(rows))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
