@@ -19,6 +19,8 @@ include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
 include: "rules/calibration.smk"
+include: "rules/theory.smk"
+include: "rules/parity.smk"
 include: "rules/report.smk"
 
 
@@ -28,6 +30,15 @@ rule all:
         page=rules.page.output.page,
         summary=rules.summary.output.summary,
         figures=figure_files(),
+    localrule: True
+
+
+# the room of sparse parity alone: `snakemake --cores 2 parity`
+rule parity:
+    input:
+        rules.parity_fits.output,
+        scores=parity_tables("qdg", "scores.csv"),
+        figures=[figure(name) for name in PARITY_FIGURES],
     localrule: True
 
 

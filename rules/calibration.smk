@@ -2,7 +2,7 @@
 # Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
 
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
-SKETCHED = [] if EXACT else [f"{R}/qdg/features.npy"]
+SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
 
 
 rule simulate:
@@ -34,7 +34,7 @@ rule simulate:
 rule calibrate:
     input:
         simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         features=SKETCHED,
     output:
         simulations=f"{R}/calibration/simulations.parquet",
@@ -115,6 +115,8 @@ rule untrained:
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
+        parameters=config["qdg"]["parameters"],
+        precision=config["qdg"]["precision"],
         batch_tokens=config["qdg"]["batch_tokens"],
         seed=config["seed"],
         code=code("untrained"),
@@ -126,7 +128,7 @@ rule untrained:
 
 rule stability:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         labels=rules.labels.output.labels,
         selection=rules.select.output.tokens,
         tokens=rules.tokens.output.tokens,
@@ -163,7 +165,7 @@ rule stability:
 
 rule nulls:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         features=SKETCHED,
         untrained=rules.untrained.output.affinity,
         labels=rules.labels.output.labels,
@@ -225,7 +227,7 @@ rule toy:
 
 rule affinities:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         selection=rules.select.output.tokens,
         losses=losses_of(MEMBERS),
         tokens=rules.tokens.output.tokens,

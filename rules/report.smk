@@ -166,7 +166,7 @@ rule figure_sharpness:
 
 rule figure_affinity:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         labels=rules.labels.output.labels,
     output:
         png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
@@ -347,7 +347,7 @@ rule figure_clusters:
 
 rule figure_affinities:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         losses=rules.affinities.output.losses,
         agreement=rules.affinities.output.agreement,
     output:
@@ -404,6 +404,12 @@ rule summary:
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
+        theory=f"{R}/theory/fits.json",
+        parity=f"{R}/parity/fits.json",
+        parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
+        paper_parity="workflow/data/parity_exponents.csv",
+        recorded_parity="docs/results/parity-cpu/exponents.csv",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
     output:
@@ -426,6 +432,7 @@ rule summary:
         final_step=FINAL,
         qdg_model=config["qdg"]["model"],
         threshold=config["qdg"]["threshold"],
+        parity_alpha=config["parity"]["alpha"],
         code=code("summary"),
     message:
         "Summary: the paper against this run"

@@ -214,6 +214,8 @@ def describe(schema: Mapping[str, Any]) -> str:
         "| `config.yaml` | the default: a ladder of small models, trained on the Python sources of installed packages |",
         "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
         "| `smoke.yaml` | the whole pipeline in about a minute, for tests |",
+        "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
+        "| `parity-cpu.yaml` | sparse parity for all α at a size for CPUs: docs/results/parity-cpu |",
         "",
         "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
         "",

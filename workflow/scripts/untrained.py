@@ -20,6 +20,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         table["position"].to_numpy(),
         features=params.features,
         seed=params.seed,
+        parameters=params.parameters,
+        precision=params.precision,
         batch_tokens=params.batch_tokens,
         label="untrained",
     )
