@@ -15,7 +15,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     bias = storage.read_table(inputs.bias, ("alpha", "slope", "true_slope"))
     fits = storage.read_json(inputs.fits)
     data, slope = fits["alpha"], storage.read_json(inputs.qdg)["envelope_slope"]
-    figure, axes = figures.canvas(params.look, columns=2, ratio=0.95)
+    figure, axes = figures.canvas(params.look, columns=2, ratio=1.3)
     left, right = axes[0]
     for covered, colour, name in ((True, figures.DATA, "covers"), (False, figures.FIT, "misses")):
         part = coverage[coverage["covered"] == covered]
@@ -29,13 +29,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         *data["interval"], color=figures.ACCENT, alpha=0.2, lw=0, label=f"the data: {figures.value_with_interval(data)}"
     )
     left.set(xlabel="planted α", ylabel="calibrated α, 90 % interval", title="Coverage")
-    left.legend()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     right.plot(bias["alpha"], bias["slope"], "o", color=figures.FIT, ms=4, label="envelope of clusterings")
     right.plot(bias["alpha"], bias["true_slope"], "x", color=figures.DATA, ms=4, label="true sizes, same ranks")
     right.plot(ends, -ends - 1, color="black", lw=0.8, label="−(α+1)")
     right.axhline(slope["value"], color=figures.ACCENT, ls="-.", lw=1.2, label=f"the data: {slope['value']:.2f}")
     right.set(xlabel="planted α", ylabel="slope of the paper's fit", title="Bias of the slope")
-    right.legend()
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     figures.save(figure, outputs)
 
 
