@@ -166,7 +166,7 @@ rule figure_sharpness:
 
 rule figure_affinity:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         labels=rules.labels.output.labels,
     output:
         png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
