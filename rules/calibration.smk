@@ -139,6 +139,7 @@ rule stability:
         tree=f"{R}/qdg/tree.parquet",
         draws=f"{R}/qdg/stability.csv",
         lineage=f"{R}/qdg/lineage.parquet",
+        soft=f"{R}/qdg/soft_rank_frequency.csv",
     log:
         f"{R}/logs/stability.log",
     benchmark:
@@ -152,6 +153,7 @@ rule stability:
         gpu=0,
     params:
         draws=config["calibration"]["draws"],
+        show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
         seed=config["seed"],
         code=code("stability"),

@@ -20,6 +20,7 @@ from quanta.shapes import Array, Float, Float32, Int
 
 SAME_POINT = 2e-6  # of a squared norm: below it a squared distance is float32 rounding
 MOST_STEPS = 100
+ROUNDS = 8  # of breathing
 TRIALS = 4
 FRESH_STARTS = 128  # over k, at most 10: where k is small, starts are cheap and warm ones may mislead
 
@@ -197,7 +198,7 @@ class _State:
 
 
 def sweep(
-    rows: Float[Array, "point feature"], n_clusters: Sequence[int], *, seed: int, rounds: int = 8
+    rows: Float[Array, "point feature"], n_clusters: Sequence[int], *, seed: int, rounds: int = ROUNDS
 ) -> Iterator[tuple[int, Partition]]:
     """K-means on the first k columns of `rows` for every k of a rising list, each from the one before.
 
@@ -220,7 +221,7 @@ def sweep(
         rng = np.random.default_rng([seed, 3, k])
         state = _State(np.ascontiguousarray(rows[:, :k], dtype=np.float64))
         empty, best, kept = state.copy(), np.inf, state.copy()
-        fresh = min(FRESH_STARTS // k, 10) if rounds else 0
+        fresh = min(FRESH_STARTS // k, rounds + 2, 10) if rounds else 0
         for start in range(fresh + (labels is not None or not fresh)):
             state.restore(empty)
             if start == fresh and labels is not None:

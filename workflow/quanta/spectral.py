@@ -124,12 +124,14 @@ def assign(
     method: str = "kmeans",
     rows: str = "degree",
     restarts: int = 30,
+    rounds: int = kmeans.ROUNDS,
     seed: int = 0,
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k, from the first k eigenvectors; 0 is the largest cluster.
 
     `method` is `kmeans` (one improved solution, `quanta.kmeans`), `restarts` (scikit-learn's KMeans from `restarts`
-    starts, as in the paper), `cluster_qr` or `discretize`; `rows` is for the first two, see `scaled_rows`.
+    starts, as in the paper), `cluster_qr` or `discretize`; `rows` is for the first two, see `scaled_rows`. `rounds` is how
+    often `kmeans` breathes.
 
     Raises:
         QuantaError: an unknown method, k above the number of eigenvectors or of distinct rows.
@@ -145,14 +147,14 @@ def assign(
     found: dict[int, Array] = {}
     scaled = scaled_rows(vectors)
     if method == "kmeans" and rows == "degree":
-        for k, partition in kmeans.sweep(scaled, ks, seed=seed):
+        for k, partition in kmeans.sweep(scaled, ks, seed=seed, rounds=rounds):
             found[k] = by_size(partition.labels)
             progress.advance(k, f"at {k}")
     else:
         for k in ks:
             points = scaled[:, :k] if rows == "degree" else scaled_rows(vectors[:, :k], rows)
             if method == "kmeans":
-                [(_, partition)] = kmeans.sweep(points, [k], seed=seed)
+                [(_, partition)] = kmeans.sweep(points, [k], seed=seed, rounds=rounds)
                 labels = partition.labels
             elif method == "restarts":
                 state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])

@@ -15,10 +15,12 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import t as student_t
 from sklearn.metrics import adjusted_rand_score
 
-from quanta import affinity, spectral, zipf
+from quanta import affinity, kmeans, spectral, zipf
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Int
+
+FEW_ROUNDS = 2  # of breathing on halves, whose spread is asked for and not their best clustering
 
 
 def contingency(left: Int[Array, " token"], right: Int[Array, " token"]) -> Int[Array, "left right"]:
@@ -34,11 +36,11 @@ def jaccard(left: Int[Array, " token"], right: Int[Array, " token"]) -> Float[Ar
 
 
 def cluster_like_data(
-    cosines: Array, n_clusters: Sequence[int], *, seed: int, method: str = "kmeans", rows: str = "degree"
+    cosines: Array, n_clusters: Sequence[int], *, seed: int, rounds: int = kmeans.ROUNDS
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k from cosines (N, N): the functions of the main line, as nulls and resamples go through them."""
     vectors, _ = spectral.embedding(affinity.angular(cosines), max(n_clusters))
-    return spectral.assign(vectors, n_clusters, method=method, rows=rows, seed=seed)
+    return spectral.assign(vectors, n_clusters, rounds=rounds, seed=seed)
 
 
 def resample(
@@ -70,7 +72,10 @@ def resample(
             chosen = np.sort(rng.choice(n, n // 2, replace=False))
             halved = {k: max(k // 2, 2) for k in ks}
             found = cluster_like_data(
-                np.asarray(cosines)[np.ix_(chosen, chosen)], sorted(set(halved.values())), seed=seed + draw
+                np.asarray(cosines)[np.ix_(chosen, chosen)],
+                sorted(set(halved.values())),
+                seed=seed + draw,
+                rounds=FEW_ROUNDS,
             )
         else:
             chosen, halved = np.arange(n), {k: k for k in ks}
@@ -279,7 +284,7 @@ def half_slopes(
     slopes = []
     for draw in range(draws):
         chosen = np.sort(rng.choice(n, n // 2, replace=False))
-        found = cluster_like_data(np.asarray(cosines)[np.ix_(chosen, chosen)], ks, seed=seed + draw)
+        found = cluster_like_data(np.asarray(cosines)[np.ix_(chosen, chosen)], ks, seed=seed + draw, rounds=FEW_ROUNDS)
         slopes.append(envelope_slope(found, len(chosen), shares))
     return np.array(slopes)
 

@@ -8,6 +8,8 @@ from typing import Any
 from quanta import figures, storage
 from quanta.job import run
 
+STYLES = ("-", "--", "-.", ":")
+
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(inputs.table, ("model", "slope")).set_index("model")
@@ -15,9 +17,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look, ratio=0.75)
     ax = axes[0, 0]
     names = list(dict.fromkeys(curves["model"]))
-    for colour, name in zip(figures.shades(len(names) - 1), names[1:], strict=True):
+    for i, (colour, name) in enumerate(zip(figures.shades(len(names) - 1), names[1:], strict=True)):
         part = curves[curves["model"] == name]
-        ax.plot(part["rank"], part["size"], color=colour, lw=1.1, label=f"{name}: {table.loc[name, 'slope']:.2f}")
+        ax.plot(
+            part["rank"],
+            part["size"],
+            color=colour,
+            ls=STYLES[i % 4],
+            lw=1.1,
+            label=f"{name}: {table.loc[name, 'slope']:.2f}",
+        )
     part = curves[curves["model"] == names[0]]
     ax.plot(part["rank"], part["size"], color="black", lw=1.8, label=f"{names[0]}: {table.loc[names[0], 'slope']:.2f}")
     ax.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="tokens in cluster", ylim=(0.8, None))

@@ -1,14 +1,15 @@
 """Stability, purity and splits of the clusters, one table a run.
 
 Makes: `qdg/clusters.parquet` (a row a cluster), `qdg/tree.parquet` (parents across n_clusters), `qdg/stability.csv` (a row
-a resample, with the envelope's slope) and `qdg/lineage.parquet` (the largest n_clusters against the smaller ones).
+a resample, with the envelope's slope), `qdg/lineage.parquet` (the largest n_clusters against the smaller ones) and
+`qdg/soft_rank_frequency.csv` (rank, soft_size, hard_size: non-negative factors beside clusters).
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, clusters, corpus, nulls, selection, stability, storage
+from quanta import affinity, clusters, corpus, nulls, selection, soft, stability, storage
 from quanta.job import run
 
 
@@ -30,6 +31,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     storage.write_table(outputs.tree, stability.tree(labels))
     storage.write_table(outputs.draws, draws)
     storage.write_table(outputs.lineage, stability.across(labels))
+    shares = soft.memberships(cosines, params.show)
+    storage.write_table(outputs.soft, soft.rank_frequency(shares, labels[params.show]))
 
 
 if __name__ == "__main__":
