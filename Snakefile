@@ -18,6 +18,7 @@ include: "rules/models.smk"
 include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
+include: "rules/breakdown.smk"
 include: "rules/report.smk"
 
 
@@ -27,6 +28,7 @@ rule all:
         page=rules.page.output.page,
         summary=rules.summary.output.summary,
         figures=figure_files(),
+        tables=further_tables(),
     localrule: True
 
 
