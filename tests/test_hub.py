@@ -21,7 +21,7 @@ from quanta import corpus, hub, losses, models, storage
 from quanta.errors import QuantaError
 from support import names, script, tokens_of
 
-QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=0.4)
+QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=1.0)
 WEIGHTS = random.Random(1).randbytes(3_000_000)
 FILES = {
     "config.json": b'{"model_type": "gpt_neox"}',

@@ -135,7 +135,8 @@ def weight_hash(folder: str | Path) -> str:
                 for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
                     tensor = tensors.get_tensor(name).contiguous()
                     head = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
-                    digests[name] = hashlib.sha256(head + tensor.view(torch.uint8).numpy().tobytes()).digest()
+                    raw = tensor.reshape(-1).view(torch.uint8)  # a scalar cannot be viewed as bytes
+                    digests[name] = hashlib.sha256(head + raw.numpy().tobytes()).digest()
         except SafetensorError as error:
             raise QuantaError(str(path), f"damaged ({error})", "safetensors", storage.RERUN) from error
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
