@@ -84,7 +84,7 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
             dtype=torch.float32,
             attn_implementation="sdpa",
         )
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise QuantaError(str(folder), f"cannot be loaded ({error})", EXPECTED, storage.RERUN) from error
     model, report = loaded
     absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
