@@ -19,6 +19,8 @@ include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
 include: "rules/breakdown.smk"
+include: "rules/theory.smk"
+include: "rules/parity.smk"
 include: "rules/report.smk"
 
 
@@ -29,6 +31,15 @@ rule all:
         summary=rules.summary.output.summary,
         figures=figure_files(),
         tables=further_tables(),
+    localrule: True
+
+
+# the room of sparse parity alone: `snakemake --cores 2 parity`
+rule parity:
+    input:
+        rules.parity_fits.output,
+        scores=parity_tables("qdg", "scores.csv"),
+        figures=[figure(name) for name in PARITY_FIGURES],
     localrule: True
 
 

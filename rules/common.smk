@@ -31,6 +31,12 @@ SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
 EXTENSIONS = ["png", "pdf"]
+PARITY = config["parity"]
+ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
+REPLICATES = [str(number) for number in range(PARITY["replicates"])]
+SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first replicate of one α
+THEORY_FIGURES = ["theory", "published", "accounts"]
+PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
 
 
 wildcard_constraints:
@@ -38,6 +44,8 @@ wildcard_constraints:
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
+    alpha="|".join(map(re.escape, ALPHAS)),
+    replicate="|".join(REPLICATES),
 
 
 def of(section):
@@ -136,7 +144,8 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
+    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
 
 
 def caption_of(name):
@@ -215,3 +224,45 @@ def closing_words():
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
     return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+
+
+def parity_problem():
+    """Tasks and bits of sparse parity, as a param."""
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
+
+
+def parity_training():
+    """How its nets are trained, as a param."""
+    keys = "learning_rate weight_decay precision evaluations held_out_per_task checkpoint_every".split()
+    return of({key: PARITY[key] for key in keys})
+
+
+def parity_alpha(wildcards):
+    """The α that the wildcards name."""
+    return float(wildcards.alpha)
+
+
+def parity_seed(wildcards):
+    """Each replicate has its own seed, the same for every α: tasks and weights are shared, frequencies are not."""
+    return config["seed"] + int(wildcards.replicate)
+
+
+def parity_gradients_mb():
+    """Memory for the gradients of the widest net and their copies, beside what a job needs anyway."""
+    floats = PARITY["qdg"]["samples"] * max(PARITY["widths"]) * (PARITY["n_tasks"] + PARITY["n_bits"] + 3)
+    return 1500 + floats * 16 // 10**6
+
+
+def parity_is_shown(wildcards):
+    """Whether figures show this α and replicate: there, QDG is tried under all conditions."""
+    return f"alpha{wildcards.alpha}/{wildcards.replicate}" == SHOWN
+
+
+def parity_tables(kind, name):
+    """A table of every α and replicate."""
+    return expand(f"{R}/parity/{kind}/alpha{{alpha}}/{{replicate}}/{name}", alpha=ALPHAS, replicate=REPLICATES)
+
+
+def parity_shown(name):
+    """Tables of both sweeps at the α that is shown."""
+    return [f"{R}/parity/{kind}/{SHOWN}/{name}" for kind in ("fresh", "data")]

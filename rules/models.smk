@@ -27,6 +27,7 @@ if SOURCE == "train":
             recipe=recipe(),
             steps=[FINAL],
             seed=config["seed"],
+            unfinished=f"{R}/unfinished/{{model}}",
             code=code("train"),
         message:
             "Train {wildcards.model}"
@@ -46,6 +47,7 @@ if SOURCE == "train":
                 recipe=recipe(),
                 steps=config["dynamics"]["steps"],
                 seed=config["seed"],
+                unfinished=f"{R}/unfinished/{DYNAMICS}",
                 code=code("train"),
 
         ruleorder: train_dynamics > train

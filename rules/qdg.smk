@@ -2,7 +2,6 @@
 # Makes: qdg/ — selected tokens, gradient features, affinity, embedding, labels for every n_clusters, rank-frequency.
 
 QDG_FOLDER = f"{R}/models/{config['qdg']['model']}/step{FINAL}"
-EXACT = config["qdg"]["mode"] == "exact"
 PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(config["qdg"]["shards"])]
 
 
@@ -72,6 +71,7 @@ rule gradients:
         offsets=rules.tokens.output.offsets,
     output:
         features=temp(f"{R}/qdg/features.part{{shard}}.npy"),
+        record=temp(f"{R}/qdg/features.part{{shard}}.json"),
     log:
         f"{R}/logs/gradients/{{shard}}.log",
     benchmark:
@@ -84,7 +84,9 @@ rule gradients:
         runtime=minutes(60),
         gpu=config["resources"]["gpu"],
     params:
-        features=None if EXACT else config["qdg"]["features"],
+        features=config["qdg"]["features"],
+        parameters=config["qdg"]["parameters"],
+        precision=config["qdg"]["precision"],
         shards=config["qdg"]["shards"],
         batch_tokens=config["qdg"]["batch_tokens"],
         seed=config["seed"],
@@ -98,9 +100,11 @@ rule gradients:
 rule features:
     input:
         parts=PARTS,
+        records=[part.replace(".npy", ".json") for part in PARTS],
         selection=rules.select.output.tokens,
     output:
         features=f"{R}/qdg/features.npy",
+        record=f"{R}/qdg/features.json",
     log:
         f"{R}/logs/features.log",
     benchmark:
@@ -120,34 +124,69 @@ rule features:
         "../workflow/scripts/features.py"
 
 
-rule affinity:
-    input:
-        features=PARTS if EXACT else [rules.features.output.features],
-        selection=rules.select.output.tokens,
-    output:
-        affinity=f"{R}/qdg/affinity.npy",
-    log:
-        f"{R}/logs/affinity.log",
-    benchmark:
-        f"{R}/benchmarks/affinity.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1500),
-        runtime=minutes(60),
-        gpu=0,
-    params:
-        code=code("affinity"),
-    message:
-        "Cosine similarity of gradients"
-    script:
-        "../workflow/scripts/affinity.py"
+# nothing asks for a sketch where the matrix is exact
+if config["qdg"]["mode"] == "exact":
+
+    rule exact_affinity:
+        input:
+            model=QDG_FOLDER,
+            selection=rules.select.output.tokens,
+            tokens=rules.tokens.output.tokens,
+            offsets=rules.tokens.output.offsets,
+        output:
+            affinity=f"{R}/qdg/affinity.npy",
+        log:
+            f"{R}/logs/exact_affinity.log",
+        benchmark:
+            f"{R}/benchmarks/exact_affinity.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(2000 + 1000 * config["qdg"]["exact_memory_gb"]),
+            runtime=minutes(600),
+            gpu=config["resources"]["gpu"],
+        params:
+            parameters=config["qdg"]["parameters"],
+            precision=config["qdg"]["precision"],
+            memory_bytes=int(config["qdg"]["exact_memory_gb"] * 1e9),
+            batch_tokens=config["qdg"]["batch_tokens"],
+            code=code("exact_affinity"),
+        message:
+            "Cosine similarity of exact gradients"
+        script:
+            "../workflow/scripts/exact_affinity.py"
+
+else:
+
+    rule affinity:
+        input:
+            features=[rules.features.output.features],
+            selection=rules.select.output.tokens,
+        output:
+            affinity=f"{R}/qdg/affinity.npy",
+        log:
+            f"{R}/logs/affinity.log",
+        benchmark:
+            f"{R}/benchmarks/affinity.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(1500),
+            runtime=minutes(60),
+            gpu=0,
+        params:
+            code=code("affinity"),
+        message:
+            "Cosine similarity of gradients"
+        script:
+            "../workflow/scripts/affinity.py"
 
 
 rule embedding:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         enough=rules.enough.output.enough,
     output:
         embedding=f"{R}/qdg/embedding.npy",

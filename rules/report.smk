@@ -166,7 +166,7 @@ rule figure_sharpness:
 
 rule figure_affinity:
     input:
-        affinity=rules.affinity.output.affinity,
+        affinity=f"{R}/qdg/affinity.npy",
         labels=rules.labels.output.labels,
     output:
         png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
@@ -251,6 +251,12 @@ rule summary:
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
+        theory=f"{R}/theory/fits.json",
+        parity=f"{R}/parity/fits.json",
+        parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
+        paper_parity="workflow/data/parity_exponents.csv",
+        recorded_parity="docs/results/parity-cpu/exponents.csv",
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(
@@ -271,6 +277,7 @@ rule summary:
         final_step=FINAL,
         qdg_model=config["qdg"]["model"],
         threshold=config["qdg"]["threshold"],
+        parity_alpha=config["parity"]["alpha"],
         code=code("summary"),
     message:
         "Summary: the paper against this run"

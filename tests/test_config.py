@@ -171,7 +171,7 @@ REFUSED = [
     ({"qdg": {"rank_shares": [0.2, 0.1]}}, "qdg.rank_shares", "[0.2, 0.1]", "swap"),
     ({"qdg": {"rank_shares": [0.1]}}, "qdg.rank_shares", "at least 2 entries", "change"),
     ({"qdg": {"threshold": 0}}, "qdg.threshold", "more than 0", "change"),
-    ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "change"),
+    ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "--configfile"),
     ({"qdg": {"mode": "sketchy"}}, "qdg.mode", "['sketch', 'exact']", "change"),
     ({"qdg": {"tokens": True}}, "qdg.tokens", "True", "change"),
     ({"dynamics": {"model": "neox-2m"}}, "dynamics.model", "'neox-2m'", "write"),

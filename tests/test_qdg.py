@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import affinity, corpus, losses, storage
+from quanta import affinity, corpus, gradients, losses, storage
 from quanta.errors import QuantaError
 from support import names, random_tokens, script
 from torch import nn
@@ -43,8 +43,10 @@ def take_gradients(folder, model_folder, target, *, part=0, shards=1, features=N
             tokens=folder / "tokens.npy",
             offsets=folder / "offsets.npy",
         ),
-        names(features=out),
-        names(features=features, shards=shards, batch_tokens=batch_tokens, seed=0),
+        names(features=out, record=out.with_suffix(".json")),
+        names(
+            features=features, shards=shards, batch_tokens=batch_tokens, seed=0, parameters="clean", precision="float32"
+        ),
     )
     return np.load(out)
 
@@ -89,14 +91,19 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
     for batch_tokens in (1, 10**6):
         found = take_gradients(folder, model_folder, tmp_path, batch_tokens=batch_tokens)
         assert (np.abs(found - exact) / largest).max() < 1e-5
-    monkeypatch.setattr(losses, "BLOCK", 8)  # parts are whole blocks, and there are few tokens here
+    for module in (losses, gradients):  # parts are whole blocks, and there are few tokens here
+        monkeypatch.setattr(module, "BLOCK", 8)
     whole = take_gradients(folder, model_folder, tmp_path, features=101)
     for part in range(3):
         take_gradients(folder, model_folder, tmp_path, part=part, shards=3, features=101)
     parts = [str(tmp_path / f"features.part{part}.npy") for part in range(3)]
     script("features")(
-        names(parts=parts, selection=folder / "tokens.parquet"), names(features=tmp_path / "features.npy"), names()
+        names(parts=parts, selection=folder / "tokens.parquet"),
+        names(features=tmp_path / "features.npy", record=tmp_path / "features.json"),
+        names(),
     )
+    said = storage.read_json(tmp_path / "features.json")
+    assert said["same"]["parameter_set"] == "clean" and said["same"]["features"] == 101
     assert np.load(tmp_path / "features.npy").tobytes() == whole.tobytes()
 
 
@@ -177,6 +184,21 @@ def test_features_that_are_not_one_row_a_token_are_refused(folder, exact, tmp_pa
     with pytest.raises(QuantaError, match="23 rows") as caught:
         cosines_of(exact[:-1], folder, tmp_path)
     assert "24 rows" in caught.value.expected and not (tmp_path / "affinity.npy").exists()
+
+
+def test_exact_mode_gives_the_cosines_of_the_exact_gradients(folder, model_folder, exact, tmp_path):
+    script("exact_affinity")(
+        names(
+            model=model_folder,
+            selection=folder / "tokens.parquet",
+            tokens=folder / "tokens.npy",
+            offsets=folder / "offsets.npy",
+        ),
+        names(affinity=tmp_path / "exact.npy"),
+        names(parameters="clean", precision="float32", memory_bytes=10**6, batch_tokens=200),
+    )
+    found = affinity.read_affinity(str(tmp_path / "exact.npy"))
+    np.testing.assert_allclose(found, cosines_of(exact, folder, tmp_path), atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan])

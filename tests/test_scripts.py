@@ -61,7 +61,8 @@ assert sorted(pathlib.Path().iterdir()) == before
 
 
 @pytest.mark.parametrize(
-    "name", ["select", "mean_loss", "density", "token_curves", "gather_losses", "affinity", "labels"]
+    "name",
+    ["select", "mean_loss", "density", "token_curves", "gather_losses", "affinity", "labels", "theory", "parity_fits"],
 )
 def test_stages_that_use_no_model_do_not_import_torch(name):
     """Four seconds a job."""
@@ -91,7 +92,8 @@ def test_every_rule_declares_what_it_needs(name, text):
 
 def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
     asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
-    assert asking == {"train", "losses", "gradients"}
+    models = {"train", "losses", "gradients", "exact_affinity", "parity_fresh", "parity_data"}
+    assert asking == models
     assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
 
 

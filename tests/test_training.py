@@ -28,11 +28,18 @@ def stream(n=2000, vocabulary=50):
     return ids
 
 
-def train(seed=0, save_at=(), save=lambda step: None, tokens=None, **changes):
+def train(seed=0, save_at=(), save=lambda step, model: None, tokens=None, unfinished=None, **changes):
     model = models.new_model(SIZE, vocabulary=50, context=16, seed=seed)
     ids = stream() if tokens is None else tokens
     curve = training.train(
-        model, ids, recipe(**changes), seed=seed, label="a", save_at=save_at, save=lambda step: save(step, model)
+        model,
+        ids,
+        recipe(**changes),
+        seed=seed,
+        label="a",
+        save_at=save_at,
+        save=lambda step: save(step, model),
+        unfinished=unfinished,
     )
     return model, curve
 
@@ -152,10 +159,48 @@ def test_the_script_saves_models_that_load_with_their_tokenizer(tmp_path):
             tokenizer=tmp_path / "tokenizer/tokenizer.json",
         ),
         names(folders=list(map(str, folders)), curve=tmp_path / "models/a/curve.csv"),
-        names(size=json.dumps(size), recipe=json.dumps(shared), steps=[2, 4], seed=0),
+        names(
+            size=json.dumps(size),
+            recipe=json.dumps(shared),
+            steps=[2, 4],
+            seed=0,
+            code="",
+            unfinished=tmp_path / "unfinished",
+        ),
     )
+    assert not (tmp_path / "unfinished").exists()
     assert models.weight_hash(folders[0]) != models.weight_hash(folders[1])
     assert models.load(folders[1]).config.vocab_size == tokenizer.get_vocab_size()
     text = "def f(x):\n    return 3"
     assert AutoTokenizer.from_pretrained(folders[1])(text)["input_ids"] == tokenizer.encode(text).ids
     assert pd.read_csv(tmp_path / "models/a/curve.csv")["step"].tolist() == [4]
+
+
+class KilledError(Exception):
+    """Stands for a kill at a step."""
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("at", [1, 14, 29])
+def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, at, precision):
+    whole, curve = train(precision=precision)
+    kept = training.Unfinished(tmp_path / "kept", "key", every_seconds=0)
+
+    def die(step, model):
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        train(precision=precision, save_at=[at], save=die, unfinished=kept)
+    saved = []
+    went_on, again = train(
+        precision=precision, save_at=[0, at, 30], save=lambda step, model: saved.append(step), unfinished=kept
+    )
+    assert weights(went_on) == weights(whole) and again.equals(curve)
+    assert saved == ([0, at, 30] if at == 1 else [at, 30]), "steps before the kept state are not saved again"
+
+
+def test_a_training_kept_under_another_key_is_thrown_away(tmp_path):
+    kept = training.Unfinished(tmp_path / "kept", "key", every_seconds=0)
+    train(unfinished=kept)
+    other = training.Unfinished(tmp_path / "kept", "other", every_seconds=0)
+    assert other.read(torch.device("cpu")) is None and not other.folder.exists()

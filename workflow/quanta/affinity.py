@@ -17,12 +17,21 @@ def unit_rows(features: Array) -> Float[Array, "token feature"]:
         QuantaError: a row is zero or not finite: it has no direction.
     """
     squares = np.einsum("ij,ij->i", features, features, dtype=np.float64)
+    check_squares(squares)
+    return np.asarray(features / np.sqrt(squares)[:, None], dtype=np.float32)
+
+
+def check_squares(squares: Float[Array, " token"]) -> None:
+    """Refuse gradients without a direction, from their squared norms.
+
+    Raises:
+        QuantaError: one is zero or not finite.
+    """
     wrong = np.flatnonzero(~(np.isfinite(squares) & (squares > 0)))
     if len(wrong):
         raise QuantaError(
             "gradients", f"token {wrong[0]} has the squared norm {squares[wrong[0]]}", "a positive one", storage.RERUN
         )
-    return np.asarray(features / np.sqrt(squares)[:, None], dtype=np.float32)
 
 
 def read_parts(paths: Sequence[str], n_tokens: int) -> list[Array]:
@@ -32,6 +41,16 @@ def read_parts(paths: Sequence[str], n_tokens: int) -> list[Array]:
         QuantaError: a file is damaged, or the parts are not `n_tokens` rows of one width.
     """
     parts = [storage.read_array(path, dtype="float32", shape=(None, None)) for path in paths]
+    check_parts(parts, paths, n_tokens)
+    return parts
+
+
+def check_parts(parts: Sequence[Array], paths: Sequence[str], n_tokens: int) -> None:
+    """Refuse parts that are not `n_tokens` rows of one width, all together.
+
+    Raises:
+        QuantaError: they are not; `paths` are named.
+    """
     rows, widths = sum(map(len, parts)), {part.shape[1] for part in parts}
     if rows != n_tokens or len(widths) != 1:
         raise QuantaError(
@@ -40,7 +59,6 @@ def read_parts(paths: Sequence[str], n_tokens: int) -> list[Array]:
             f"{n_tokens} rows, as many as there are selected tokens, of one width",
             storage.RERUN,
         )
-    return parts
 
 
 def read_affinity(path: str) -> Array:
@@ -68,23 +86,50 @@ def read_affinity(path: str) -> Array:
     return matrix
 
 
-def cosine(shards: Sequence[Array], out: Array, block: int = 512) -> None:
+def cosine(
+    shards: Sequence[Array],
+    out: Array,
+    block: int | None = None,
+    *,
+    memory_bytes: int = 2**29,
+    device: str = "cpu",
+) -> None:
     """Fill `out` (N, N) with cosines of the rows of all shards: symmetric to the bit, unit diagonal, within [−1, 1].
 
-    Works by blocks of rows, so that memory beyond `out` is two blocks of features.
-    """
-    bounds = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
-    n = int(bounds[-1])
+    Works by blocks of rows, so that what is held beyond `out`, which may be memory-mapped, is two blocks of features
+    and a tile: `memory_bytes` sets the block (or give it). Products are float32, norms are summed in float64. The
+    result does not depend on how the rows are split into shards.
 
-    def rows(begin: int, end: int) -> Array:
+    Raises:
+        QuantaError: a row is zero or not finite: it has no direction.
+    """
+    import torch  # seconds, which readers of an affinity need not wait
+
+    bounds = np.concatenate([[0], np.cumsum([len(shard) for shard in shards])])
+    n, width = int(bounds[-1]), max((shard.shape[1] for shard in shards), default=1)
+    if block is None:
+        # a block as it is read, and two as they are multiplied
+        block = int(np.clip(memory_bytes // (3 * 4 * width), 16, 4096))
+
+    def read(begin: int, end: int) -> torch.Tensor:
         parts = [shard[max(begin - low, 0) : max(end - low, 0)] for low, shard in zip(bounds[:-1], shards, strict=True)]
-        return unit_rows(np.concatenate([part for part in parts if len(part)]))
+        kept = [np.array(part, dtype=np.float32) for part in parts if len(part)]
+        return torch.from_numpy(kept[0] if len(kept) == 1 else np.concatenate(kept)).to(device)
+
+    sums = [np.einsum("ij,ij->i", shard, shard, dtype=np.float64) for shard in shards]
+    squares = np.concatenate([*sums, np.empty(0)])
+    check_squares(squares)
+    scale = torch.from_numpy(1 / np.sqrt(squares)).float().to(device)
+
+    def rows(begin: int, end: int) -> torch.Tensor:
+        return read(begin, end).mul_(scale[begin:end, None])
 
     progress = Progress("affinity", n * (n + 1) // 2, "pairs")
     for i in range(0, n, block):
         left = rows(i, min(i + block, n))
         for j in range(0, i + 1, block):
-            tile = np.clip(left @ (left if i == j else rows(j, min(j + block, n))).T, -1, 1)
+            right = left if i == j else rows(j, min(j + block, n))
+            tile = (left @ right.T).clamp_(-1, 1).cpu().numpy()
             if i == j:
                 tile = np.tril(tile, -1)
                 tile += tile.T

@@ -92,6 +92,9 @@ def _explained(error: ValidationError, where: str) -> QuantaError:
         "required": f"the keys {error.validator_value}",
     }.get(str(error.validator), error.message)
     mend = f"change the value. {description}".strip()
+    if error.validator == "type" and isinstance(error.instance, str):
+        # Snakemake reads what stands within braces on its command line as text, numbers too
+        mend = f"write it without quotation marks, in a file for --configfile and not after --config. {description}".strip()
     return QuantaError(place, f"{error.instance!r}", expected, mend)
 
 
@@ -246,6 +249,8 @@ def describe(schema: Mapping[str, Any]) -> str:
         "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
         "| `custom.yaml` | your own checkpoints and texts |",
         "| `smoke.yaml` | the whole pipeline in about a minute, for tests |",
+        "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
+        "| `parity-cpu.yaml` | sparse parity for all α at a size for CPUs: docs/results/parity-cpu |",
         "",
         "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
         "",

@@ -1,95 +1,199 @@
-"""Gradients of single tokens' losses, for the weights and biases of the Linear layers inside the blocks.
+"""Gradients of single tokens' losses, folded to k features or exact, for any causal language model (section 5.1).
 
-Each sample is cut at its target, so that only the last position is unembedded. One backward pass of the summed
-losses serves a batch: hooks keep each layer's input a (sample, position, in) and output gradient d (sample, position,
-out), and a sample's own gradient is dᵀa for the weight and Σ d over positions for the bias.
+    features, losses = token_gradients(model, documents_of_ids, documents, positions, features=65_537, seed=0)
 
-A gradient is folded to k features: element i of the flat gradient, with a random sign, is added to feature i mod k.
-Inner products of folded gradients are unbiased with an error of about 1/√k.
+Each sample is cut at its target and only the target is unembedded. One backward pass of the summed losses serves a
+batch: a sample's own gradient of a Linear layer is LᵀR, with L the gradient of the layer's output (position, out) and
+R its input (position, in). GPT-NeoX has a backward of its own (`quanta.backward`); other architectures go by hooks.
+Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import copy
+import hashlib
+import platform
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
+from quanta import backward, storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
-from quanta.losses import length_batches, pad
+from quanta.folding import Buffer, Fold
+from quanta.losses import BLOCK, check_vocabulary, length_batches, pad
+from quanta.memory import keep_freed_memory
 from quanta.models import unembedding
-from quanta.progress import Progress
+from quanta.parameters import ParameterSet, Vector, by_module, is_norm, parameter_set
+from quanta.progress import Progress, log
 from quanta.shapes import Array, Float32, Int
+
+FEATURES = 65_537  # a prime: prime to the width of every layer
+METHOD = 2  # raised whenever the same input no longer gives the same features
+# indices of targets, features (sample, k) on the device, losses in nats
+Result = tuple[Int[Array, " sample"], Buffer, Float32[Array, " sample"]]
+PRECISIONS = {"float32": "float32", "tf32": "float32, matrix products in TF32", "bfloat16": "bfloat16 autocast"}
+
+
+# ------------------------------------------------------------------------------------------- batches
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A Linear layer and where its gradient begins in the flat one: weight (out × in, row by row), then bias."""
+class Batch:
+    """Samples that share a forward pass: indices into the list of targets, and the document of each (a row)."""
 
-    name: str
-    module: nn.Linear
-    begin: int
+    samples: Int[Array, " sample"]
+    rows: Int[Array, " sample"]
+    documents: Int[Array, " row"]
+    lengths: Int[Array, " row"]
 
     @property
-    def size(self) -> int:
-        """Number of its parameters."""
-        return sum(p.numel() for p in self.module.parameters())
+    def shared(self) -> bool:
+        """Whether some document has several targets."""
+        return len(self.documents) < len(self.samples)
 
 
-def clean_layers(model: PreTrainedModel) -> list[Layer]:
-    """The Linear layers of the blocks: all but the unembedding, chosen by type, in the model's order."""
-    unembed, begin, layers = unembedding(model), 0, []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear) and module is not unembed:
-            layers.append(Layer(name, module, begin))
-            begin += layers[-1].size
-    return layers
+def batches(documents: Array, positions: Array, batch_tokens: int, *, share: bool) -> Iterator[Batch]:
+    """Batches of at most `batch_tokens` input tokens with padding, or one document; none crosses a block of 128 targets.
+
+    With `share`, targets of one document within a block share its forward. The batches depend on the targets' order and
+    on `batch_tokens` alone, so shards made of whole blocks (`quanta.losses.shard`) form the very same ones.
+    """
+    for first in range(0, len(documents), BLOCK):
+        block = np.arange(first, min(first + BLOCK, len(documents)))
+        names, rows, counts = np.unique(documents[block], return_inverse=True, return_counts=True)
+        alone = np.ones(len(block), dtype=bool) if not share else counts[rows] == 1
+        single = block[alone]
+        for pick in length_batches(positions[single], batch_tokens):
+            chosen = single[pick]
+            yield Batch(chosen, np.arange(len(chosen)), documents[chosen], positions[chosen])
+        several = np.flatnonzero(counts > 1) if share else np.empty(0, dtype=int)
+        longest = np.array([positions[block[rows == row]].max() for row in several], dtype=int)
+        for pick in length_batches(longest, batch_tokens):
+            found = [block[rows == several[i]] for i in pick]
+            samples = np.concatenate(found)
+            row = np.repeat(np.arange(len(pick)), [len(f) for f in found])
+            yield Batch(samples, row, names[several[pick]], longest[pick])
 
 
-class Fold:
-    """Sign fold of flat gradients to `features` numbers. Signs depend on the seed and the place alone."""
-
-    def __init__(self, layers: list[Layer], features: int, seed: int, device: torch.device) -> None:
-        self.features = features
-        rng = np.random.default_rng([seed, 2])
-        n_signs = sum(layer.size for layer in layers)
-        signs = rng.integers(0, 2, size=n_signs, dtype=np.int8) * 2 - 1
-        self._signs = torch.from_numpy(signs).to(device, torch.int8)
-
-    def add(self, into: torch.Tensor, begin: int, gradient: torch.Tensor) -> None:
-        """Add a piece (sample, element) that begins at element `begin` of the flat gradient."""
-        k, size = self.features, gradient.shape[1]
-        signed = gradient * self._signs[begin : begin + size]
-        before = begin % k
-        whole = -(-(before + size) // k) * k
-        into += nn.functional.pad(signed, (before, whole - before - size)).view(len(into), -1, k).sum(1)
+# ----------------------------------------------------------------------------------------- collecting
 
 
-def _exact(into: torch.Tensor, begin: int, gradient: torch.Tensor) -> None:
-    into[:, begin : begin + gradient.shape[1]] = gradient
+class Collector:
+    """Sums what a backward pass gives for a batch into its features."""
+
+    def __init__(self, fold: Fold, buffer: Buffer, lengths: Sequence[int]) -> None:
+        self.fold, self.lengths, self.buffer = fold, list(lengths), buffer
+        self.ones = [1] * len(self.lengths)
+        parameters = fold.parameters
+        self.offset = parameters.vectors_begin
+        self.small = torch.zeros(len(self.lengths), parameters.count - self.offset, device=fold.device)
+        self.modules = {id(m): (matrix, vectors) for m, matrix, vectors in by_module(parameters)}
+        self.seen: set[str] = set()
+
+    def wants(self, module: nn.Module) -> bool:
+        """Whether the module has a parameter of the set."""
+        return id(module) in self.modules
+
+    def _add(self, vector: Vector, values: torch.Tensor) -> None:
+        begin = vector.begin - self.offset
+        self.small[:, begin : begin + vector.size] += values
+
+    def linear(self, module: nn.Module, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Gradient of a Linear or Conv1D layer: output gradient (sample, position, out), input (sample, position, in)."""
+        matrix, vectors = self.modules[id(module)]
+        assert matrix is not None
+        if left.ndim != 3 or len(left) != len(self.lengths):
+            raise QuantaError(
+                matrix.name,
+                f"an output of shape {tuple(left.shape)} for {len(self.lengths)} samples",
+                "(sample, position, feature)",
+                "blocks that mix samples or positions are not supported",
+            )
+        lengths = self.lengths if left.shape[1] > 1 else self.ones
+        first = matrix.name not in self.seen
+        self.seen.add(matrix.name)
+        for vector in vectors:
+            self._add(vector, left.sum(1, dtype=torch.float32))
+        if matrix.transposed:
+            # Conv1D's rows are inputs; the left one is zero past the target, so the right one need not be
+            left, right = right, left
+        self.fold.matrix(self.buffer, matrix, left, right, lengths, first=first)
+
+    def norm(self, module: nn.Module, left: torch.Tensor, right: torch.Tensor) -> None:
+        """Gradient of a norm: output gradient and what the weight multiplies, (sample, position, …, width)."""
+        between = tuple(range(1, left.ndim - 1))
+        for vector in self.modules[id(module)][1]:
+            part = left.float() * right if vector.of_norm else left.float()
+            self._add(vector, part.sum(between))
+
+    def features(self) -> Buffer:
+        """(sample, k)."""
+        for matrix in self.fold.parameters.matrices:
+            if self.fold.exact and matrix.name not in self.seen:  # a layer that the model does not use
+                for row in self.buffer:
+                    row[matrix.begin : matrix.begin + matrix.size] = 0
+        self.fold.vectors(self.buffer, self.small)
+        return self.fold.finish(self.buffer)
+
+
+# --------------------------------------------------------------------------------------------- hooks
+
+
+class _Now(threading.local):
+    """What the hooks serve in this thread: where gradients go, and the last input position of each sample."""
+
+    taker: Collector
+    last: torch.Tensor
 
 
 @contextmanager
-def _hooks(
-    model: PreTrainedModel, layers: list[Layer], take: Callable[[Layer, torch.Tensor, torch.Tensor], None]
-) -> Iterator[None]:
-    """Call `take(layer, input, output gradient)` for every layer during a backward pass."""
+def _hooks(model: PreTrainedModel, parameters: ParameterSet, now: _Now) -> Iterator[None]:
+    """Give `now.taker` every layer's input and output gradient, and unembed position `now.last` of each sample only."""
 
-    def start(module: nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
-        return output.detach().requires_grad_(True)  # a graph without any parameter in it
+    def filled(module: nn.Module, value: float) -> nn.Module:
+        twin = copy.deepcopy(module).requires_grad_(False)
+        for name, parameter in twin.named_parameters():
+            parameter.fill_(value if name == "weight" else 0.0)
+        return twin
 
-    def keep(layer: Layer) -> Callable[..., None]:
+    def watch(own: nn.Module) -> Callable[..., None]:
+        # a norm is affine in its weight, whether that counts from 0 or from 1: the difference is what it multiplies
+        twins = (filled(own, 1), filled(own, 0)) if is_norm(own) else None
+
         def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            entry = inputs[0].detach()
-            output.register_hook(lambda gradient: take(layer, entry, gradient))  # type: ignore[no-untyped-call]
+            entry, taker = inputs[0].detach(), now.taker
+            if not output.requires_grad:  # the lowest layers: nothing flows further down
+                output.requires_grad_(True)
+
+            def linear(gradient: torch.Tensor) -> None:
+                taker.linear(module, gradient, entry.to(gradient.dtype))
+
+            def norm(gradient: torch.Tensor) -> None:
+                assert twins is not None
+                taker.norm(module, gradient, twins[0](entry) - twins[1](entry))
+
+            output.register_hook(norm if twins else linear)  # type: ignore[no-untyped-call]
 
         return hook
 
-    handles = [model.get_input_embeddings().register_forward_hook(start)]
-    handles += [layer.module.register_forward_hook(keep(layer)) for layer in layers]
+    def targets_only(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        last = now.last
+        return (inputs[0][torch.arange(len(last), device=last.device), last][:, None],)
+
+    with torch.no_grad():
+        hooks = [(module, watch(module)) for module, _, _ in by_module(parameters)]
+    handles = [unembedding(model).register_forward_pre_hook(targets_only)]
+    handles += [module.register_forward_hook(hook) for module, hook in hooks]
     try:
         yield
     finally:
@@ -97,68 +201,401 @@ def _hooks(
             handle.remove()
 
 
-def token_gradients(
-    model: PreTrainedModel,
-    tokens: Tokens,
-    documents: Int[Array, " n"],
-    positions: Int[Array, " n"],
-    *,
-    features: int | None,
-    seed: int,
-    batch_tokens: int = 2048,
-    label: str = "gradients",
-) -> tuple[Float32[Array, "n feature"], Float32[Array, " n"]]:
-    """Gradients (not normalised) and losses in nats of the tokens at (document, position).
+@contextmanager
+def _frozen(model: PreTrainedModel) -> Iterator[None]:
+    """No dropout, and no gradient of any weight: a backward pass then computes those of activations alone."""
+    training, wanted = model.training, [p.requires_grad for p in model.parameters()]
+    model.train(False).requires_grad_(False)
+    try:
+        yield
+    finally:
+        model.train(training)
+        for parameter, want in zip(model.parameters(), wanted, strict=True):
+            parameter.requires_grad_(want)
 
-    `features` is the number to fold to, or None for the exact gradients, as many as `clean_layers` has parameters.
 
-    Raises:
-        QuantaError: a target is the first of its document, or a gradient is not finite (its place is named).
-    """
-    model.requires_grad_(False)
-    layers = clean_layers(model)
-    device = next(model.parameters()).device
-    total = sum(layer.size for layer in layers)
-    width = total if features is None else features
-    fold = None if features is None else Fold(layers, features, seed, device)
-    add = _exact if fold is None else fold.add
-    if len(positions) and positions.min() < 1:
+@contextmanager
+def _matmul(precision: str, device: torch.device) -> Iterator[None]:
+    """Precision of float32 matrix products."""
+    if precision not in PRECISIONS or (precision == "tf32" and device.type != "cuda"):
         raise QuantaError(
-            "qdg/tokens.parquet", "position 0", "positions from 1: nothing predicts a first token", "select anew"
+            "precision",
+            f"{precision!r} on {device.type}",
+            f"one of {list(PRECISIONS)}; tf32 on CUDA only",
+            "set float32, which every device has",
         )
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
-    result = np.empty((len(documents), width), dtype=np.float32)
-    losses = np.empty(len(documents), dtype=np.float32)
-    unembed = unembedding(model)
-    progress = Progress(label, len(documents), "samples")
-    for batch in length_batches(positions, batch_tokens):
-        ids = [tokens.document(int(documents[i]))[: positions[i]] for i in batch]
-        targets = torch.tensor([int(tokens.document(int(documents[i]))[positions[i]]) for i in batch], device=device)
-        into = torch.zeros(len(batch), width, device=device)
 
-        def take(layer: Layer, entry: torch.Tensor, gradient: torch.Tensor, into: torch.Tensor = into) -> None:
-            weight = torch.bmm(gradient.transpose(1, 2), entry)
-            add(into, layer.begin, weight.flatten(1))
-            if layer.module.bias is not None:
-                add(into, layer.begin + layer.module.weight.numel(), gradient.sum(1))
+# -------------------------------------------------------------------------------------------- engine
 
-        with torch.enable_grad(), _hooks(model, layers, take):
-            hidden = model.base_model(input_ids=pad(ids).to(device), use_cache=False).last_hidden_state
-            last = torch.as_tensor(positions[batch] - 1, device=device)
-            logits = unembed(hidden[torch.arange(len(batch), device=device), last])
+
+class Engine:
+    """A model, a parameter set, a fold and a precision: `batch` gives features of a `Batch`, (sample, k)."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokens: Tokens,
+        *,
+        features: int | None,
+        seed: int,
+        parameters: str | ParameterSet = "paper",
+        precision: str = "float32",
+        by_hooks: bool = False,
+    ) -> None:
+        keep_freed_memory()
+        self.model, self.tokens, self.precision = model, tokens, precision
+        self.parameters = parameter_set(model, parameters) if isinstance(parameters, str) else parameters
+        self.device = next(model.parameters()).device
+        if features is not None and features < 2:
+            raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
+        self.fold = Fold(self.parameters, features, seed, self.device)
+        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self._now = _Now()
+        self.neox = backward.Neox(model, self.dtype) if backward.supports(model) and not by_hooks else None
+
+    def batch(
+        self, batch: Batch, documents: Array, positions: Array, batch_tokens: int, into: torch.Tensor | None = None
+    ) -> Iterator[tuple[Int[Array, " sample"], Buffer, torch.Tensor]]:
+        """Yield (indices of targets, features (sample, k), losses (sample,) in nats) until the batch is done."""
+        ids = pad([self.tokens.document(int(d))[:n] for d, n in zip(batch.documents, batch.lengths, strict=True)])
+        ids = ids.to(self.device)
+        if self.neox is None:
+            yield self._by_hooks(ids, batch.samples, documents, positions, into)
+            return
+        forward = self.neox.forward(ids, keep_graph=not batch.shared)
+        order = np.argsort(-positions[batch.samples], kind="stable") if batch.shared else np.arange(len(batch.samples))
+        while len(order):
+            size = max(batch_tokens // int(positions[batch.samples[order[0]]]), 1) if batch.shared else len(order)
+            now, order = order[:size], order[size:]
+            samples = batch.samples[now]
+            last, targets = self._targets(samples, documents, positions)
+            collector = self._collector(samples, positions, into)
+            rows = torch.from_numpy(batch.rows[now]).to(self.device) if batch.shared else None
+            loss = self.neox.backward(forward, rows, last, targets, collector)
+            yield samples, collector.features(), loss
+
+    def _collector(self, samples: Array, positions: Array, into: torch.Tensor | None) -> Collector:
+        buffer: Buffer
+        if into is not None and self.writes_in_place:
+            buffer = [into[i] for i in samples]
+        else:
+            buffer = self.fold.buffer(len(samples))
+        return Collector(self.fold, buffer, positions[samples].tolist())
+
+    @property
+    def writes_in_place(self) -> bool:
+        """Whether exact gradients can be computed where they are to lie."""
+        return self.fold.exact and self.device.type == "cpu" and self.dtype == torch.float32
+
+    def _targets(self, samples: Array, documents: Array, positions: Array) -> tuple[torch.Tensor, torch.Tensor]:
+        """Last input position and token id of each sample's target."""
+        last = torch.as_tensor(positions[samples] - 1, device=self.device)
+        ids = [int(self.tokens.document(int(documents[i]))[positions[i]]) for i in samples]
+        return last, torch.tensor(ids, device=self.device)
+
+    def _by_hooks(
+        self, ids: torch.Tensor, samples: Array, documents: Array, positions: Array, into: torch.Tensor | None
+    ) -> tuple[Array, Buffer, torch.Tensor]:
+        last, targets = self._targets(samples, documents, positions)
+        collector = self._collector(samples, positions, into)
+        self._now.taker, self._now.last = collector, last
+        with torch.enable_grad():
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                logits = self.model(input_ids=ids, use_cache=False).logits[:, 0]
             loss = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
             loss.sum().backward()  # type: ignore[no-untyped-call]
-        result[batch] = into.cpu().numpy()
-        losses[batch] = loss.detach().cpu().numpy()
-        progress.advance(len(batch))
-    progress.done()
-    wrong = np.flatnonzero(~np.isfinite(result).all(axis=1))
+        return samples, collector.features(), loss.detach()
+
+    def run(
+        self,
+        documents: Array,
+        positions: Array,
+        batch_tokens: int,
+        *,
+        share: bool = True,
+        into: torch.Tensor | None = None,
+    ) -> Iterator[Result]:
+        """Yield (indices of targets, features (sample, k) on the device, losses in nats) until all targets are done.
+
+        `into` (target, k) receives exact gradients where they are to lie, if `writes_in_place`; they are yielded as
+        its rows then.
+
+        Out of memory on a GPU halves the batch, says so and goes on.
+
+        Raises:
+            QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
+        """
+        share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
+        planned = batches(documents, positions, batch_tokens, share=share)
+        hooks = nullcontext() if self.neox else _hooks(self.model, self.parameters, self._now)
+        limit = [batch_tokens]
+
+        def compute(batch: Batch) -> Iterator[Result]:
+            return self._in_memory(batch, documents, positions, limit, into)
+
+        with _frozen(self.model), _matmul(self.precision, self.device), hooks:
+            if self.device.type == "cpu":
+                yield from _in_threads(compute, planned)
+            else:
+                for batch in planned:
+                    yield from compute(batch)
+
+    def _in_memory(
+        self, planned: Batch, documents: Array, positions: Array, limit: list[int], into: torch.Tensor | None
+    ) -> Iterator[Result]:
+        """One planned batch, in parts if the device's memory does not hold it."""
+        waiting = [planned]
+        while waiting:
+            batch, done = waiting.pop(0), [-1]
+            try:
+                for samples, features, losses in self.batch(batch, documents, positions, limit[0], into):
+                    found = losses.float().cpu().numpy()
+                    _check_finite(features, found, documents[samples], positions[samples])
+                    yield samples, features, found
+                    done += samples.tolist()
+                    del features, losses
+            except torch.OutOfMemoryError:
+                left = batch.samples[~np.isin(batch.samples, done)]
+                if len(left) == 1:
+                    raise QuantaError(
+                        f"document {documents[left[0]]}, position {positions[left[0]]}",
+                        f"one sample of {positions[left[0]]} tokens does not fit the memory of {self.device}",
+                        "room for one sample",
+                        "take bfloat16, shorter documents or a device with more memory",
+                    ) from None
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                size = max(len(left) // 2, 1)
+                log.warning("gradients: out of memory on %s; batch of %d halved", self.device, len(left))
+                limit[0] = max(min(limit[0], size * int(positions[left].max())), 1)
+                parts = [left[i : i + size] for i in range(0, len(left), size)]
+                waiting = [Batch(p, np.arange(len(p)), documents[p], positions[p]) for p in parts] + waiting
+
+
+def _in_threads(compute: Callable[[Batch], Iterator[Result]], planned: Iterator[Batch]) -> Iterator[Result]:
+    """Batches side by side, in order, each with one numerical thread.
+
+    As many run as torch has threads. A sum's last bits can depend on the number of threads that share it; here none
+    is shared, so they do not, and small matrices keep all cores busy.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        for batch in planned:
+            yield from compute(batch)
+        return
+
+    def whole(batch: Batch) -> list[Result]:
+        return list(compute(batch))
+
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            running: deque[Future[list[Result]]] = deque()
+            try:
+                for batch in planned:
+                    running.append(pool.submit(whole, batch))
+                    if len(running) > threads:
+                        yield from running.popleft().result()
+                while running:
+                    yield from running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _check_finite(features: Buffer, losses: Array, documents: Array, positions: Array) -> None:
+    # a sum is not finite as soon as one of its terms is not
+    sums = features.sum(1) if isinstance(features, torch.Tensor) else torch.stack([row.sum() for row in features])
+    wrong = np.flatnonzero(~(torch.isfinite(sums).cpu().numpy() & np.isfinite(losses)))
     if len(wrong):
         i = wrong[0]
         raise QuantaError(
             f"gradient of document {documents[i]}, position {positions[i]}",
-            f"not finite (loss {losses[i]} nats; {len(wrong)} such tokens)",
+            f"not finite (loss {losses[i]} nats; {len(wrong)} of {len(losses)} tokens in its batch)",
             "finite gradients",
-            "look at the model's weights, or take it in float32",
+            "look at the model's weights, or take the gradients in float32",
         )
+
+
+def as_tokens(documents: "Tokens | Sequence[Sequence[int]]") -> Tokens:
+    """Token ids as `Tokens`: those of the corpus as they are, or a list of documents, each a list of ids."""
+    if isinstance(documents, Tokens):
+        return documents
+    rows = [np.asarray(d, dtype=np.uint32) for d in documents]
+    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
+    return Tokens(np.concatenate(rows) if rows else np.empty(0, np.uint32), ends)
+
+
+def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, positions: Array) -> None:
+    """Refuse targets that the model cannot predict.
+
+    Raises:
+        QuantaError: a first token, a place outside of the corpus, a context longer than the model's, a token id past
+            its vocabulary.
+    """
+    if not len(documents):
+        return
+    check_vocabulary(model, tokens)
+    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or np.inf
+    inside = (documents >= 0) & (documents < tokens.n_documents)
+    lengths = np.zeros(len(documents), dtype=np.int64)
+    lengths[inside] = tokens.lengths[documents[inside]]
+    wrong = np.flatnonzero(~inside | (positions < 1) | (positions >= lengths) | (positions > limit))
+    if len(wrong):
+        i = wrong[0]
+        raise QuantaError(
+            "targets",
+            f"document {documents[i]}, position {positions[i]} ({len(wrong)} such targets); "
+            f"it has {lengths[i]} tokens of {tokens.n_documents} documents",
+            f"positions from 1 (nothing predicts a first token) within a document, at most {limit}",
+            "select anew, or cut the documents at the model's context",
+        )
+
+
+def token_gradients(
+    model: PreTrainedModel,
+    tokens: Tokens | Sequence[Sequence[int]],
+    documents: Int[Array, " n"] | Sequence[int],
+    positions: Int[Array, " n"] | Sequence[int],
+    *,
+    features: int | None = FEATURES,
+    seed: int = 0,
+    parameters: str = "paper",
+    precision: str = "float32",
+    batch_tokens: int = 2048,
+    share: bool = True,
+    label: str = "gradients",
+    bar: bool = False,
+) -> tuple[Float32[Array, "n feature"], Float32[Array, " n"]]:
+    """Gradients (not normalised) and losses in nats of the tokens at (document, position).
+
+    Args:
+        model: a causal language model of transformers; it is left as it was found.
+        tokens: the corpus, or a list of documents, each a list of token ids.
+        documents: index of each target's document.
+        positions: index of each target within its document, from 1.
+        features: k, the number to fold to (error of a cosine about 1/√k), or None for the gradients themselves.
+        seed: of the fold's signs.
+        parameters: `paper`, `clean` or `all`, see `quanta.parameters.KINDS`.
+        precision: `float32`, `tf32` (CUDA) or `bfloat16`; errors are in docs/gradients.md.
+        batch_tokens: input tokens at a time, for each of torch's threads. It alters no gradient beyond rounding.
+        share: let targets of one document share its forward pass (GPT-NeoX).
+        label: begins the progress lines.
+        bar: draw a progress bar instead of progress lines.
+
+    Raises:
+        QuantaError: a target that nothing predicts, an architecture whose weights are in no Linear layer, a gradient
+            that is not finite (document, position and loss are named), or a sample larger than the device's memory.
+    """
+    tokens = as_tokens(tokens)
+    documents, positions = np.asarray(documents, dtype=np.int64), np.asarray(positions, dtype=np.int64)
+    check_targets(model, tokens, documents, positions)
+    engine = Engine(model, tokens, features=features, seed=seed, parameters=parameters, precision=precision)
+    # numpy asks for huge pages, whose first touch costs several times that of small ones (docs/benchmarks.md)
+    into = torch.empty(len(documents), engine.fold.features)
+    result: Float32[Array, "n feature"] = into.numpy()
+    losses = np.empty(len(documents), dtype=np.float32)
+    progress = Progress(label, len(documents), "samples")
+    with tqdm(total=len(documents), desc=label, unit="token", disable=not bar) as drawn:
+        for samples, found, nats in engine.run(documents, positions, batch_tokens, share=share, into=into):
+            if isinstance(found, torch.Tensor):
+                result[samples] = found.cpu().numpy()
+            losses[samples] = nats
+            drawn.update(len(samples))
+            if not bar:
+                progress.advance(len(samples))
+    if not bar:
+        progress.done()
     return result, losses
+
+
+# -------------------------------------------------------------------------------------------- shards
+
+
+def record(
+    model: PreTrainedModel,
+    *,
+    features: int | None = FEATURES,
+    seed: int = 0,
+    parameters: str = "paper",
+    precision: str = "float32",
+) -> dict[str, Any]:
+    """What a shard says about its gradients; shards whose `same` parts agree may be mixed.
+
+    `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
+    the parameter set with its count, the number of features, the seed and the precision; `made_on` the device and
+    versions, which alter rounding only.
+    """
+    chosen = parameter_set(model, parameters)
+    digest, own = hashlib.sha256(), dict(model.named_parameters(remove_duplicate=False))
+    for member in chosen.members:
+        flat = own[member.name].detach().flatten()
+        some = flat[:: -(-len(flat) // 4096)].float().cpu().numpy()
+        digest.update(member.name.encode() + some.tobytes())
+    device = next(model.parameters()).device
+    return {
+        "same": {
+            "method": METHOD,
+            "architecture": type(model).__name__,
+            "weights": digest.hexdigest(),
+            "parameter_set": chosen.kind,
+            "parameters": chosen.count,
+            "mode": "exact" if features is None else "sketch",
+            "features": chosen.count if features is None else features,
+            "seed": None if features is None else seed,
+            "precision": precision,
+        },
+        "made_on": {
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
+            "torch": torch.__version__,
+        },
+        "parameter_set": chosen.describe(),
+    }
+
+
+def write_shard(path: str | Path, features: Array, losses: Array, said: Mapping[str, Any]) -> None:
+    """Write features to `path` (.npy), losses and the record beside it (.json); the record comes last, and says it is whole."""
+    path = Path(path)
+    storage.write_array(path, features)
+    content = {**said, "rows": len(features), "losses_nats": [float(x) for x in losses]}
+    storage.write_json(path.with_suffix(".json"), content)
+
+
+def read_shards(paths: Sequence[str | Path]) -> tuple[list[Array], Float32[Array, " n"], dict[str, Any]]:
+    """Features of consecutive shards (memory-mapped), all their losses in nats, and their record.
+
+    Raises:
+        QuantaError: a shard is missing or damaged, or two were not made the same way (what differs is named).
+    """
+    shards: list[Array] = []
+    losses: list[float] = []
+    first: dict[str, Any] = {}
+    for path in map(Path, paths):
+        side = path.with_suffix(".json")
+        if not side.is_file():
+            raise QuantaError(str(side), "missing: the shard is not whole", "the record of each shard", storage.RERUN)
+        content = storage.read_json(side)
+        first = first or content
+        differ = [key for key in first["same"] if first["same"][key] != content.get("same", {}).get(key)]
+        if differ:
+            key = differ[0]
+            raise QuantaError(
+                str(path),
+                f"{key} {content.get('same', {}).get(key)!r}, while {paths[0]} has {first['same'][key]!r}",
+                f"shards of one {', one '.join(first['same'])}",
+                "make the shards that differ anew; machines may differ, settings may not",
+            )
+        shape = (content["rows"], first["same"]["features"])
+        shards.append(storage.read_array(path, dtype="float32", shape=shape, why="as its record says"))
+        losses += content["losses_nats"]
+    said = {key: first[key] for key in ("same", "parameter_set")} if first else {}
+    return shards, np.asarray(losses, dtype=np.float32), said

@@ -1,7 +1,5 @@
 """Runs a script's `main` under Snakemake: logging, numerical threads, errors without frames, no orphans."""
 
-import contextlib
-import ctypes
 import logging
 import os
 import sys
@@ -14,9 +12,9 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from quanta.errors import QuantaError
+from quanta.memory import keep_freed_memory
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 PARENT = "QUANTA_SNAKEMAKE_PID"
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
@@ -66,10 +64,7 @@ def device() -> str:
 def _settle_torch() -> None:
     import torch
 
-    # glibc gives every large tensor back to the system and gets it anew, page by page, unless told to keep it
-    for option, value in ((_M_MMAP_THRESHOLD, 1 << 30), (_M_TRIM_THRESHOLD, (1 << 31) - 1)):
-        with contextlib.suppress(AttributeError, OSError):
-            ctypes.CDLL(None).mallopt(option, value)
+    keep_freed_memory()
 
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(not torch.cuda.is_available())

@@ -24,13 +24,19 @@ class Progress:
 
     def __init__(self, label: str, total: int, unit: str, every_seconds: float = 10.0) -> None:
         self.label, self.total, self.unit, self.every = label, total, unit, every_seconds
-        self.count = 0
+        self.count = self.skipped = 0
         self.began = self.said = time.monotonic()
 
     @property
     def rate(self) -> float:
         """Units per second since the start."""
-        return self.count / max(time.monotonic() - self.began, 1e-9)
+        return (self.count - self.skipped) / max(time.monotonic() - self.began, 1e-9)
+
+    def skip(self, number: int) -> None:
+        """Count `number` that were done in an earlier run: they do not make this one faster."""
+        self.count += number
+        self.skipped += number
+        log.info("%s: goes on at %s of %s %s", self.label, _count(self.count), _count(self.total), self.unit)
 
     def advance(self, number: int = 1, note: str = "") -> None:
         """Count `number` more; log a line if the last one is old enough. `note` is appended to it."""

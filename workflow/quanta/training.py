@@ -1,14 +1,19 @@
 """Training of a ladder of small models: same tokens, same order, deterministic for a number of threads."""
 
 import math
+import shutil
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from transformers import AttentionInterface, AttentionMaskInterface, GPTNeoXForCausalLM, PreTrainedModel
 
+from quanta import storage
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Int
@@ -92,6 +97,37 @@ def choose_attention(model: PreTrainedModel, precision: str) -> None:
     model.set_attn_implementation("causal_products" if on_cpu and precision == "bfloat16" else "sdpa")
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """Where a training is kept while it runs, so that a killed one goes on from there, to the same bytes.
+
+    `key` names all that the weights depend on: a training kept under another one is thrown away.
+    """
+
+    folder: Path
+    key: str
+    every_seconds: float = 60.0
+
+    def folder_of(self, step: int) -> Path:
+        """Where the model of a saved step waits for the end."""
+        return self.folder / f"step{step}"
+
+    def read(self, device: torch.device) -> dict[str, Any] | None:
+        """The last state that was written; None where there is none of this key."""
+        path = self.folder / "state.pt"
+        if path.is_file():
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+            if state["key"] == self.key:
+                return state
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return None
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write a state, whole or not at all."""
+        with storage.atomic(self.folder / "state.pt") as temporary:
+            torch.save(state | {"key": self.key}, temporary)
+
+
 def train(
     model: GPTNeoXForCausalLM,
     tokens: Array,
@@ -101,8 +137,12 @@ def train(
     label: str,
     save_at: Sequence[int],
     save: Callable[[int], None],
+    unfinished: Unfinished | None = None,
 ) -> pd.DataFrame:
     """Train in place; call `save(step)` after so many steps (0 is before the first).
+
+    With `unfinished`, the state is kept there now and then, and a training that was killed goes on from it; `save` is not
+    called again for steps before that.
 
     Returns:
         a table with one row each ten steps: step, tokens, loss_nats (mean of the batches since the row before),
@@ -118,12 +158,20 @@ def train(
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
     device = next(model.parameters()).device
     progress = Progress(f"training {label}", recipe.steps * recipe.batch * recipe.context, "tokens")
-    rows, since = [], []
+    rows: list[tuple[int, int, float, float, float]] = []
+    since: list[float] = []
+    first, kept = 0, time.monotonic()
     model.train()
     choose_attention(model, recipe.precision)
-    if 0 in save_at:
+    state = unfinished.read(device) if unfinished else None
+    if state:
+        first, rows, since = state["step"], state["rows"], state["since"]
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        progress.skip(first * recipe.batch * recipe.context)
+    elif 0 in save_at:
         save(0)
-    for step in range(recipe.steps):
+    for step in range(first, recipe.steps):
         ids = batch_of(tokens, recipe, step, order).to(device)
         for group in optimiser.param_groups:
             group["lr"] = recipe.rate_at(step)
@@ -149,6 +197,10 @@ def train(
         progress.advance(recipe.batch * recipe.context, f"loss {rows[-1][2]:.2f} nats" if rows else "")
         if step + 1 in save_at:
             save(step + 1)
+        if unfinished and time.monotonic() - kept > unfinished.every_seconds:
+            kept = time.monotonic()
+            tensors = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            unfinished.write({"step": step + 1, "rows": rows, "since": since, **tensors})
     progress.done(f"loss {rows[-1][2]:.3f} nats")
     columns = ["step", "tokens", "loss_nats", "learning_rate", "gradient_norm"]
     return pd.DataFrame(rows, columns=pd.Index(columns))

@@ -1,22 +1,24 @@
-"""Join the parts of the gradient features.
+"""Join the parts of the gradient features, which must have been made the same way.
 
-Makes: `qdg/features.npy`, float32 (token, feature), not normalised.
+Makes: `qdg/features.npy`, float32 (token, feature), not normalised, and `qdg/features.json`: parameter set with its
+count, number of features, seed, precision.
 """
 
 from typing import Any
 
-from quanta import affinity, storage
+from quanta import affinity, gradients, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    parts = affinity.read_parts(inputs.parts, len(storage.read_table(inputs.selection, ("token",))))
-    shape = (sum(map(len, parts)), parts[0].shape[1])
-    with storage.new_array(outputs.features, shape, "float32") as out:
+    parts, _, said = gradients.read_shards(inputs.parts)
+    affinity.check_parts(parts, inputs.parts, len(storage.read_table(inputs.selection, ("token",))))
+    with storage.new_array(outputs.features, (sum(map(len, parts)), parts[0].shape[1]), "float32") as out:
         begin = 0
         for part in parts:
             out[begin : begin + len(part)] = part
             begin += len(part)
+    storage.write_json(outputs.record, said)
 
 
 if __name__ == "__main__":

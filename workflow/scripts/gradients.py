@@ -1,12 +1,12 @@
-"""Gradients of the selected tokens' losses, one part of them, folded or exact; not normalised.
+"""Gradients of the selected tokens' losses, one part of them, folded to features; not normalised.
 
-Makes: float32 (token, feature) of the part.
+Makes: float32 (token, feature) of the part, and a record of how they were made, with the losses in nats.
 """
 
 from pathlib import Path
 from typing import Any
 
-from quanta import corpus, gradients, losses, models, selection, storage
+from quanta import corpus, gradients, losses, models, selection
 from quanta.job import device, run
 
 
@@ -16,17 +16,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     part = int(Path(outputs.features).suffixes[-2].removeprefix(".part"))
     rows = losses.shard(len(table), part, params.shards)
     chosen = table.iloc[rows.start : rows.stop]
+    model = models.load(inputs.model, device())
+    how: Any = {key: getattr(params, key) for key in ("features", "seed", "parameters", "precision")}
     features, found = gradients.token_gradients(
-        models.load(inputs.model, device()),
+        model,
         tokens,
         chosen["document"].to_numpy(),
         chosen["position"].to_numpy(),
-        features=params.features,
-        seed=params.seed,
         batch_tokens=params.batch_tokens,
+        **how,
     )
     selection.check_same_losses(chosen, found, str(inputs.model))
-    storage.write_array(outputs.features, features)
+    gradients.write_shard(outputs.features, features, found, gradients.record(model, **how))
 
 
 if __name__ == "__main__":

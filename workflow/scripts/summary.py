@@ -44,6 +44,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size", "few",
             f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp",
         ),
+        *_theory_rows(storage.read_json(inputs.theory)["published"]),
+        *_parity_rows(inputs, params.parity_alpha),
     ]  # fmt: skip
     table = pd.DataFrame([_row(*row) for row in rows])
     storage.write_table(outputs.table, table)
@@ -76,6 +78,59 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
 def _theory(alpha: dict[str, Any]) -> dict[str, Any]:
     interval = [-alpha["interval"][1] - 1, -alpha["interval"][0] - 1] if alpha.get("interval") else None
     return {"value": -alpha["value"] - 1, "interval": interval}
+
+
+def _theory_rows(published: dict[str, Any]) -> list[tuple[Any, ...]]:
+    within = f"{published['within_factor']} of {published['pairs']}"
+    what = f"published α_D within a factor {published['factor']:g} of α_N/(α_N + 1)"
+    return [(what, "", within, "theory/fits.json", "published.within_factor")]
+
+
+def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
+    """Sparse parity: this run at the α shown, the recorded run over all α, and QDG held against the true tasks."""
+    fits = storage.read_json(inputs.parity)
+    paper = storage.read_table(inputs.paper_parity, ("alpha", "resource", "exponent"))
+    recorded = storage.read_table(inputs.recorded_parity, ("alpha", "resource", "exponent"))
+    signs = {"parameters": "α_N", "steps": "α_S", "data": "α_D"}
+    rows: list[tuple[Any, ...]] = []
+    for fit in fits["exponents"]:
+        if fit["alpha"] == alpha:
+            known = paper[(paper["resource"] == fit["resource"]) & (paper["alpha"] == alpha)]["exponent"]
+            what = f"sparse parity, {signs[fit['resource']]} at α = {alpha:g}"
+            theirs = f"{known.iloc[0]:g}" if len(known) else ""
+            rows.append((what, theirs, fit, "parity/fits.json", f"exponents, {fit['resource']}"))
+            rows.append(
+                (
+                    f"the theory's there: asymptote, finite K over the range fitted ({fit['resource']})",
+                    f"{fit['theory_asymptotic']:.2f}",
+                    "not to be had" if fit["theory_finite"] is None else f"{fit['theory_finite']:.3f}",
+                    "parity/fits.json",
+                    "theory_finite",
+                )
+            )
+    rows += [
+        ("sparse parity, steps to 0.1 bits against frequency", "-1", fit, "parity/fits.json", "convergence")
+        for fit in fits["convergence"]
+        if fit["alpha"] == alpha
+    ]
+    for resource, sign in signs.items():
+        known = paper[paper["resource"] == resource].set_index("alpha")["exponent"]
+        ours = recorded[recorded["resource"] == resource].sort_values("alpha")
+        what = f"sparse parity, {sign} at " + ", ".join(f"{a:g}" for a in ours["alpha"]) + " (a larger run, recorded)"
+        theirs = ", ".join(f"{known[a]:.2f}" if a in known.index else "?" for a in ours["alpha"])
+        shown = ", ".join("none" if pd.isna(v) else f"{v:.2f}" for v in ours["exponent"])
+        rows.append((what, theirs, shown, "docs/results/parity-cpu/exponents.csv", "exponent"))
+    scores = storage.read_table(inputs.parity_scores, ("name", "adjusted_rand"))
+    best = scores.groupby("name")["adjusted_rand"].max()
+    rows += [
+        (f"QDG on parity: adjusted Rand against true tasks, {name}", "", f"{best[name]:.3f}", "parity/qdg", name)
+        for name in ("base", "equal, one pattern")
+        if name in best
+    ]
+    envelope = storage.read_table(inputs.parity_envelopes, ("condition", "true_slope", "envelope_slope"))
+    base = envelope[envelope["condition"] == "base"].iloc[0]
+    what = f"QDG on parity: slope of the envelope (true: {base['true_slope']:.2f})"
+    return [*rows, (what, "-1.1 (true: -1.4)", f"{base['envelope_slope']:.3f}", "parity/qdg", "envelope_slope")]
 
 
 def _shown(fit: dict[str, Any]) -> str:

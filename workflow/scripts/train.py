@@ -1,14 +1,17 @@
 """Train one size of the ladder.
 
 Makes: `models/{model}/step{step}/` for each saved step, with the tokenizer beside the weights, and the learning curve.
-The same tokens in the same order for every size.
+The same tokens in the same order for every size. While it runs, its state lies under `unfinished/{model}/`: a killed
+training goes on from there.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 from quanta import corpus, models, storage, training
 from quanta.job import device, run
 
@@ -23,17 +26,37 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     model = models.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=params.seed).to(
         device()
     )
-    folders = dict(zip(params.steps, map(Path, outputs.folders), strict=True))
+    everything = [
+        params.size,
+        params.recipe,
+        params.seed,
+        params.steps,
+        params.code,
+        str(model.device),
+        torch.__version__,
+    ]
+    content = hashlib.sha256(json.dumps(everything).encode() + tokens.ids.tobytes()).hexdigest()
+    unfinished = training.Unfinished(Path(params.unfinished), content)
 
     def save(step: int) -> None:
-        model.save_pretrained(folders[step])
+        model.save_pretrained(unfinished.folder_of(step))
         for file in Path(inputs.tokenizer).parent.glob("tokenizer*.json"):
-            shutil.copyfile(file, folders[step] / file.name)
+            shutil.copyfile(file, unfinished.folder_of(step) / file.name)
 
     curve = training.train(
-        model, tokens.ids, recipe, seed=params.seed, label=shape.name, save_at=list(folders), save=save
+        model,
+        tokens.ids,
+        recipe,
+        seed=params.seed,
+        label=shape.name,
+        save_at=params.steps,
+        save=save,
+        unfinished=unfinished,
     )
+    for step, folder in zip(params.steps, outputs.folders, strict=True):
+        shutil.move(unfinished.folder_of(step), folder)
     storage.write_table(outputs.curve, curve)
+    shutil.rmtree(unfinished.folder)
 
 
 if __name__ == "__main__":

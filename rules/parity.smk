@@ -1,0 +1,284 @@
+# Needs: nothing but the configuration.
+# Makes: parity/ — curves of nets on sparse parity, exponents beside the theory's, QDG held against the true tasks.
+
+
+rule parity_fresh:
+    output:
+        curves=f"{R}/parity/fresh/alpha{{alpha}}/{{replicate}}/curves.parquet",
+        nets=f"{R}/parity/fresh/alpha{{alpha}}/{{replicate}}/nets.csv",
+        weights=f"{R}/parity/fresh/alpha{{alpha}}/{{replicate}}/widest.npz",
+    log:
+        f"{R}/logs/parity_fresh/alpha{{alpha}}/{{replicate}}.log",
+    benchmark:
+        f"{R}/benchmarks/parity_fresh/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000),
+        runtime=minutes(600),
+        gpu=config["resources"]["gpu"],
+    params:
+        problem=parity_problem(),
+        training=parity_training(),
+        widths=PARITY["widths"],
+        steps=PARITY["steps"],
+        batch_size=PARITY["batch_size"],
+        alpha=parity_alpha,
+        seed=parity_seed,
+        checkpoint=f"{R}/unfinished/parity-fresh-alpha{{alpha}}-{{replicate}}.pt",
+        code=code("parity_fresh"),
+    message:
+        "Train nets of all widths on parity, α = {wildcards.alpha}, replicate {wildcards.replicate}"
+    script:
+        "../workflow/scripts/parity_fresh.py"
+
+
+rule parity_data:
+    output:
+        curves=f"{R}/parity/data/alpha{{alpha}}/{{replicate}}/curves.parquet",
+        nets=f"{R}/parity/data/alpha{{alpha}}/{{replicate}}/nets.csv",
+    log:
+        f"{R}/logs/parity_data/alpha{{alpha}}/{{replicate}}.log",
+    benchmark:
+        f"{R}/benchmarks/parity_data/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(2000),
+        runtime=minutes(600),
+        gpu=config["resources"]["gpu"],
+    params:
+        problem=parity_problem(),
+        training=parity_training(),
+        data=of(PARITY["data"]),
+        batch_size=PARITY["batch_size"],
+        alpha=parity_alpha,
+        seed=parity_seed,
+        checkpoint=f"{R}/unfinished/parity-data-alpha{{alpha}}-{{replicate}}",
+        code=code("parity_data"),
+    message:
+        "Train nets on fixed training sets, α = {wildcards.alpha}, replicate {wildcards.replicate}"
+    script:
+        "../workflow/scripts/parity_data.py"
+
+
+rule parity_fits:
+    input:
+        curves=parity_tables("fresh", "curves.parquet") + parity_tables("data", "curves.parquet"),
+        nets=parity_tables("fresh", "nets.csv") + parity_tables("data", "nets.csv"),
+    output:
+        fits=f"{R}/parity/fits.json",
+        exponents=f"{R}/parity/exponents.csv",
+        points=f"{R}/parity/points.csv",
+        emergence=f"{R}/parity/emergence.csv",
+    log:
+        f"{R}/logs/parity_fits.log",
+    benchmark:
+        f"{R}/benchmarks/parity_fits.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(3000),
+        runtime=minutes(30),
+        gpu=0,
+    params:
+        fit=of(PARITY["fit"]),
+        seed=config["seed"],
+        code=code("parity_fits"),
+    message:
+        "Fit exponents, convergence and emergence on parity"
+    script:
+        "../workflow/scripts/parity_fits.py"
+
+
+rule parity_qdg:
+    input:
+        weights=rules.parity_fresh.output.weights,
+        curves=rules.parity_fresh.output.curves,
+        nets=rules.parity_fresh.output.nets,
+    output:
+        scores=f"{R}/parity/qdg/alpha{{alpha}}/{{replicate}}/scores.csv",
+        tasks=f"{R}/parity/qdg/alpha{{alpha}}/{{replicate}}/tasks.csv",
+        pairs=f"{R}/parity/qdg/alpha{{alpha}}/{{replicate}}/pairs.csv",
+        envelopes=f"{R}/parity/qdg/alpha{{alpha}}/{{replicate}}/envelopes.csv",
+    log:
+        f"{R}/logs/parity_qdg/alpha{{alpha}}/{{replicate}}.log",
+    benchmark:
+        f"{R}/benchmarks/parity_qdg/alpha{{alpha}}/{{replicate}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(parity_gradients_mb()),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        problem=parity_problem(),
+        qdg=of(PARITY["qdg"]),
+        shown=parity_is_shown,
+        alpha=parity_alpha,
+        seed=parity_seed,
+        code=code("parity_qdg"),
+    message:
+        "Hold QDG against the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
+    script:
+        "../workflow/scripts/parity_qdg.py"
+
+
+rule figure_parity_scaling:
+    input:
+        curves=parity_shown("curves.parquet"),
+        nets=parity_shown("nets.csv"),
+        points=rules.parity_fits.output.points,
+        fits=rules.parity_fits.output.fits,
+    output:
+        png=report(figure("parity_scaling"), caption="../workflow/report/parity_scaling.rst", category="5 Parity"),
+        pdf=drawn("parity_scaling"),
+    log:
+        f"{R}/logs/figure_parity_scaling.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        alpha=PARITY["alpha"],
+        look=look(),
+        code=code("figure_parity_scaling"),
+    message:
+        "Figure: scaling on sparse parity"
+    script:
+        "../workflow/scripts/figure_parity_scaling.py"
+
+
+rule figure_parity_heatmap:
+    input:
+        curves=parity_shown("curves.parquet"),
+        nets=parity_shown("nets.csv"),
+    output:
+        png=report(figure("parity_heatmap"), caption="../workflow/report/parity_heatmap.rst", category="5 Parity"),
+        pdf=drawn("parity_heatmap"),
+    log:
+        f"{R}/logs/figure_parity_heatmap.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_parity_heatmap"),
+    message:
+        "Figure: loss of every parity task"
+    script:
+        "../workflow/scripts/figure_parity_heatmap.py"
+
+
+rule figure_parity_convergence:
+    input:
+        emergence=rules.parity_fits.output.emergence,
+        fits=rules.parity_fits.output.fits,
+    output:
+        png=report(
+            figure("parity_convergence"), caption="../workflow/report/parity_convergence.rst", category="5 Parity"
+        ),
+        pdf=drawn("parity_convergence"),
+    log:
+        f"{R}/logs/figure_parity_convergence.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_parity_convergence"),
+    message:
+        "Figure: convergence against frequency"
+    script:
+        "../workflow/scripts/figure_parity_convergence.py"
+
+
+rule figure_parity_exponents:
+    input:
+        fits=rules.parity_fits.output.fits,
+        paper="workflow/data/parity_exponents.csv",
+    output:
+        png=report(figure("parity_exponents"), caption="../workflow/report/parity_exponents.rst", category="5 Parity"),
+        pdf=drawn("parity_exponents"),
+    log:
+        f"{R}/logs/figure_parity_exponents.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_parity_exponents"),
+    message:
+        "Figure: exponents against α"
+    script:
+        "../workflow/scripts/figure_parity_exponents.py"
+
+
+rule figure_parity_recovery:
+    input:
+        scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        envelopes=parity_tables("qdg", "envelopes.csv"),
+    output:
+        png=report(figure("parity_recovery"), caption="../workflow/report/parity_recovery.rst", category="5 Parity"),
+        pdf=drawn("parity_recovery"),
+    log:
+        f"{R}/logs/figure_parity_recovery.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_parity_recovery"),
+    message:
+        "Figure: true tasks recovered by QDG"
+    script:
+        "../workflow/scripts/figure_parity_recovery.py"
+
+
+rule figure_parity_tasks:
+    input:
+        scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        tasks=f"{R}/parity/qdg/{SHOWN}/tasks.csv",
+        pairs=f"{R}/parity/qdg/{SHOWN}/pairs.csv",
+    output:
+        png=report(figure("parity_tasks"), caption="../workflow/report/parity_tasks.rst", category="5 Parity"),
+        pdf=drawn("parity_tasks"),
+    log:
+        f"{R}/logs/figure_parity_tasks.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_parity_tasks"),
+    message:
+        "Figure: tasks that QDG splits and merges"
+    script:
+        "../workflow/scripts/figure_parity_tasks.py"

@@ -1,0 +1,519 @@
+"""Sparse parity: one batch of nets against single nets and against the straightforward trainer; fits; ground truth for QDG."""
+
+import dataclasses
+import logging
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from benchmarks.parity import StraightforwardNet
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from quanta import parity, parity_fits, parity_qdg, theory
+from quanta import parity_training as training
+from quanta.errors import QuantaError
+
+PROBLEM = parity.ParityProblem(n_tasks=8, n_bits=12, k=2, alpha=0.5, seed=3)
+QUICK = training.TrainingSettings(
+    steps=60, learning_rate=1e-2, precision="float32", evaluations=6, held_out_per_task=20, checkpoint_every=7
+)
+
+
+def trained(widths, samples=None, chosen=QUICK, **rest):
+    nets = training.Nets(PROBLEM, widths)
+    curves, saved = training.train(nets, samples or parity.FreshSamples(PROBLEM, 128), chosen, **rest)
+    return nets, curves, saved
+
+
+# ------------------------------------------------------------------------------------------------------- the task
+
+
+@given(n_bits=st.integers(1, 40), n=st.integers(1, 20), seed=st.integers(0, 99))
+def test_packed_bits_come_back(n_bits, n, seed):
+    bits = torch.randint(0, 2, (n, n_bits), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    packed = parity.pack(bits)
+    assert packed.shape == (n, -(-n_bits // 8))
+    assert torch.equal(parity.unpack(packed, n_bits), bits)
+
+
+def test_labels_are_parities_of_the_tasks_own_bits():
+    batch = parity.FreshSamples(PROBLEM, 500).batch(4)
+    bits = parity.unpack(batch.packed, PROBLEM.n_bits)
+    subsets = torch.from_numpy(PROBLEM.subsets)
+    labels = parity.parity(bits, subsets[batch.tasks])
+    for row, task, label in zip(bits.tolist(), batch.tasks.tolist(), labels.tolist(), strict=True):
+        assert label == sum(row[bit] for bit in PROBLEM.subsets[task]) % 2
+    assert 0.4 < labels.float().mean() < 0.6
+    assert (np.diff(batch.tasks.numpy()) >= 0).all()
+    assert np.array_equal(np.bincount(batch.tasks, minlength=8).cumsum(), batch.ends)
+
+
+def test_every_task_has_its_own_frequency():
+    # the public script's histogram merges the last two tasks; here the last one is as rare as it should be
+    problem = parity.ParityProblem(20, 20, 3, 0.2)
+    counts = sum(np.diff(parity.FreshSamples(problem, 20_000).batch(step).ends, prepend=0) for step in range(20))
+    expected = problem.frequencies * 400_000
+    assert (np.abs(counts - expected) < 5 * np.sqrt(expected)).all()
+    assert np.isclose(problem.frequencies.sum(), 1)
+    assert np.allclose(problem.frequencies, theory.frequencies(0.2, 20))
+
+
+def test_subsets_are_distinct_and_do_not_depend_on_alpha():
+    tight = parity.ParityProblem(10, 5, 2, 0.4)  # all ten pairs of five bits
+    assert len({tuple(row) for row in tight.subsets.tolist()}) == 10
+    assert all(a < b for row in tight.subsets.tolist() for a, b in pairwise(row))
+    assert np.array_equal(tight.subsets, dataclasses.replace(tight, alpha=0.9).subsets)
+    assert not np.array_equal(tight.subsets, dataclasses.replace(tight, seed=1).subsets)
+
+
+def test_an_epoch_goes_through_a_training_set_once():
+    samples = parity.TrainingSet(PROBLEM, 1000, 300)
+    first, second = ([samples.batch(4 * epoch + step) for step in range(4)] for epoch in range(2))
+    for epoch in (first, second):
+        rows = np.concatenate([np.column_stack([b.tasks.numpy(), b.packed.numpy()]) for b in epoch])
+        everything = np.column_stack([samples.all.tasks.numpy(), samples.all.packed.numpy()])
+        assert sorted(map(tuple, rows)) == sorted(map(tuple, everything))
+    assert [len(b) for b in first] == [300, 300, 300, 100]
+    assert not torch.equal(first[0].packed, second[0].packed)
+    again = parity.TrainingSet(PROBLEM, 1000, 300).batch(6)  # a batch needs none of the earlier ones
+    assert torch.equal(again.packed, second[2].packed)
+    whole = parity.TrainingSet(PROBLEM, 100, 300)
+    assert torch.equal(whole.batch(0).packed, whole.batch(9).packed)
+
+
+# ------------------------------------------------------------------------------------------------------- training
+
+
+def straightforward(nets, net, learning_rate):
+    """The same net as a torch module with two logits."""
+    weights = {name: torch.from_numpy(array) for name, array in nets.one(net).items()}
+    other = StraightforwardNet(PROBLEM, nets.widths[net], learning_rate)
+    with torch.no_grad():
+        other.module[0].weight.copy_(torch.cat([weights["code_weight"].T, weights["bit_weight"]], dim=1))
+        other.module[0].bias.copy_(weights["bias"])
+        other.module[2].weight.copy_(torch.stack([-weights["output_weight"] / 2, weights["output_weight"] / 2]))
+        other.module[2].bias.copy_(torch.cat([-weights["output_bias"] / 2, weights["output_bias"] / 2]))
+    return other
+
+
+def test_batch_of_nets_is_the_straightforward_trainer():
+    # gather against one-hot, one difference against two logits, chunks against the whole batch: all at once
+    nets = training.Nets(PROBLEM, [5, 16])
+    others = [straightforward(nets, net, 1e-2) for net in range(2)]
+    engine, optimizer = training.Engine(nets, "float32"), training.adam(nets, 1e-2, 0.0)
+    engine.rows = 50
+    engine._numbers = torch.arange(50)
+    samples = parity.FreshSamples(PROBLEM, 128)
+    for name, weight in nets.weights.items():
+        weight.grad = engine.gradients[name]
+    for step in range(150):
+        batch = samples.batch(step)
+        entries, labels = others[0].dense(batch.tasks, parity.unpack(batch.packed, PROBLEM.n_bits).long())
+        counts = np.diff(batch.ends, prepend=0)
+        mine = np.nansum(engine.losses(batch) * counts, axis=1) / len(batch) * np.log(2)
+        theirs = [other.step(entries, labels) for other in others]
+        assert np.allclose(mine, theirs, rtol=2e-4), step
+        engine.backward(batch)
+        optimizer.step()
+        engine.refresh()
+    assert mine[1] < 0.5  # and it has learned something
+
+
+def test_gradients_are_those_of_autograd():
+    nets = training.Nets(PROBLEM, [7])
+    other = straightforward(nets, 0, 1e-2)
+    batch = parity.FreshSamples(PROBLEM, 200).batch(0)
+    entries, labels = other.dense(batch.tasks, parity.unpack(batch.packed, PROBLEM.n_bits).long())
+    torch.nn.functional.cross_entropy(other.module(entries), labels).backward()
+    engine = training.Engine(nets, "float32")
+    engine.backward(batch)
+    found, first, last = engine.gradients, other.module[0], other.module[2]
+    assert torch.allclose(found["code_weight"].T, first.weight.grad[:, :8], atol=1e-7)
+    assert torch.allclose(found["bit_weight"], first.weight.grad[:, 8:], atol=1e-7)
+    assert torch.allclose(found["bias"], first.bias.grad, atol=1e-7)
+    assert torch.allclose(found["output_weight"], last.weight.grad[1], atol=1e-7)
+    assert torch.allclose(last.weight.grad[0], -last.weight.grad[1], atol=1e-7)
+
+
+def test_weight_decay_acts_as_on_two_logits():
+    nets = training.Nets(PROBLEM, [6])
+    other = straightforward(nets, 0, 1e-2)
+    other.optimizer = torch.optim.AdamW(other.module.parameters(), lr=1e-2, weight_decay=0.3)
+    engine, optimizer = training.Engine(nets, "float32"), training.adam(nets, 1e-2, 0.3)
+    for name, weight in nets.weights.items():
+        weight.grad = engine.gradients[name]
+    for step in range(20):
+        batch = parity.FreshSamples(PROBLEM, 64).batch(step)
+        other.step(*other.dense(batch.tasks, parity.unpack(batch.packed, PROBLEM.n_bits).long()))
+        engine.backward(batch)
+        optimizer.step()
+        engine.refresh()
+    difference = other.module[2].weight[1] - other.module[2].weight[0]
+    assert torch.allclose(nets.output_weight, difference.detach(), atol=1e-5)
+
+
+def test_one_net_alone_is_the_net_in_a_batch():
+    _, together, _ = trained([4, 9, 20])
+    for net, width in enumerate([4, 9, 20]):
+        _, alone, _ = trained([width])
+        assert np.allclose(alone.loss_bits[0], together.loss_bits[net], atol=1e-4)
+
+
+def test_same_seed_same_bytes_whatever_the_threads():
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            nets, curves, _ = trained([4, 9], chosen=dataclasses.replace(QUICK, precision="bfloat16"))
+            found.append((curves.loss_bits.tobytes(), nets.bit_weight.numpy().tobytes()))
+        assert found[0] == found[1]
+    finally:
+        torch.set_num_threads(before)
+
+
+class KilledError(Exception):
+    pass
+
+
+class Interrupted:
+    """Samples that fail at one step, as a killed job does."""
+
+    def __init__(self, samples, at):
+        self.samples, self.at = samples, at
+
+    def batch(self, step):
+        if step == self.at:
+            raise KilledError
+        return self.samples.batch(step)
+
+
+@pytest.mark.parametrize("samples", [parity.FreshSamples(PROBLEM, 128), parity.TrainingSet(PROBLEM, 500, 128)])
+def test_a_killed_job_resumes_to_the_same_bytes(tmp_path, samples):
+    whole_nets, whole, saved = trained([4, 9], samples, snapshots=[10, 60])
+    path = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        trained([4, 9], Interrupted(samples, 31), checkpoint=path, snapshots=[10, 60])
+    assert path.exists()
+    nets, curves, again = trained([4, 9], samples, checkpoint=path, snapshots=[10, 60])
+    assert curves.loss_bits.tobytes() == whole.loss_bits.tobytes()
+    for name, weight in nets.weights.items():
+        assert torch.equal(weight, whole_nets.weights[name])
+    assert all(np.array_equal(saved[s][n], again[s][n]) for s in (10, 60) for n in saved[s])
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    path = tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        trained([4, 9], Interrupted(parity.FreshSamples(PROBLEM, 128), 31), checkpoint=path)
+    with pytest.raises(QuantaError, match="another run"):
+        trained([4, 10], checkpoint=path)
+
+
+def test_bfloat16_learns_the_same_curve():
+    chosen = dataclasses.replace(QUICK, steps=400, evaluations=12)
+    curves = {
+        precision: trained([32], chosen=dataclasses.replace(chosen, precision=precision))[1].loss_bits
+        @ PROBLEM.frequencies
+        for precision in ("float32", "bfloat16")
+    }
+    assert curves["float32"][0, -1] < 0.5
+    assert np.abs(curves["float32"] - curves["bfloat16"]).max() < 0.05
+
+
+def test_a_diverging_net_is_named_and_the_others_go_on(caplog):
+    reference = trained([4, 20])[1]
+    huge = training.Nets(PROBLEM, [4, 9, 20])
+    huge.output_weight[huge.owner == 1] = 1e5
+    with caplog.at_level(logging.WARNING, logger="quanta"):
+        curves, _ = training.train(huge, parity.FreshSamples(PROBLEM, 128), QUICK, label="sweep X")
+    assert curves.diverged_step.tolist() == [-1, 0, -1]
+    assert "sweep X: the net of width 9 (seed 3) diverged at step 0" in caplog.text
+    assert np.isnan(curves.loss_bits[1]).all()
+    assert np.allclose(curves.loss_bits[[0, 2]], reference.loss_bits, atol=1e-4)
+
+
+def test_weights_that_are_not_finite_are_met_before_they_reach_a_neighbour():
+    for poison in (float("nan"), float("inf"), 1e7):
+        nets = training.Nets(PROBLEM, [4, 9, 20])
+        nets.code_weight[2, nets.owner == 1] = poison
+        assert nets.unsound() == [1]
+        nets.stop(1)
+        assert nets.unsound() == []
+        assert not nets.one(1)["bias"].any()
+        assert nets.one(2)["bias"].any()
+
+
+def test_early_stopping_ends_after_the_best_step():
+    chosen = dataclasses.replace(QUICK, steps=3000, evaluations=30, patience=2.0)
+    _, curves, _ = trained([40], parity.TrainingSet(PROBLEM, 60, 128), chosen)
+    means = curves.loss_bits[0] @ PROBLEM.frequencies
+    reached = curves.steps[~np.isnan(means)]
+    best = curves.steps[int(np.nanargmin(means))]
+    assert reached[-1] < 3000
+    assert reached[-1] >= 2 * max(best, 100) > reached[-2]
+
+
+def test_bad_input_is_named():
+    for wrong, words in (
+        ({"k": 13}, "k = 13 of n = 12"),
+        ({"n_tasks": 0}, "0 tasks"),
+        ({"alpha": 0.0}, "α = 0.0"),
+        ({"alpha": -1.0}, "α = -1.0"),
+        ({"n_tasks": 1000}, "66 subsets of 2 of 12 bits"),
+    ):
+        with pytest.raises(QuantaError, match=words.replace("(", r"\(")):
+            dataclasses.replace(PROBLEM, **wrong)
+    with pytest.raises(QuantaError, match="the width 5 twice"):
+        training.Nets(PROBLEM, [5, 8, 5])
+    with pytest.raises(QuantaError, match="float16"):
+        training.Engine(training.Nets(PROBLEM, [5]), "float16")
+    with pytest.raises(QuantaError, match="0 samples"):
+        parity.TrainingSet(PROBLEM, 0, 10)
+
+
+def test_memory_is_estimated_before_the_start():
+    big = training.estimated_bytes(PROBLEM, [500], 10**9, QUICK)
+    assert big > 10**9 * 2  # two bytes of packed bits a sample
+    with pytest.raises(QuantaError, match=r"batch_size"):
+        training.check_memory(big, 4 << 30)
+    small = training.estimated_bytes(PROBLEM, [500], 128, QUICK)
+    nets = training.Nets(PROBLEM, [500])
+    assert small > 4 * sum(weight.numel() * 4 for weight in nets.weights.values())
+    training.check_memory(small, 4 << 30)
+
+
+# ----------------------------------------------------------------------------------------------------------- fits
+
+
+def planted(alpha, n_tasks, learned_by_scale):
+    """Per-task losses of a learner that knows the first n tasks at each scale, the last of them in part."""
+    rows = {}
+    for scale, n in learned_by_scale.items():
+        known = np.clip(n - np.arange(n_tasks), 0, 1)
+        rows[scale] = 1 - known
+    return pd.DataFrame.from_dict(rows, orient="index", columns=range(1, n_tasks + 1)).rename_axis("scale")
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.8])
+def test_fit_of_a_perfect_learner_is_the_finite_theory(alpha):
+    sizes = np.geomspace(50, 2000, 12).round()
+    losses = planted(alpha, 100, {size: size / 50 for size in sizes})
+    fit = parity_fits.fit_exponent(
+        [losses], "parameters", alpha, loss_range=(1e-3, 1), scale_range=None, draws=50, rng=np.random.default_rng(0)
+    )
+    assert np.isclose(fit["value"], fit["theory_finite"], rtol=0.03)
+    assert abs(fit["theory_finite"] - alpha) > 0.05  # the asymptote would have been wrong here
+    assert fit["interval"][0] < fit["value"] < fit["interval"][1]
+    assert np.allclose(fit["learned_tasks"], [1, 40])
+
+
+def test_points_out_of_range_are_left_out_and_named():
+    losses = planted(0.4, 20, {10: 0, 100: 2, 1000: 8, 10_000: 20})
+    fit = parity_fits.fit_exponent(
+        [losses], "steps", 0.4, loss_range=(0.03, 0.95), scale_range=(50, 5000), draws=10, rng=np.random.default_rng(0),
+        left_out=["fresh, size 9, seed 0: diverged at step 4"],
+    )  # fmt: skip
+    assert fit["points_used"] == [100, 1000]
+    assert fit["points_left_out"] == [10, 10_000]
+    assert fit["nets_left_out"] == ["fresh, size 9, seed 0: diverged at step 4"]
+    none = parity_fits.fit_exponent(
+        [losses], "steps", 0.4, loss_range=(0.03, 0.05), scale_range=None, draws=10, rng=np.random.default_rng(0)
+    )
+    assert none["value"] is None
+
+
+def test_crossings_and_convergence_of_planted_tasks():
+    # each task falls from 1 to 0 around a step ∝ 1/p: the slope of convergence is −1 and every drop equally sharp
+    p = theory.frequencies(0.5, 12)
+    steps = np.geomspace(1, 1e5, 200)
+    curves = 1 / (1 + (steps[:, None] * p / 3) ** 8)
+    losses = pd.DataFrame(curves, index=pd.Index(steps, name="scale"), columns=range(1, 13))
+    table = parity_fits.emergence(losses, p)
+    expected = 3 / p * 9 ** (1 / 8)  # where the sigmoid is 0.1
+    assert np.allclose(table["converged_scale"], expected, rtol=0.01)
+    assert np.allclose(table["decades"], np.log10(81) / 8, atol=0.01)
+    fit = parity_fits.fit_convergence([table, table], draws=20, rng=np.random.default_rng(0))
+    assert np.isclose(fit["value"], -1, atol=0.01)
+    assert fit["tasks_left_out"] == 0
+    # the mean of sharp drops is smooth
+    assert parity_fits.mean_curve_decades(losses, p) > 3 * table["decades"].iloc[0]
+    late = parity_fits.emergence(losses[losses.index < 100], p)
+    assert parity_fits.fit_convergence([late], draws=5, rng=np.random.default_rng(0))["tasks_left_out"] > 0
+
+
+def test_data_points_are_taken_at_their_best_step():
+    curves = training.Curves(
+        np.array([0, 5, 10]), np.array([[[1, 1], [0.2, 0.4], [0.9, 0.9]]], dtype=np.float32), np.array([-1])
+    )
+    table = parity_fits.curve_table(curves, [64], sweep="data", alpha=0.4, seed=0)
+    nets = pd.DataFrame(
+        [{"sweep": "data", "alpha": 0.4, "seed": 0, "size": 64, "parameters": 9, "last_step": 10, "diverged_step": -1}]
+    )
+    assert np.allclose(parity_fits.task_losses(table, nets, "data").loc[64], [0.2, 0.4])
+    assert parity_fits.task_losses(table, nets.assign(diverged_step=5), "data").empty
+    assert np.allclose(parity_fits.learned_tasks(np.array([[0.2, 1.3]])), 0.8)
+
+
+def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
+    steps = np.array([0, 10, 100, 1000])
+    tables, nets = [], []
+    for seed in (0, 1):
+        loss = np.stack([planted(0.4, 10, {s: n * share for s, n in zip(steps, (0, 1, 4, 8), strict=True)}).to_numpy()
+                         for share in (0.5, 1.0, 1.1)])  # fmt: skip
+        loss[1, 2:] = np.nan
+        curves = training.Curves(steps, loss.astype(np.float32), np.array([-1, 50, -1]))
+        tables.append(parity_fits.curve_table(curves, [4, 8, 16], sweep="fresh", alpha=0.4, seed=seed))
+        nets.append(
+            pd.DataFrame(
+                {"sweep": "fresh", "alpha": 0.4, "seed": seed, "size": [4, 8, 16], "parameters": [40, 80, 160],
+                 "last_step": parity_fits.last_steps(curves), "diverged_step": curves.diverged_step}
+            )
+        )  # fmt: skip
+    fits, points, _ = parity_fits.fit_all(
+        pd.concat(tables), pd.concat(nets), loss_range=(0.01, 0.9), step_range=None, draws=20, seed=0
+    )
+    by = {fit["resource"]: fit for fit in fits["exponents"]}
+    assert by["parameters"]["points_used"] == [40, 160]
+    assert by["parameters"]["nets_left_out"] == [
+        "fresh, size 8, seed 0: diverged at step 50",
+        "fresh, size 8, seed 1: diverged at step 50",
+    ]
+    assert by["parameters"]["seeds"] == 2
+    assert set(points["resource"]) == {"parameters", "steps"}  # no data sweep was given
+    assert pd.concat(nets)["last_step"].tolist() == [1000, 10, 1000] * 2
+    table = parity_fits.exponent_table(fits)
+    assert table.set_index("resource").loc["parameters", "nets_left_out"] == 2
+    # size 16 is the widest: the steps are its own
+    wide = points[(points["resource"] == "steps") & (points["seed"] == 0)].set_index("scale")["learned_tasks"]
+    assert np.allclose(wide, [1.1, 4.4, 8.8])
+    with pytest.raises(QuantaError, match="did not diverge"):
+        lost = pd.concat(nets).assign(diverged_step=1)
+        parity_fits.fit_all(pd.concat(tables), lost, loss_range=(0, 1), step_range=None, draws=10, seed=0)
+
+
+# ----------------------------------------------------------------------------------------------- ground truth for QDG
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A net that has learned its tasks, and their losses."""
+    problem = parity.ParityProblem(n_tasks=6, n_bits=12, k=2, alpha=0.5, seed=1)
+    nets = training.Nets(problem, [48])
+    chosen = training.TrainingSettings(steps=900, learning_rate=2e-2, evaluations=5, held_out_per_task=50)
+    curves, saved = training.train(nets, parity.FreshSamples(problem, 300), chosen, snapshots=[900])
+    return problem, saved[900], curves.loss_bits[0, -1]
+
+
+def test_closed_form_gradients_are_those_of_single_backward_passes(learned):
+    problem, net, _ = learned
+    probes = parity_qdg.draw_probes(problem, net, 12)
+    width = len(net["bias"])
+    module = StraightforwardNet(problem, width, 1e-2).module.double()
+    last = torch.from_numpy(net["output_weight"]).double()
+    with torch.no_grad():
+        module[0].weight.copy_(
+            torch.cat([torch.from_numpy(net["code_weight"].T), torch.from_numpy(net["bit_weight"])], 1)
+        )
+        module[0].bias.copy_(torch.from_numpy(net["bias"]))
+        module[2].weight.copy_(torch.stack([-last / 2, last / 2]))
+        module[2].bias.copy_(torch.tensor([-0.5, 0.5]).double() * float(net["output_bias"][0]))
+    found = parity_qdg.gradients(net, probes)
+    n = problem.n_tasks
+    for i in range(len(probes)):
+        code = torch.nn.functional.one_hot(torch.tensor(probes.tasks[i]), n)
+        entries = torch.cat([code, torch.from_numpy(probes.bits[i]).long()]).double()
+        module.zero_grad()
+        loss = torch.nn.functional.cross_entropy(module(entries), torch.tensor(probes.labels[i]))
+        loss.backward()
+        first, second = module[0].weight.grad, module[2].weight.grad
+        expected = torch.cat(
+            [
+                first[:, :n].T.flatten(),
+                first[:, n:].flatten(),
+                module[0].bias.grad,
+                second.flatten(),
+                module[2].bias.grad,
+            ]
+        ).numpy()
+        assert np.allclose(found[i], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+        assert np.isclose(probes.loss_bits[i], loss.item() / np.log(2), rtol=1e-6)
+    without = parity_qdg.gradients(net, probes, "without code")
+    assert np.array_equal(without, found[:, n * width :])
+
+
+def test_tasks_are_recovered_where_one_case_and_equal_numbers_leave_no_other_cause(learned):
+    problem, net, losses = learned
+    assert (losses < 0.1).sum() >= 5
+    probes = parity_qdg.draw_probes(problem, net, 240, sampling="equal, one pattern", tasks=losses < 0.1)
+    counts = np.bincount(probes.tasks)
+    assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
+    rows = np.take_along_axis(probes.bits, problem.subsets[probes.tasks], axis=1)
+    assert not rows.any()
+    tasks = len(np.unique(probes.tasks))
+    labels, _ = parity_qdg.cluster(parity_qdg.gradients(net, probes), [tasks], restarts=5, seed=0)
+    keep = parity_qdg.judged(probes.tasks, losses, learned_bits=0.1, least=10)
+    scores, _ = parity_qdg.recovery(labels, probes.tasks, keep)
+    assert scores["adjusted_rand"].iloc[0] >= 0.95
+
+
+def test_cases_of_a_task_lie_nearer_than_the_task(learned):
+    # why tasks split: a gradient's direction is set by the pattern of the relevant bits, and turns round with the label
+    problem, net, losses = learned
+    probes = parity_qdg.draw_probes(problem, net, 300, sampling="equal", tasks=losses < 0.1, below_bits=0.1)
+    assert (probes.loss_bits < 0.1).all()
+    _, cosines = parity_qdg.cluster(parity_qdg.gradients(net, probes), [6], restarts=1, seed=0)
+    pairs = parity_qdg.pair_statistics(cosines, probes, problem.subsets).set_index("pair")["median"]
+    assert pairs["same task, same pattern"] > pairs["same task, other pattern, same label"] > 0
+    assert pairs["same task, other label"] < 0
+    assert abs(pairs["other task, 0 shared bits, same label"]) < pairs["same task, same pattern"] / 2
+
+
+def test_noise_shrinks_cosines_by_its_square():
+    rng = np.random.default_rng(0)
+    features = np.tile(rng.standard_normal(4000), (2, 1)).astype(np.float32)
+    noisy = parity_qdg.with_noise(features, 2.0, rng)
+    cosine = noisy[0] @ noisy[1] / np.linalg.norm(noisy[0]) / np.linalg.norm(noisy[1])
+    assert np.isclose(cosine, 1 / 5, atol=0.03)
+    assert np.allclose(np.linalg.norm(parity_qdg.with_noise(features, 0, rng), axis=1), 1)
+
+
+def test_recovery_of_perfect_split_and_merged_labels():
+    tasks = np.repeat([0, 1, 2], 10)
+    found = {3: tasks, 2: np.minimum(tasks, 1), 6: tasks * 2 + np.arange(30) % 2}
+    labels = pd.concat([pd.DataFrame({"n_clusters": k, "token": np.arange(30), "label": v}) for k, v in found.items()])
+    scores, table = parity_qdg.recovery(labels, tasks, np.ones(30, dtype=bool))
+    scores = scores.set_index("n_clusters")["adjusted_rand"]
+    assert scores[3] == 1
+    assert scores[2] < 1
+    assert scores[6] < 1
+    merged = table[(table["n_clusters"] == 2) & (table["task"] == 2)].iloc[0]
+    split = table[(table["n_clusters"] == 6) & (table["task"] == 0)].iloc[0]
+    assert (merged["recall"], merged["precision"]) == (1, 0.5)
+    assert (split["recall"], split["precision"]) == (0.5, 1)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 5))
+def test_cases_number_tasks_and_patterns(seed):
+    problem = parity.ParityProblem(5, 9, 3, 0.4, seed)
+    rng = np.random.default_rng(seed)
+    probes = parity_qdg.Probes(rng.integers(0, 5, 40), rng.integers(0, 2, (40, 9)), np.zeros(40), np.zeros(40))
+    found = parity_qdg.cases(probes, problem.subsets)
+    assert np.array_equal(found // 8, probes.tasks)
+    for i in range(40):
+        bits = [(found[i] >> j) & 1 for j in range(3)]
+        assert bits == probes.bits[i, problem.subsets[probes.tasks[i]]].tolist()
+
+
+def test_too_few_good_samples_are_an_error(learned):
+    problem, net, _ = learned
+    with pytest.raises(QuantaError, match="loss below 1e-30 bits"):
+        parity_qdg.draw_probes(problem, net, 50, below_bits=1e-30)
+    with pytest.raises(QuantaError, match="no task"):
+        parity_qdg.draw_probes(problem, net, 50, tasks=np.zeros(6, dtype=bool))
+    with pytest.raises(QuantaError, match="sampling 'odd'"):
+        parity_qdg.draw_probes(problem, net, 50, sampling="odd")

@@ -1,0 +1,38 @@
+"""Sparse parity: steps until a task is learned against its frequency, and how sharp its drop is.
+
+Makes: `report/figures/parity_convergence`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    table = storage.read_table(inputs.emergence, ("alpha", "resource", "frequency", "converged_scale", "decades"))
+    fits = {fit["alpha"]: fit for fit in storage.read_json(inputs.fits)["convergence"]}
+    table = table[(table["resource"] == "steps") & table["converged_scale"].notna()]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.8)
+    left, right = axes[0]
+    alphas = sorted(table["alpha"].unique())
+    for alpha, colour in zip(alphas, figures.shades(len(alphas)), strict=True):
+        mine, fit = table[table["alpha"] == alpha], fits[alpha]
+        slope = "" if fit["value"] is None else f": {figures.value_with_interval(fit)}"
+        left.plot(mine["frequency"], mine["converged_scale"], ".", color=colour, label=f"α = {alpha:g}{slope}")
+        right.plot(mine["frequency"], mine["decades"], ".", color=colour)
+    if len(table):
+        reach = np.array([table["frequency"].min(), table["frequency"].max()])
+        middle = np.exp(np.log(table["converged_scale"] * table["frequency"]).mean())
+        left.plot(reach, middle / reach, color=figures.NULL, ls="--", label="slope −1")
+    for ax in (left, right):
+        figures.log_axis(ax, "frequency of the task")
+    left.set(yscale="log", ylabel="steps to 0.1 bits")
+    right.set(ylabel="decades of steps, 0.9 to 0.1 bits", ylim=(0, None))
+    left.legend(fontsize=6)
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

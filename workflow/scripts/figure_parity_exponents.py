@@ -1,0 +1,37 @@
+"""Sparse parity: fitted exponents against α, with the theory, asymptotic and over the range fitted, and the paper's.
+
+Makes: `report/figures/parity_exponents`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import figures, storage, theory
+from quanta.job import run
+
+SIGNS = {"parameters": "α_N, parameters", "steps": "α_S, steps", "data": "α_D, data"}
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    fits = pd.DataFrame(storage.read_json(inputs.fits)["exponents"]).dropna(subset=["value"])
+    paper = storage.read_table(inputs.paper, ("alpha", "resource", "exponent"))
+    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    reach = np.linspace(0.05, 1.2 * max(fits["alpha"].max(), 0.8), 50)
+    for ax, resource in zip(axes[0], ("parameters", "steps", "data"), strict=True):
+        ax.plot(reach, [theory.exponent(resource, a) for a in reach], color=figures.FIT, label="theory, asymptotic")
+        mine = fits[fits["resource"] == resource]
+        ax.plot(mine["alpha"], mine["theory_finite"], "s", mfc="none", color=figures.FIT, label="theory, finite K")
+        for fit in mine.to_dict(orient="records"):
+            if fit["interval"]:
+                ax.plot([fit["alpha"]] * 2, fit["interval"], color=figures.DATA, lw=1)
+        ax.plot(mine["alpha"], mine["value"], "o", color=figures.DATA, label="fitted")
+        theirs = paper[paper["resource"] == resource]
+        ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="the paper")
+        ax.set(xlabel="α", ylabel=SIGNS[resource], ylim=(0, 1.2))
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,34 @@
+"""Sparse parity: loss of every task at every scale.
+
+Makes: `report/figures/parity_heatmap`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import figures, parity_fits, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
+    nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
+    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    for ax, resource in zip(axes[0], ("parameters", "steps", "data"), strict=True):
+        losses = parity_fits.task_losses(curves, nets, resource)
+        scales = losses.index.to_numpy(dtype=float)
+        half = np.sqrt(scales[1:] / scales[:-1]) if len(scales) > 1 else np.array([1.5])
+        edges = np.concatenate([[scales[0] / half[0]], scales[:-1] * half, [scales[-1] * half[-1]]])
+        tasks = np.arange(losses.shape[1] + 1) + 0.5
+        image = ax.pcolormesh(edges, tasks, losses.to_numpy().T, vmin=0, vmax=1, cmap="viridis", rasterized=True)
+        figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
+        ax.grid(visible=False)
+        ax.invert_yaxis()
+    axes[0, 0].set_ylabel("task, by frequency")
+    figure.colorbar(image, ax=list(axes[0]), label="loss (bits)")
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,50 @@
+"""Sparse parity: mean loss against parameters, steps and data, with the curves of single tasks beneath (the paper's figure 2).
+
+Makes: `report/figures/parity_scaling`.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import figures, parity_fits, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
+    nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
+    points = storage.read_table(inputs.points, ("scale", "loss_bits", "alpha", "resource"))
+    fits = {f["resource"]: f for f in storage.read_json(inputs.fits)["exponents"] if f["alpha"] == params.alpha}
+    figure, axes = figures.canvas(params.look, rows=2, columns=3, ratio=0.85)
+    for column, resource in enumerate(("parameters", "steps", "data")):
+        top, bottom = axes[:, column]
+        mine = points[(points["alpha"] == params.alpha) & (points["resource"] == resource)]
+        for _, one in mine.groupby("seed"):
+            top.plot(one["scale"], one["loss_bits"], "o-" if resource != "steps" else "-", ms=3, color=figures.DATA)
+        fit = fits.get(resource)
+        if fit and fit["value"] is not None:
+            used = np.array(fit["points_used"])
+            mean = mine[mine["scale"].isin(used)].groupby("scale")["loss_bits"].mean()
+            middle = (
+                np.exp(np.log(mean).mean()) * np.exp(np.log(mean.index.to_numpy(dtype=float)).mean()) ** fit["value"]
+            )
+            top.plot(used, middle * used ** -fit["value"], color=figures.FIT, lw=1)
+            finite = "none" if fit["theory_finite"] is None else f"{fit['theory_finite']:.2f}"
+            top.set_title(f"{fit['value']:.2f} ({fit['theory_asymptotic']:.2f}; {finite})")
+        losses = parity_fits.task_losses(curves, nets, resource)
+        shown = np.unique(np.geomspace(1, losses.shape[1], 12).round().astype(int))
+        for task, colour in zip(shown, figures.shades(len(shown)), strict=True):
+            bottom.plot(losses.index, losses[task], color=colour, lw=1, label=f"task {task}")
+        for ax in (top, bottom):
+            figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
+        top.set(yscale="log")
+        bottom.set(ylim=(-0.05, 1.5))  # rare tasks rise far above a coin toss where a training set is overfitted
+    axes[0, 0].set_ylabel("mean loss (bits)")
+    axes[1, 0].set_ylabel("loss of single tasks (bits)")
+    figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7)
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

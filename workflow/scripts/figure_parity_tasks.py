@@ -1,0 +1,43 @@
+"""Which tasks QDG splits or merges, and why: recall and precision against frequency and loss, cosines by kind of pair.
+
+Makes: `report/figures/parity_tasks`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    scores = storage.read_table(inputs.scores, ("name", "n_clusters", "adjusted_rand"))
+    tasks = storage.read_table(inputs.tasks, ("condition", "n_clusters", "task", "recall", "precision", "loss_bits"))
+    pairs = storage.read_table(inputs.pairs, ("condition", "pair", "q05", "median", "q95"))
+    base = scores[scores["name"] == "base"]
+    chosen = int(base.loc[base["adjusted_rand"].idxmax(), "n_clusters"])
+    mine = tasks[(tasks["condition"] == "base") & (tasks["n_clusters"] == chosen)]
+    figure, axes = figures.canvas(params.look, columns=3, ratio=1.1)
+    left, middle, right = axes[0]
+    for ax, column, label in (
+        (left, "recall", "share in its main cluster"),
+        (middle, "precision", "share of that cluster"),
+    ):
+        dots = ax.scatter(mine["frequency"], mine[column], c=mine["loss_bits"], s=18, cmap="viridis", vmin=0, vmax=1)
+        figures.log_axis(ax, "frequency of the task")
+        ax.set(ylabel=label, ylim=(0, 1.03))
+    left.set_title(f"split, {chosen} clusters")
+    middle.set_title("merged")
+    figure.colorbar(dots, ax=middle, label="loss (bits)")
+    kinds = pairs[pairs["condition"] == "base"].iloc[::-1]
+    places = np.arange(len(kinds))
+    right.hlines(places, kinds["q05"], kinds["q95"], color=figures.DATA)
+    right.plot(kinds["median"], places, "o", color=figures.DATA)
+    right.set_yticks(places, kinds["pair"].tolist(), fontsize=5)
+    right.set(xlabel="cosine, 5 to 95 %")
+    right.set_title("why")
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,46 @@
+"""Published exponents: α_D against α_N with the theory's curve, and the residuals (the paper's last appendix figure).
+
+Makes: `report/figures/published`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage, theory
+from quanta.job import run
+
+MARKERS = "osD^vP*X"
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    table = storage.read_table(inputs.published, (*theory.PUBLISHED_COLUMNS, "predicted_alpha_d", "log_ratio", "file"))
+    counts = storage.read_json(inputs.fits)["published"]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.85)
+    left, right = axes[0]
+    reach = np.geomspace(table["alpha_n"].min() / 1.3, table["alpha_n"].max() * 1.3, 100)
+    curve = theory.data_exponent(reach)
+    left.plot(reach, curve, color=figures.FIT, label="α_N / (α_N + 1)")
+    left.fill_between(reach, curve / counts["factor"], curve * counts["factor"], color=figures.FIT, alpha=0.15, lw=0)
+    left.plot(reach, reach, color=figures.NULL, ls=":", label="α_D = α_N")
+    sources = table.drop_duplicates(["source", "file"])[["source", "file"]].to_numpy().tolist()
+    colours = figures.PALETTE
+    for number, (source, file) in enumerate(sources):
+        mine = table[(table["source"] == source) & (table["file"] == file)]
+        own = file != theory.PUBLISHED.name
+        for ax, values in ((left, mine["alpha_d"]), (right, np.exp(mine["log_ratio"]))):
+            ax.plot(
+                mine["alpha_n"], values, MARKERS[number % len(MARKERS)], color=colours[number % len(colours)],
+                mec="black" if own else "none", ms=7 if own else 5, label=source if ax is right else None,
+            )  # fmt: skip
+    right.axhline(1, color=figures.FIT)
+    right.axhspan(1 / counts["factor"], counts["factor"], color=figures.FIT, alpha=0.15, lw=0)
+    for ax, label in ((left, "α_D"), (right, "α_D measured over predicted")):
+        figures.log_axis(ax, "α_N")
+        ax.set(yscale="log", ylabel=label)
+        ax.legend()
+    right.set_title(f"{counts['within_factor']} of {counts['pairs']} within a factor {counts['factor']:g}")
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,39 @@
+"""The theory's losses, exact and asymptotic, with simulated learners; and the slope that a fit finds where it looks.
+
+Makes: `report/figures/theory`.
+"""
+
+from typing import Any
+
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    losses = storage.read_table(inputs.losses, ("alpha", "learned", "loss", "loss_asymptote", "slope_parameters"))
+    simulation = storage.read_table(inputs.simulation, ("alpha", "samples", "simulated_loss", "expected_loss"))
+    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    alphas = sorted(losses["alpha"].unique())
+    for alpha, colour in zip(alphas, figures.shades(len(alphas)), strict=True):
+        mine, drawn = losses[losses["alpha"] == alpha], simulation[simulation["alpha"] == alpha]
+        label = f"α = {alpha:g}"
+        axes[0, 0].plot(mine["learned"], mine["loss"], color=colour, label=label)
+        axes[0, 0].plot(mine["learned"], mine["loss_asymptote"], color=colour, ls=":")
+        axes[0, 1].plot(drawn["samples"], drawn["expected_loss"], color=colour)
+        axes[0, 1].plot(drawn["samples"], drawn["simulated_loss"], ".", ms=4, color=colour)
+        axes[0, 1].plot(drawn["samples"], drawn["sharp_loss"], color=colour, ls=":")
+        axes[0, 2].plot(mine["learned"], mine["slope_parameters"], color=colour)
+        axes[0, 2].axhline(alpha, color=colour, ls=":")
+    for ax, label in zip(axes[0], ("quanta learned, n", "samples, D", "quanta learned, n"), strict=True):
+        figures.log_axis(ax, label)
+    for ax in axes[0, :2]:
+        ax.set(yscale="log", ylabel="loss (b − a = 1)", ylim=(3e-3, 1.5))
+    axes[0, 2].set(ylim=(0, 2), ylabel="slope in parameters")
+    for ax, title in zip(axes[0], ("finite sum", "simulated learners", "local slope"), strict=True):
+        ax.set_title(title)
+    axes[0, 0].legend(loc="lower left")
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,55 @@
+"""QDG on a parity net, held against the tasks that it was trained on.
+
+Makes: `scores.csv` (adjusted Rand by condition and n_clusters), `tasks.csv` (recovery of each task), `pairs.csv` (cosines by
+kind of pair), `envelopes.csv` (slopes of the envelope beside the truth). The shown α has all conditions, others the base.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import parity, parity_fits, parity_qdg, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    problem = parity.ParityProblem(**json.loads(params.problem), alpha=params.alpha, seed=params.seed)
+    qdg = json.loads(params.qdg)
+    weights: dict[int, dict[str, Any]] = {}
+    with np.load(inputs.weights, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            step, name = key.removeprefix("step").split(".")
+            weights.setdefault(int(step), {})[name] = arrays[key]
+    curves = storage.read_table(inputs.curves, parity_fits.CURVE_COLUMNS)
+    sizes = storage.read_table(inputs.nets, parity_fits.NET_COLUMNS)["size"]
+    widest = curves[curves["size"] == sizes.max()]
+    # a snapshot need not be a step that was measured: the next one after it is near enough to name the learned tasks
+    measured = np.sort(widest["step"].unique())
+    losses = {}
+    for step in weights:
+        near = measured[min(int(np.searchsorted(measured, step)), len(measured) - 1)]
+        losses[step] = widest[widest["step"] == near].sort_values("task")["loss_bits"].to_numpy()
+    asked = parity_qdg.conditions(
+        list(weights), qdg["samples"], noises=qdg["noises"], sample_numbers=qdg["sample_numbers"]
+    )
+    found = parity_qdg.ground_truth(
+        problem,
+        weights,
+        losses,
+        asked if params.shown else asked[:1],
+        n_clusters=qdg["n_clusters"],
+        restarts=qdg["restarts"],
+        below_bits=qdg["below_bits"],
+        learned_bits=parity_fits.LEARNED_BITS,
+        least=qdg["least_samples"],
+        ranks=tuple(qdg["ranks"]),
+    )
+    storage.write_table(outputs.scores, found.scores)
+    storage.write_table(outputs.tasks, found.tasks)
+    storage.write_table(outputs.pairs, found.pairs)
+    storage.write_table(outputs.envelopes, pd.DataFrame(found.envelopes))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
