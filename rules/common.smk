@@ -126,6 +126,25 @@ def members_on_axis(wildcards):
     return of(on_axis(wildcards.axis))
 
 
+def paper_settings():
+    """The run's settings that the paper states, by the names in quanta/paper.py."""
+    names = [model for model in MODELS if model not in config["scaling"]["leave_out"]]
+    return of(
+        {
+            "documents": config["corpus"]["documents"],
+            "context": config["corpus"]["context"],
+            "fitted_models": len(names),
+            "checkpoints": len(config["dynamics"]["steps"]) if DYNAMICS else None,
+            "density_bins": config["scaling"]["density_bins"],
+            "monogenic_above": config["scaling"]["monogenic_above_nats"],
+            "monogenic_below": config["scaling"]["monogenic_below_nats"],
+            "threshold": config["qdg"]["threshold"],
+            "largest_n_clusters": max(config["qdg"]["n_clusters"]),
+            "restarts": config["qdg"]["restarts"],
+        }
+    )
+
+
 def size_of(wildcards):
     """Shape and learning rate of one size of the ladder."""
     return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
@@ -183,9 +202,32 @@ def megabytes(value):
     return mem_mb
 
 
+def megabytes_of_texts():
+    """The same for a job that holds the texts of a given corpus whole: about 6 kB a document of the Pile, five times."""
+    given = 0 if config["corpus"]["source"] == "python" else config["corpus"]["documents"]
+    return megabytes(1500 + 0.03 * given)
+
+
 def megabytes_of_tokens(fixed, bytes_a_token):
     """The same for a job that holds arrays as long as the corpus; its documents are at most `context` long."""
     return megabytes(fixed + bytes_a_token * config["corpus"]["documents"] * config["corpus"]["context"] / 1e6)
+
+
+def megabytes_of_model():
+    """The same for the losses of a model whose parameters the configuration knows; its width is bounded from them.
+
+    Weights in float32 with both embeddings of up to 50,688 rows, and about 20 widths a token of a batch
+    (quanta/costs.py). Others get the fixed part.
+    """
+
+    def mem_mb(wildcards, attempt):
+        member = next((m for m in config["models"]["hub"]["members"] if m["name"] == wildcards.model), {})
+        parameters = member.get("parameters", 0) if SOURCE == "hub" else 0
+        width = (parameters / 72) ** 0.5  # 12 layers · width² and at least 6 layers
+        values = parameters + 2 * 50688 * width + 20 * width * config["losses"]["batch_tokens"]
+        return int((1500 + 4 * values / 1e6) * config["resources"]["memory_factor"] * attempt)
+
+    return mem_mb
 
 
 def megabytes_of_curves():

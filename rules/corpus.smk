@@ -43,7 +43,7 @@ rule texts:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_texts(),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -109,7 +109,7 @@ rule tokens:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_texts(),
         runtime=minutes(30),
         gpu=0,
     params:

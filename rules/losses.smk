@@ -16,7 +16,7 @@ rule losses:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_model(),
         runtime=minutes(60),
         gpu=config["resources"]["gpu"],
     params:

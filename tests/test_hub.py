@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from loopback import Fault, Hub, blob_id, published
 from quanta import corpus, hub, losses, models, storage
 from quanta.errors import QuantaError
-from support import names, script, tokens_of
+from support import ROOT, names, script, tokens_of
 
 QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=1.0)
 WEIGHTS = random.Random(1).randbytes(3_000_000)
@@ -510,7 +510,8 @@ def over_pythia(counts, **changes):
         "figures": {"dpi": 60},
         "resources": {"gpu": 0},
     }  # fmt: skip
-    return base | changes
+    smoke = yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8"))
+    return base | {key: smoke[key] for key in ("theory", "parity")} | changes
 
 
 @pytest.fixture
@@ -569,6 +570,9 @@ def test_the_papers_experiment_from_an_empty_cache_through_a_hub_that_dies(repos
     clusters = pd.read_csv(results / "qdg/subsets.csv")
     assert clusters.groupby("n_clusters")["n_tokens"].sum().to_dict() == {4: 60, 8: 60}
     assert (results / "report/index.html").is_file()
+    checks = pd.read_csv(results / "report/paper_checks.csv").set_index("quantity")["agrees"]
+    assert checks["tokens at which a document is cut"] == "no" and checks["restarts of k-means"] == "no"
+    assert checks["bins of p(L) over 0 to 30 bits"] == "yes", "left as config/pythia.yaml has it"
     lock = storage.read_json(repository / "config/hub.lock.json")
     assert len(lock) == 5
     for path in repository.rglob("*"):
