@@ -203,7 +203,7 @@ def megabytes(value):
 
 
 def megabytes_of_texts():
-    """The same for a job that holds the texts of a given corpus whole: about 6 kB a document of the Pile, five times."""
+    """The same for a job that holds the texts of a given corpus whole; 30 kB a document are allowed for."""
     given = 0 if config["corpus"]["source"] == "python" else config["corpus"]["documents"]
     return megabytes(1500 + 0.03 * given)
 
