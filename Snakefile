@@ -19,6 +19,7 @@ include: "rules/losses.smk"
 include: "rules/scaling.smk"
 include: "rules/qdg.smk"
 include: "rules/calibration.smk"
+include: "rules/breakdown.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
 include: "rules/report.smk"
@@ -30,6 +31,7 @@ rule all:
         page=rules.page.output.page,
         summary=rules.summary.output.summary,
         figures=figure_files(),
+        tables=further_tables(),
     localrule: True
 
 

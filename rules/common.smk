@@ -28,6 +28,8 @@ DYNAMICS = config["dynamics"]["model"]
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
+SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
+SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
 EXTENSIONS = ["png", "pdf"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
@@ -62,7 +64,9 @@ def code(script):
 
 
 def text_file():
-    """The file of texts, where there is one; a dry run need not have it."""
+    """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
+    if config["corpus"]["source"] == "hub":
+        return [f"{R}/corpus/fetched"]
     path = config["corpus"]["jsonl"]["path"]
     return [path] if config["corpus"]["source"] == "jsonl" and os.path.exists(path) else []
 
@@ -72,19 +76,20 @@ def tokenizer_source():
     return [] if SOURCE == "train" else [f"{R}/models/{MODELS[0]}/step{FINAL}"]
 
 
-def repository_of(wildcards):
-    """The hub's repository of a model."""
-    return next(m["repository"] for m in config["models"]["hub"]["members"] if m["name"] == wildcards.model)
+def on_hub(wildcards):
+    """What is asked of the hub for a model and step, and the parameters that it must have."""
+    return of(settings.request(config, wildcards.model, int(wildcards.step)))
 
 
-def revision_name(model, step):
-    """The revision of a step, as the family's table names it."""
-    return config["models"]["hub"]["revision"].replace("{step}", str(step)) if SOURCE == "hub" else SOURCE
+def patience():
+    """How long the hub is waited for."""
+    keys = {"attempts": "attempts", "longest_wait_seconds": "longest", "stall_seconds": "stall"}
+    return of({name: config["models"]["hub"][key] for key, name in keys.items()})
 
 
-def revision_of(wildcards):
-    """The same from wildcards."""
-    return revision_name(wildcards.model, wildcards.step)
+def family_members():
+    """What the family's table says of a model and step besides what its weights say."""
+    return of([settings.described(config, model, step) for model, step in MEMBERS])
 
 
 def losses_of(members):
@@ -92,9 +97,23 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
+def shards_of(wildcards):
+    """Jobs that share the losses of a model and step."""
+    own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
+    return own.get(wildcards.model, config["losses"]["shards"])
+
+
+def parts_of_losses(wildcards):
+    """Their files."""
+    base = f"{R}/losses/{wildcards.model}/step{wildcards.step}"
+    return [f"{base}.part{i}.npy" for i in range(shards_of(wildcards))]
+
+
 def on_axis(axis):
-    """(model, step) pairs along an axis: all sizes at the final step, or all steps of one model."""
-    return [(model, FINAL) for model in MODELS] if axis == "size" else [m for m in MEMBERS if m[0] == DYNAMICS]
+    """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
+    if axis == "step":
+        return [member for member in MEMBERS if member[0] == DYNAMICS]
+    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def losses_on_axis(wildcards):
@@ -105,6 +124,25 @@ def losses_on_axis(wildcards):
 def members_on_axis(wildcards):
     """The same pairs as a param."""
     return of(on_axis(wildcards.axis))
+
+
+def paper_settings():
+    """The run's settings that the paper states, by the names in quanta/paper.py."""
+    names = [model for model in MODELS if model not in config["scaling"]["leave_out"]]
+    return of(
+        {
+            "documents": config["corpus"]["documents"],
+            "context": config["corpus"]["context"],
+            "fitted_models": len(names),
+            "checkpoints": len(config["dynamics"]["steps"]) if DYNAMICS else None,
+            "density_bins": config["scaling"]["density_bins"],
+            "monogenic_above": config["scaling"]["monogenic_above_nats"],
+            "monogenic_below": config["scaling"]["monogenic_below_nats"],
+            "threshold": config["qdg"]["threshold"],
+            "largest_n_clusters": max(config["qdg"]["n_clusters"]),
+            "restarts": config["qdg"]["restarts"],
+        }
+    )
 
 
 def size_of(wildcards):
@@ -135,6 +173,12 @@ def caption_of(name):
     return name.removesuffix("_size").removesuffix("_step")
 
 
+def further_tables():
+    """Tables beside the report that this run has data for: by part of the corpus, by seed."""
+    tables = [f"{R}/losses/by_subset.csv", f"{R}/qdg/subsets.csv"] if SUBSETS else []
+    return tables + ([f"{R}/scaling/seeds.csv"] if len(set(SEEDS.values())) > 1 else [])
+
+
 def figure_files():
     """All of them, in all formats."""
     return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
@@ -155,6 +199,46 @@ def megabytes(value):
 
     def mem_mb(wildcards, attempt):
         return int(value * config["resources"]["memory_factor"] * attempt)
+
+    return mem_mb
+
+
+def megabytes_of_texts():
+    """The same for a job that holds the texts of a given corpus whole; 30 kB a document are allowed for."""
+    given = 0 if config["corpus"]["source"] == "python" else config["corpus"]["documents"]
+    return megabytes(1500 + 0.03 * given)
+
+
+def megabytes_of_tokens(fixed, bytes_a_token):
+    """The same for a job that holds arrays as long as the corpus; its documents are at most `context` long."""
+    return megabytes(fixed + bytes_a_token * config["corpus"]["documents"] * config["corpus"]["context"] / 1e6)
+
+
+def megabytes_of_model():
+    """The same for the losses of a model whose parameters the configuration knows; its width is bounded from them.
+
+    Weights in float32 with both embeddings of up to 50,688 rows, and about 20 widths a token of a batch
+    (quanta/costs.py). Others get the fixed part.
+    """
+
+    def mem_mb(wildcards, attempt):
+        member = next((m for m in config["models"]["hub"]["members"] if m["name"] == wildcards.model), {})
+        parameters = member.get("parameters", 0) if SOURCE == "hub" else 0
+        width = (parameters / 72) ** 0.5  # 12 layers · width² and at least 6 layers
+        values = parameters + 2 * 50688 * width + 20 * width * config["losses"]["batch_tokens"]
+        return int((1500 + 4 * values / 1e6) * config["resources"]["memory_factor"] * attempt)
+
+    return mem_mb
+
+
+def megabytes_of_curves():
+    """The same for the curves of single tokens: a few copies of all losses along the axis."""
+
+    def mem_mb(wildcards, attempt):
+        tokens = config["corpus"]["documents"] * config["corpus"]["context"]
+        followed = min(tokens, config["scaling"]["token_curves_predictions"] or tokens)
+        values = len(on_axis(wildcards.axis)) * followed * 4 * 4 + 34 * tokens
+        return int((1000 + values / 1e6) * config["resources"]["memory_factor"] * attempt)
 
     return mem_mb
 

@@ -1,5 +1,32 @@
-# Needs: installed packages, or a JSON Lines file.
+# Needs: installed packages, or a JSON Lines file, or the hub.
 # Makes: corpus/ — texts, tokenizer, token ids with offsets, the table of documents.
+
+if config["corpus"]["source"] == "hub":
+
+    rule fetch_texts:
+        output:
+            folder=directory(f"{R}/corpus/fetched"),
+            pin=f"{R}/corpus/fetched.pin.json",
+        log:
+            f"{R}/logs/fetch_texts.log",
+        localrule: True
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(500),
+            runtime=minutes(240),
+            gpu=0,
+        params:
+            corpus=of(config["corpus"]["hub"]),
+            lock=config["models"]["hub"]["lock"],
+            store=config["models"]["hub"]["store"],
+            patience=patience(),
+            code=code("fetch_texts"),
+        message:
+            "Fetch the texts from the hub"
+        script:
+            "../workflow/scripts/fetch_texts.py"
 
 
 rule texts:
@@ -16,14 +43,18 @@ rule texts:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_texts(),
         runtime=minutes(30),
         gpu=0,
     params:
         corpus=of(
             {
                 key: config["corpus"][key]
-                for key in ("source", config["corpus"]["source"], "minimum_characters", "heldout_share")
+                for key in (
+                    "source",
+                    *(["python"] if config["corpus"]["source"] == "python" else ["jsonl"]),
+                    *("minimum_characters", "heldout_share", "repeated"),
+                )
             }
         ),
         documents=config["corpus"]["documents"] if config["corpus"]["take"] == "first" else None,
@@ -78,7 +109,7 @@ rule tokens:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_texts(),
         runtime=minutes(30),
         gpu=0,
     params:

@@ -16,11 +16,11 @@ rule losses:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500),
+        mem_mb=megabytes_of_model(),
         runtime=minutes(60),
         gpu=config["resources"]["gpu"],
     params:
-        shards=config["losses"]["shards"],
+        shards=shards_of,
         batch_tokens=config["losses"]["batch_tokens"],
         precision=config["losses"]["precision"],
         code=code("losses"),
@@ -32,7 +32,7 @@ rule losses:
 
 rule gather_losses:
     input:
-        parts=[f"{R}/losses/{{model}}/step{{step}}.part{i}.npy" for i in range(config["losses"]["shards"])],
+        parts=parts_of_losses,
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
     output:
@@ -45,7 +45,7 @@ rule gather_losses:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
+        mem_mb=megabytes_of_tokens(1000, 18),
         runtime=minutes(20),
         gpu=0,
     params:

@@ -80,7 +80,58 @@ if SOURCE == "folder":
 
 if SOURCE == "hub":
 
+    rule pin:
+        output:
+            pin=f"{R}/models/{{model}}/step{{step}}.pin.json",
+        log:
+            f"{R}/logs/pin/{{model}}/step{{step}}.log",
+        localrule: True
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(200),
+            runtime=minutes(20),
+            gpu=0,
+        params:
+            request=on_hub,
+            lock=config["models"]["hub"]["lock"],
+            patience=patience(),
+            code=code("pin"),
+        message:
+            "Pin {wildcards.model} at step {wildcards.step} to a commit"
+        script:
+            "../workflow/scripts/pin.py"
+
+    rule pins:
+        input:
+            pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in MEMBERS],
+        output:
+            table=f"{R}/models/pins.csv",
+        log:
+            f"{R}/logs/pins.log",
+        localrule: True
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(200),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            members=of(MEMBERS),
+            store=config["models"]["hub"]["store"],
+            code=code("pins"),
+        message:
+            "Check before any download that all checkpoints are there, differ, and fit on the disk"
+        script:
+            "../workflow/scripts/pins.py"
+
     rule fetch:
+        input:
+            pin=f"{R}/models/{{model}}/step{{step}}.pin.json",
+            # nothing is fetched before all is pinned, and another member's pin fetches nothing anew
+            pins=ancient(rules.pins.output.table),
         output:
             folder=directory(f"{R}/models/{{model}}/step{{step}}"),
         log:
@@ -94,8 +145,9 @@ if SOURCE == "hub":
             runtime=minutes(240),
             gpu=0,
         params:
-            repository=repository_of,
-            revision=revision_of,
+            request=on_hub,
+            store=config["models"]["hub"]["store"],
+            patience=patience(),
             code=code("fetch"),
         message:
             "Fetch {wildcards.model} at step {wildcards.step} from the hub"
@@ -106,6 +158,7 @@ if SOURCE == "hub":
 rule family:
     input:
         folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
+        pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in MEMBERS if SOURCE == "hub"],
     output:
         table=f"{R}/models/family.csv",
     log:
@@ -120,7 +173,7 @@ rule family:
         runtime=minutes(60),
         gpu=0,
     params:
-        members=of([{"model": m, "step": s, "revision": revision_name(m, s)} for m, s in MEMBERS]),
+        members=family_members(),
         code=code("family"),
     message:
         "Count and hash the weights of the family"

@@ -28,6 +28,7 @@ rule select:
         threshold=config["qdg"]["threshold"],
         tokens=config["qdg"]["tokens"],
         induction=config["qdg"]["induction"],
+        selection=config["qdg"]["selection"],
         code=code("select"),
     message:
         "Select tokens that the model predicts well, not by induction"

@@ -417,6 +417,7 @@ rule summary:
         table=report(
             f"{R}/report/paper_against_ours.csv", caption="../workflow/report/summary.rst", category="4 Summary"
         ),
+        checks=report(f"{R}/report/paper_checks.csv", category="4 Summary"),
     log:
         f"{R}/logs/summary.log",
     conda:
@@ -433,6 +434,7 @@ rule summary:
         qdg_model=config["qdg"]["model"],
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
+        settings=paper_settings(),
         code=code("summary"),
     message:
         "Summary: the paper against this run"

@@ -19,7 +19,7 @@ rule mean_loss:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
+        mem_mb=megabytes_of_tokens(1000, 34),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -50,7 +50,7 @@ rule density:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
+        mem_mb=megabytes_of_tokens(1000, 26),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -81,7 +81,7 @@ rule token_curves:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(2000),
+        mem_mb=megabytes_of_curves(),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -90,6 +90,7 @@ rule token_curves:
         below=config["scaling"]["monogenic_below_nats"],
         drop=config["scaling"]["drop_nats"],
         share=config["scaling"]["smooth_share"],
+        predictions=config["scaling"]["token_curves_predictions"],
         code=code("token_curves"),
     message:
         "Curves of single tokens over {wildcards.axis}"

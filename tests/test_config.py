@@ -32,12 +32,19 @@ def over(base, other):
     return merged
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "pythia.yaml", "smoke.yaml"])
+FAMILIES = ["pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"]
+
+
+@pytest.mark.parametrize("name", ["config", "pythia", "smoke", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
-    found = settings.settle(over(read("config.yaml"), read(name)), SCHEMA)
+    base = over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
+    found = settings.settle(over(base, read(f"{name}.yaml")), SCHEMA)
     assert set(found) == set(SCHEMA["properties"])
     assert found["qdg"]["model"] in settings.model_names(found)
-    assert settings.saved_steps(found, found["dynamics"]["model"])[-1] == settings.final_step(found)
+    if found["dynamics"]["model"]:
+        assert settings.saved_steps(found, found["dynamics"]["model"])[-1] == settings.final_step(found)
+    if name in FAMILIES:
+        assert found["run"] == name, "runs of several families lie side by side"
 
 
 def test_pythia_is_the_papers_setting():

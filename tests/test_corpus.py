@@ -284,7 +284,7 @@ def test_texts_load_with_datasets(made, tmp_path):
     found = datasets.load_dataset(
         "parquet", data_files=str(made / "texts.parquet"), split="train", cache_dir=str(tmp_path)
     )
-    assert found.column_names == ["source", "split", "text"]
+    assert found.column_names == ["source", "split", "text", "subset"]
     assert found["text"] == TEXTS, "in the file's order, without the repeated one"
     assert set(found["split"]) == {"heldout", "training"}
 

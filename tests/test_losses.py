@@ -53,7 +53,7 @@ def test_batch_and_padding_change_nothing(model, ragged_tokens, batch_tokens):
 
 def test_logits_in_pieces_change_nothing(model, ragged_tokens, monkeypatch):
     together = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", 7 * 97)
+    monkeypatch.setitem(losses.LOGITS_AT_ONCE, "cpu", 7 * 97)
     pieces = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
     np.testing.assert_allclose(pieces, together, rtol=0, atol=TOLERANCE)
 

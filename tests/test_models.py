@@ -6,7 +6,7 @@ import pytest
 import torch
 from quanta import models
 from quanta.errors import QuantaError
-from quanta.family import FAMILY_COLUMNS, in_order
+from quanta.family import FAMILY_COLUMNS, FURTHER_COLUMNS, between_seeds, in_order
 from support import names, script
 
 # width, layers, heads of Pythia, and the paper's non-embedding parameters
@@ -17,6 +17,9 @@ PYTHIA = {
     "pythia-1b": (2048, 16, 8, 805_736_448),
     "pythia-1.4b": (2048, 24, 16, 1_208_602_624),
     "pythia-2.8b": (2560, 32, 32, 2_517_652_480),
+    # the paper says about 6.4·10⁹ of the first; both follow from the formula that the others confirm
+    "pythia-6.9b": (4096, 32, 32, 6_444_163_072),
+    "pythia-12b": (5120, 36, 40, 11_327_027_200),
 }
 
 
@@ -135,7 +138,7 @@ def test_the_family_is_ordered_by_size_then_step(tmp_path):
         member(tmp_path, "small", 3, new(2)),
     ]
     table = models.family_table(given)
-    assert tuple(table.columns) == FAMILY_COLUMNS
+    assert tuple(table.columns) == (*FAMILY_COLUMNS, *FURTHER_COLUMNS)
     assert list(zip(table["model"], table["step"], strict=True)) == [("small", 3), ("small", 20), ("large", 5)]
     assert table["revision"].tolist() == ["step3", "step20", "step5"]
     assert table["sha256"].nunique() == 3
@@ -179,53 +182,61 @@ def test_adopting_copies_weights_configuration_and_tokenizer_only(tmp_path):
     assert models.weight_hash(target) == models.weight_hash(source)
 
 
-def test_the_hub_is_asked_for_one_revision_and_no_pickles_or_code(tmp_path, monkeypatch):
-    import huggingface_hub
-
-    asked = {}
-
-    def download(repository, **kwargs):
-        asked.update(kwargs, repository=repository)
-        new().save_pretrained(kwargs["local_dir"])
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    models.fetch("EleutherAI/pythia-70m-v0", "step1000", tmp_path / "m")
-    assert asked["repository"] == "EleutherAI/pythia-70m-v0" and asked["revision"] == "step1000"
-    from fnmatch import fnmatch
-
-    def fetched(name):
-        return any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
-
-    assert fetched("model-00001-of-00002.safetensors") and fetched("config.json") and fetched("tokenizer.json")
-    assert not any(fetched(name) for name in ("pytorch_model.bin", "modeling.py", "training_args.bin"))
-
-
-@pytest.mark.parametrize("outcome", ["unreachable", "pickles only"])
-def test_a_hub_that_cannot_serve_is_named_with_repository_and_revision(tmp_path, monkeypatch, outcome):
-    import huggingface_hub
-
-    def download(repository, **kwargs):
-        if outcome == "unreachable":
-            raise OSError("no route to host")
-        (tmp_path / "m").mkdir()
-        (tmp_path / "m/config.json").write_text("{}")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    with pytest.raises(QuantaError) as caught:
-        models.fetch("a/b", "step1", tmp_path / "m")
-    if outcome == "unreachable":
-        assert caught.value.where == "hub, a/b at step1" and "models.hub" in caught.value.mend
-    else:
-        assert "no model in Hugging Face format" in caught.value.found
-
-
 def test_the_family_script_writes_the_table(tmp_path):
     given = [member(tmp_path, "a", 1, new(0)), member(tmp_path, "a", 2, new(1))]
     listed = [{key: m[key] for key in ("model", "step", "revision")} for m in given]
     script("family")(
-        names(folders=[str(m["folder"]) for m in given]),
+        names(folders=[str(m["folder"]) for m in given], pins=[]),
         names(table=tmp_path / "family.csv"),
         names(members=json.dumps(listed)),
     )
     assert pd.read_csv(tmp_path / "family.csv")["sha256"].tolist() == [models.weight_hash(m["folder"]) for m in given]
     shutil.rmtree(tmp_path / "a1")
+
+
+def test_a_model_of_another_size_than_the_table_says_is_refused(tmp_path):
+    new().save_pretrained(tmp_path)
+    right = models.non_embedding_parameters(new())
+    models.check_parameters(tmp_path, right)
+    models.check_parameters(tmp_path, None)
+    with pytest.raises(QuantaError, match=f"{right:,} non-embedding parameters") as caught:
+        models.check_parameters(tmp_path, 18_915_328)
+    assert "18,915,328" in caught.value.expected and "models.hub.members" in caught.value.mend
+
+
+def test_seeds_of_a_size_are_set_beside_each_other():
+    family = pd.DataFrame(
+        {"model": ["a1", "a2", "b1"], "step": 9, "non_embedding_parameters": [10, 10, 30], "seed": [1, 2, 1]}
+    )
+    mean = pd.DataFrame(
+        {"model": ["a1", "a2", "b1", "a1"], "step": [9, 9, 9, 1], "mean_loss_nats": [3.0, 3.2, 2.0, 7.0]}
+    )
+    table = between_seeds(mean, family, 9)
+    assert table["non_embedding_parameters"].tolist() == [10, 30] and table["n_seeds"].tolist() == [2, 1]
+    assert table["mean_loss_nats"].round(9).tolist() == [3.1, 2.0]
+    assert (
+        abs(table["standard_deviation_nats"][0] - 0.2 / 2**0.5) < 1e-12 and table["standard_deviation_nats"].isna()[1]
+    )
+
+
+def test_weights_that_are_missing_are_named_and_not_made_up(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    new().save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_file({k: v for k, v in load_file(path).items() if "embed_out" not in k}, path, metadata={"format": "pt"})
+    with pytest.raises(QuantaError, match=r"no weights for lm_head\.weight \(1 tensors\)"):
+        models.load(tmp_path)
+
+
+def test_pythias_published_layout_loads_to_the_same_function(tmp_path):
+    """float16, the unembedding as `embed_out`, buffers of old versions, the configuration of transformers 4.24."""
+    from loopback import published
+
+    model = new(seed=4, width=32).half().float()
+    for name, content in published(model).items():
+        (tmp_path / name).write_bytes(content)
+    loaded = models.load(tmp_path)
+    ids = torch.arange(30)[None]
+    assert torch.allclose(loaded(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-5)
+    assert models.non_embedding_parameters(models.shape_of(tmp_path)) == models.non_embedding_parameters(model)

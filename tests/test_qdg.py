@@ -29,7 +29,7 @@ def folder(model, model_folder, tmp_path_factory):
     script("select")(
         names(losses=[str(here / "losses.npy")], tokens=here / "tokens.npy", offsets=here / "offsets.npy"),
         names(tokens=here / "tokens.parquet", counts=here / "selection.json"),
-        names(threshold=float(np.nanmedian(values)), tokens=24, induction="drop"),
+        names(threshold=float(np.nanmedian(values)), tokens=24, induction="drop", selection="exact"),
     )
     return here
 

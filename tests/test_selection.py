@@ -148,3 +148,32 @@ def test_gradients_of_other_weights_than_the_selections_are_refused():
         row = table.iloc[2]
         with pytest.raises(QuantaError, match=f"document 0, position {int(row['position'])}"):
             selection.check_same_losses(table, other, "models/a")
+
+
+def drops(documents, low, *, as_published):
+    tokens = tokens_of(documents)
+    losses = np.full(len(tokens.ids), 9.0, dtype=np.float32)
+    losses[low] = 0.01
+    table, counts = selection.select(losses, tokens, threshold=0.1, limit=99, as_published=as_published)
+    kept = tokens.offsets[table["document"].to_numpy()] + table["position"].to_numpy()
+    assert counts["candidates"] == len(kept)
+    return sorted(set(low) - set(kept.tolist()))
+
+
+REPEATS = [1, 2, 3, 1, 2, 3, 4, 5]  # position 5 closes a trigram that was there before
+
+
+def test_the_papers_way_drops_the_token_after_for_every_short_document_before():
+    """The defect of the public code that paper.md names; `exact` takes (document, position) instead."""
+    for before, drift in (([], 0), ([[7]], 1), ([[]], 1), ([[7], [], [8]], 3), ([[7, 8, 9]], 0)):
+        documents = [*before, REPEATS]
+        first = sum(len(d) for d in before)
+        low = [first + position for position in range(1, 8)]
+        assert drops(documents, low, as_published=False) == [first + 5]
+        assert drops(documents, low, as_published=True) == ([first + 5 + drift] if 5 + drift < 8 else [])
+
+
+@given(documents=st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=25), min_size=1, max_size=6))
+def test_without_short_documents_the_papers_way_is_exact(documents):
+    low = np.flatnonzero(tokens_of(documents).predicted()).tolist()
+    assert drops(documents, low, as_published=True) == drops(documents, low, as_published=False)

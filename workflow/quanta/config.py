@@ -139,6 +139,37 @@ def saved_steps(config: Config, model: str) -> list[int]:
     return list(dynamics["steps"]) if model == dynamics["model"] else [final_step(config)]
 
 
+def _member(config: Config, model: str) -> dict[str, Any]:
+    hub = config["models"]["hub"]["members"] if config["models"]["source"] == "hub" else []
+    return next((dict(member) for member in hub if member["name"] == model), {})
+
+
+def request(config: Config, model: str, step: int) -> dict[str, Any]:
+    """What is asked of the hub for a model and step: repository, revision, instead, parameters (None: not asserted)."""
+    hub, member = config["models"]["hub"], _member(config, model)
+    named = {entry["step"]: entry["revision"] for entry in hub["revisions"]}
+    rule = member.get("revision", named.get(step, hub["revision"]))
+    return {
+        "repository": member["repository"],
+        "revision": rule.replace("{step}", str(step)),
+        "instead": next((entry["revision"] for entry in hub["instead"] if entry["step"] == step), None),
+        "parameters": member.get("parameters"),
+    }
+
+
+def described(config: Config, model: str, step: int) -> dict[str, Any]:
+    """What the configuration says of a model and step: model, step, revision, seed, optimiser_step."""
+    source, member = config["models"]["source"], _member(config, model)
+    scaled = step * member.get("optimiser_steps_a_label", 1)
+    return {
+        "model": model,
+        "step": step,
+        "revision": request(config, model, step)["revision"] if source == "hub" else source,
+        "seed": member.get("seed", 0),
+        "optimiser_step": int(scaled) if scaled == int(scaled) else scaled,
+    }
+
+
 def _check_across(config: Config) -> None:
     def refuse(key: str, found: str, expected: str, mend: str) -> None:
         raise QuantaError(f"config, key {key}", found, expected, mend)
@@ -146,6 +177,8 @@ def _check_across(config: Config) -> None:
     models, qdg, dynamics, corpus = (config[name] for name in ("models", "qdg", "dynamics", "corpus"))
     if corpus["source"] == "jsonl" and not corpus["jsonl"]["path"]:
         refuse("corpus.jsonl.path", "not set", "the path of a JSON Lines file", "set it")
+    if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
+        refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
     if models["source"] == "hub" and not models["hub"]["members"]:
         refuse("models.hub.members", "an empty list", "at least two models", "list them, smallest first")
     names = model_names(config)
@@ -213,6 +246,8 @@ def describe(schema: Mapping[str, Any]) -> str:
         "|---|---|",
         "| `config.yaml` | the default: a ladder of small models, trained on the Python sources of installed packages |",
         "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
+        "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
+        "| `custom.yaml` | your own checkpoints and texts |",
         "| `smoke.yaml` | the whole pipeline in about a minute, for tests |",
         "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
         "| `parity-cpu.yaml` | sparse parity for all α at a size for CPUs: docs/results/parity-cpu |",

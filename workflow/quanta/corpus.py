@@ -34,10 +34,11 @@ END_OF_TEXT = "<|endoftext|>"
 
 @dataclass(frozen=True)
 class Document:
-    """A text and where it comes from (`distribution/path` or `file:line`)."""
+    """A text, where it comes from (`distribution/path` or `file:line`), and the part of the corpus it is of."""
 
     source: str
     text: str
+    subset: str = ""
 
 
 # ------------------------------------------------------------------------------------------------ sources
@@ -60,8 +61,43 @@ def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[D
             log.warning("%s left out: %s", source, error)
 
 
-def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -> Iterator[Document]:
+def documents_of(path: str | Path, field: str, *, subset: str | None = None) -> Iterator[Document]:
+    """Documents of a file of JSON Lines or, by its suffix, of Parquet; see `jsonl_documents` and `parquet_documents`."""
+    read = parquet_documents if Path(path).suffix == ".parquet" else jsonl_documents
+    return read(path, field, subset=subset)
+
+
+def parquet_documents(path: str | Path, field: str, *, subset: str | None = None) -> Iterator[Document]:
+    """Documents of a Parquet file, read batch by batch in the file's order.
+
+    Raises:
+        QuantaError: the file is damaged, or a row has no text under `field` or none under `subset`.
+    """
+    import pyarrow
+    from pyarrow import parquet
+
+    number, columns = 0, [field, *([subset.split(".")[0]] if subset else [])]
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    where = f"{path}, row {number}"
+                    yield Document(
+                        f"{Path(path).name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where)
+                    )
+    except (pyarrow.ArrowException, OSError) as error:
+        raise QuantaError(
+            str(path), f"{type(error).__name__}: {error}", "a whole Parquet file", "fetch it again"
+        ) from error
+
+
+def jsonl_documents(
+    path: str | Path, field: str, *, limit: int | None = None, subset: str | None = None
+) -> Iterator[Document]:
     """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order.
+
+    `subset` names the field of the part of the corpus, with dots into objects (the Pile's `meta.pile_set_name`).
 
     Raises:
         QuantaError: the file is missing, cut off or no UTF-8, a line is no JSON object, or has no text under `field`.
@@ -75,7 +111,9 @@ def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -
     try:
         with _open_text(Path(path)) as lines:
             for number, line in enumerate(islice(lines, limit), start=1):
-                yield Document(f"{name}:{number}", _text_of(line, field, f"{path}, line {number}"))
+                where = f"{path}, line {number}"
+                row = _object(line, field, where)
+                yield Document(f"{name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where))
     except (EOFError, OSError, UnicodeDecodeError, zlib.error, zstandard.ZstdError) as error:
         raise QuantaError(
             f"{path}, after line {number}",
@@ -85,12 +123,38 @@ def jsonl_documents(path: str | Path, field: str, *, limit: int | None = None) -
         ) from error
 
 
-def _text_of(line: str, field: str, where: str) -> str:
+def _object(line: str, field: str, where: str) -> Any:
     try:
-        text = json.loads(line)[field]
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise QuantaError(
+            where,
+            f"{type(error).__name__}: {error}",
+            f"a JSON object with a text under {field!r}",
+            "mend the line, or set corpus.jsonl.field to the name of the text field",
+        ) from error
+
+
+def _subset_of(row: Any, subset: str | None, where: str) -> str:
+    found = row
+    for part in subset.split(".") if subset else ():
+        found = found.get(part) if isinstance(found, dict) else None
+    if subset and not isinstance(found, str):
+        raise QuantaError(
+            where,
+            f"{found!r} under {subset!r}",
+            "the name of the part of the corpus that the document is from",
+            "set corpus.jsonl.subset to the field that holds it, or to null",
+        )
+    return found if subset else ""
+
+
+def _text_of(row: Any, field: str, where: str) -> str:
+    try:
+        text = row[field]
         if not isinstance(text, str):
             raise TypeError(f"{field!r} holds a {type(text).__name__}")
-    except (ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError) as error:
         raise QuantaError(
             where,
             f"{type(error).__name__}: {error}",
@@ -158,8 +222,11 @@ class _WholeZstandard(io.RawIOBase):
         super().close()
 
 
-def distinct(documents: Iterable[Document], minimum_characters: int) -> Iterator[Document]:
-    """Leave out short documents and, after the first, those of equal text."""
+def distinct(documents: Iterable[Document], minimum_characters: int, *, repeated: bool = False) -> Iterator[Document]:
+    """Leave out short documents and, after the first, those of equal text (unless `repeated` ones are kept, too)."""
+    if repeated:
+        yield from (document for document in documents if len(document.text) >= minimum_characters)
+        return
     seen: set[bytes] = set()
     dropped = {"short": 0, "equal": 0}
     for document in documents:
@@ -188,13 +255,13 @@ def split_of(source: str, heldout_share: float) -> str:
 
 
 def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.DataFrame:
-    """Columns source, split, text; one row a document, in the order given.
+    """Columns source, split, text, subset; one row a document, in the order given.
 
     Raises:
         QuantaError: there is no document at all, or none in a split that must have some.
     """
-    table = pd.DataFrame([(d.source, split_of(d.source, heldout_share), d.text) for d in documents])
-    table.columns = pd.Index(["source", "split", "text"]) if len(table) else table.columns
+    table = pd.DataFrame([(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents])
+    table.columns = pd.Index(["source", "split", "text", "subset"]) if len(table) else table.columns
     wanted = {HELD_OUT: heldout_share > 0, TRAINING: heldout_share < 1}
     for split, needed in wanted.items():
         if needed and not (len(table) and (table["split"] == split).any()):
@@ -324,24 +391,26 @@ def encode(
 
     Returns:
         the tokens, and a table with one row a document: document, source, split, start (of the piece in its text's
-        tokens), n_tokens.
+        tokens), n_tokens, subset.
     """
     progress = Progress("encoding", len(table), "texts")
     cuts: list[Array] = []
-    rows: list[tuple[str, str, int, int]] = []
+    rows: list[tuple[str, str, int, int, str]] = []
+    subsets = table["subset"] if "subset" in table.columns else pd.Series("", index=table.index)
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 2**16 else np.uint32
     total = 0
     early = None if spread else limit_documents
     for begin in range(0, len(table), batch):
         part = table.iloc[begin : begin + batch]
         encodings = tokenizer.encode_batch_fast(part["text"].tolist(), add_special_tokens=False)
-        for source, split, encoding in zip(part["source"], part["split"], encodings, strict=True):
+        named = subsets.iloc[begin : begin + batch]
+        for source, split, subset, encoding in zip(part["source"], part["split"], named, encodings, strict=True):
             ids = np.asarray(encoding.ids, dtype=dtype)
             starts = range(0, max(len(ids), 1), context) if pieces == "all" else range(1)
             for start in starts:
                 cut = ids[start : start + context]
                 cuts.append(cut)
-                rows.append((source, split, start, len(cut)))
+                rows.append((source, split, start, len(cut), subset))
                 total += len(cut)
         progress.advance(len(part))
         if (early is not None and len(rows) >= early) or (limit_tokens is not None and total >= limit_tokens):
@@ -352,7 +421,7 @@ def encode(
     cuts, rows = [cuts[i] for i in keep], [rows[i] for i in keep]
     progress.done(f"{sum(map(len, cuts))} tokens in {len(cuts)} documents kept")
     offsets = np.concatenate([[0], np.cumsum([len(cut) for cut in cuts])]).astype(np.int64)
-    documents = pd.DataFrame(rows, columns=pd.Index(["source", "split", "start", "n_tokens"]))
+    documents = pd.DataFrame(rows, columns=pd.Index(["source", "split", "start", "n_tokens", "subset"]))
     documents.insert(0, "document", np.arange(len(documents)))
     return Tokens(np.concatenate(cuts) if cuts else np.empty(0, dtype), offsets), documents
 

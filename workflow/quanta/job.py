@@ -16,6 +16,7 @@ from quanta.memory import keep_freed_memory
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
 PARENT = "QUANTA_SNAKEMAKE_PID"
+ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
 def prepare(library: str) -> None:
@@ -33,7 +34,7 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     _log_to(snakemake.log[0] if snakemake.log else None, snakemake.rule)
     _die_with(os.environ.get(PARENT))
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    if snakemake.rule != "fetch":
+    if snakemake.rule not in ONLINE:
         os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     log = logging.getLogger("quanta")

@@ -15,9 +15,11 @@ from quanta.errors import QuantaError
 from quanta.models import unembedding
 from quanta.predictions import check_losses
 from quanta.progress import Progress
-from quanta.shapes import Array, Float32, Int
+from quanta.shapes import Array, Float, Float32, Int
 
-LOGITS_AT_ONCE = 2**24  # float32 logits held at a time: 64 MiB
+# float32 logits held at a time: 16 MiB, which stay in a CPU's cache between the passes of the cross-entropy; 512 MiB on
+# a GPU, whose products want more rows
+LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
 BLOCK = 128  # a batch never crosses a multiple of it, and a shard is made of whole blocks
 
 
@@ -80,10 +82,12 @@ def token_losses(
         ids = pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
-        values = _cross_entropy(model, hidden, ids[:, 1:], precision).cpu().numpy()
-        for row, index in zip(values, batch, strict=True):
+        # padding is not unembedded: on short documents and a wide vocabulary that is most of the work
+        real = torch.from_numpy(np.arange(ids.shape[1] - 1) < (lengths[batch] - 1)[:, None]).to(device)
+        values = _cross_entropy(model, hidden[real], ids[:, 1:][real], precision).cpu().numpy()
+        for row, index in zip(np.split(values, np.cumsum(lengths[batch] - 1)[:-1]), batch, strict=True):
             begin = int(tokens.offsets[documents.start + int(index)] - first)
-            losses[begin + 1 : begin + lengths[index]] = row[: lengths[index] - 1]
+            losses[begin + 1 : begin + lengths[index]] = row
         progress.advance(int(lengths[batch].sum()))
     progress.done()
     check_losses(losses, tokens, documents, label or "losses")
@@ -107,14 +111,15 @@ def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:
         )
 
 
-def _cross_entropy(model: PreTrainedModel, hidden: torch.Tensor, targets: torch.Tensor, precision: str) -> torch.Tensor:
-    """(document, position) nats; the unembedding is applied to pieces, so that the logits never exist whole."""
+def _cross_entropy(
+    model: PreTrainedModel, hidden: Float[torch.Tensor, "n width"], targets: Int[torch.Tensor, " n"], precision: str
+) -> Float[torch.Tensor, " n"]:
+    """Nats; the unembedding is applied to pieces, so that the logits never exist whole."""
     unembed = unembedding(model)
-    flat, wanted = hidden.flatten(0, 1), targets.flatten()
-    step = max(LOGITS_AT_ONCE // len(unembed.weight), 1)  # type: ignore[arg-type]
+    step = max(LOGITS_AT_ONCE.get(hidden.device.type, 2**24) // len(unembed.weight), 1)  # type: ignore[arg-type]
     pieces = []
-    for begin in range(0, len(flat), step):
-        with torch.autocast(flat.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = unembed(flat[begin : begin + step])
-        pieces.append(nn.functional.cross_entropy(logits.float(), wanted[begin : begin + step], reduction="none"))
-    return torch.cat(pieces).view(targets.shape)
+    for begin in range(0, len(hidden), step):
+        with torch.autocast(hidden.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits = unembed(hidden[begin : begin + step])
+        pieces.append(nn.functional.cross_entropy(logits.float(), targets[begin : begin + step], reduction="none"))
+    return torch.cat(pieces)

@@ -1,7 +1,6 @@
 """Models: a family of causal language models in Hugging Face format, read from safetensors alone."""
 
 import hashlib
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeo
 
 from quanta import storage
 from quanta.errors import QuantaError
-from quanta.family import FAMILY_COLUMNS
+from quanta.family import FAMILY_COLUMNS, FURTHER_COLUMNS
 
 FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
 EXPECTED = "config.json and model.safetensors (or its shards with their index)"
@@ -75,16 +74,24 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     folder = Path(folder)
     check_folder(folder)
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        # typed as one value by transformers, though it is two with output_loading_info
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             str(folder.resolve()),
+            output_loading_info=True,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
             attn_implementation="sdpa",
         )
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise QuantaError(str(folder), f"cannot be loaded ({error})", EXPECTED, storage.RERUN) from error
+    model, report = loaded
+    absent = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if absent:  # transformers would fill them with random numbers and go on
+        raise QuantaError(
+            str(folder), f"no weights for {', '.join(absent[:3])} ({len(absent)} tensors)", EXPECTED, storage.RERUN
+        )
     model.eval().requires_grad_(False)
     return cast(PreTrainedModel, model.to(device))
 
@@ -128,7 +135,8 @@ def weight_hash(folder: str | Path) -> str:
                 for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
                     tensor = tensors.get_tensor(name).contiguous()
                     head = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
-                    digests[name] = hashlib.sha256(head + tensor.view(torch.uint8).numpy().tobytes()).digest()
+                    raw = tensor.reshape(-1).view(torch.uint8)  # a scalar cannot be viewed as bytes
+                    digests[name] = hashlib.sha256(head + raw.numpy().tobytes()).digest()
         except SafetensorError as error:
             raise QuantaError(str(path), f"damaged ({error})", "safetensors", storage.RERUN) from error
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
@@ -153,30 +161,26 @@ def checkpoint_folder(folder: Path, step: int, *, only_step: int) -> Path:
     )
 
 
-def fetch(repository: str, revision: str, folder: str | Path) -> None:
-    """Fetch configuration, safetensors and tokenizer of one revision from the hub. No code is fetched.
+def check_parameters(folder: str | Path, expected: int | None) -> None:
+    """Assert a model's non-embedding parameters, counted from its configuration; None expects nothing.
 
     Raises:
-        QuantaError: the hub cannot be reached, or has no such repository, revision or safetensors.
+        QuantaError: the model has another number: it is another size than the table of the family says.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        snapshot_download(repository, revision=revision, allow_patterns=list(FILES), local_dir=str(folder))
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    if expected is None:
+        return
+    found = non_embedding_parameters(shape_of(folder))
+    if found != expected:
         raise QuantaError(
-            f"hub, {repository} at {revision}",
-            f"{type(error).__name__}: {error}",
-            "a repository and revision that the hub has, and a network",
-            "check models.hub.members and models.hub.revision, and the network (HF_ENDPOINT, HF_TOKEN)",
-        ) from error
-    shutil.rmtree(Path(folder) / ".cache", ignore_errors=True)
-    check_folder(Path(folder))
+            str(folder),
+            f"{found:,} non-embedding parameters",
+            f"{expected:,}, as the family's table says",
+            "look at the member's repository and parameters in models.hub.members",
+        )
 
 
 def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row a model and step from (model, step, revision, folder), by size and then by step.
+    """One row a model and step from (model, step, revision, folder; seed, optimiser_step, commit), by size, then step.
 
     Raises:
         QuantaError: two members hold equal weights, which is a wrong download or export.
@@ -188,10 +192,13 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "non_embedding_parameters": non_embedding_parameters(shape_of(member["folder"])),
             "revision": member["revision"],
             "sha256": weight_hash(member["folder"]),
+            "seed": int(member.get("seed", 0)),
+            "optimiser_step": member.get("optimiser_step", int(member["step"])),
+            "commit": member.get("commit", ""),
         }
         for member in members
     ]
-    table = pd.DataFrame(rows, columns=list(FAMILY_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*FAMILY_COLUMNS, *FURTHER_COLUMNS])
     twins = table[table.duplicated("sha256", keep=False)]
     if len(twins):
         names = [f"{row.model} step {row.step}" for row in twins.itertuples()]

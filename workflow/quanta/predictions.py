@@ -3,6 +3,8 @@
 Apart from `losses`, which computes them, so that the stages that only read them do not import torch.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -51,3 +53,19 @@ def by_document(losses: Array, tokens: Tokens) -> pd.DataFrame:
     sums = np.bincount(index[known], weights=losses[known].astype(np.float64), minlength=tokens.n_documents)
     counts = np.bincount(index[known], minlength=tokens.n_documents)
     return pd.DataFrame({"document": np.arange(tokens.n_documents), "loss_sum_nats": sums, "n_predictions": counts})
+
+
+def by_subset(losses: Array, tokens: Tokens, subsets: Sequence[str]) -> pd.DataFrame:
+    """Columns subset, n_predictions, mean_loss_nats (NaN where nothing is predicted); `subsets` has one a document."""
+    table = by_document(losses, tokens).assign(subset=list(subsets))
+    sums = table.groupby("subset", sort=True)[["loss_sum_nats", "n_predictions"]].sum().reset_index()
+    means = sums["loss_sum_nats"] / sums["n_predictions"].where(sums["n_predictions"] > 0)
+    return sums[["subset", "n_predictions"]].assign(mean_loss_nats=means)
+
+
+def clusters_by_subset(labels: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> pd.DataFrame:
+    """Columns n_clusters, label, subset, n_tokens, from labels (n_clusters, token, label) and tokens (token, document)."""
+    parts = np.asarray(list(subsets), dtype=object)[chosen["document"].to_numpy()]
+    of_token = pd.Series(parts, index=chosen["token"].to_numpy())
+    table = labels[["n_clusters", "label"]].assign(subset=of_token.loc[labels["token"]].to_numpy())
+    return table.groupby(["n_clusters", "label", "subset"], sort=True).size().rename("n_tokens").reset_index()

@@ -26,10 +26,36 @@ def induction(document: Array) -> Bool[Array, " token"]:
     return closes
 
 
+def dropped_as_published(low: Array, tokens: Tokens) -> Bool[Array, " n"]:
+    """Which of the flat indices `low` the paper's public code drops as induction.
+
+    It counts predictions through the corpus, one too many for every document of one token or none. So from the first
+    such document on it drops, for a token by induction, the one as many predictions further on as there were such
+    documents before. Without any, it drops what `induction` says.
+    """
+    starts = np.cumsum(tokens.lengths > 0)  # first tokens, which are no predictions, up to and with each document
+    short = (tokens.lengths <= 1).astype(np.int64)
+    drift = np.cumsum(short) - short
+    closing = [
+        tokens.offsets[i] + np.flatnonzero(induction(tokens.document(i))) - starts[i] + drift[i]
+        for i in np.flatnonzero(tokens.lengths > 3).tolist()
+    ]
+    document, _ = tokens.place(low)
+    return np.isin(low - starts[document], np.concatenate(closing) if closing else np.empty(0, dtype=np.int64))
+
+
 def select(
-    losses: Array, tokens: Tokens, *, threshold: float, limit: int, keep_induction: bool = False
+    losses: Array,
+    tokens: Tokens,
+    *,
+    threshold: float,
+    limit: int,
+    keep_induction: bool = False,
+    as_published: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Predictions with a loss below `threshold` nats, not by induction, `limit` of them spread evenly.
+
+    With `as_published`, the tokens that the paper's public code drops are dropped, drift of its index included.
 
     Returns:
         columns token (0…N−1), document, position, token_id, loss_nats, in the corpus's order; and the counts of
@@ -38,8 +64,8 @@ def select(
     with np.errstate(invalid="ignore"):
         low = np.flatnonzero(losses < threshold)
     document, position = tokens.place(low)
-    copied = np.zeros(len(low), dtype=bool)
-    for index in np.unique(document):
+    copied = dropped_as_published(low, tokens) if as_published else np.zeros(len(low), dtype=bool)
+    for index in [] if as_published else np.unique(document):
         rows = document == index if len(low) < 1000 else slice(*np.searchsorted(document, [index, index + 1]))
         copied[rows] = induction(tokens.document(int(index)))[position[rows]]
     kept = low if keep_induction else low[~copied]

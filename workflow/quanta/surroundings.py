@@ -81,7 +81,7 @@ def check(config: Mapping[str, Any], results: Path, *, lock: Path) -> None:
     if corpus["source"] == "python":
         locked = locked_versions(lock) if corpus["python"]["versions"] == "locked" else {}
         find_distributions(corpus["python"]["distributions"], locked)
-    elif not Path(corpus["jsonl"]["path"]).is_file():
+    elif corpus["source"] == "jsonl" and not Path(corpus["jsonl"]["path"]).is_file():
         raise QuantaError(
             "config, key corpus.jsonl.path",
             f"{corpus['jsonl']['path']} is not a file",

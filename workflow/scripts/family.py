@@ -1,7 +1,7 @@
 """Count and hash the weights of every model and step.
 
-Makes: `models/family.csv`: model, step, non_embedding_parameters, revision, sha256, by size and step. Equal weights
-under two names are refused.
+Makes: `models/family.csv`: model, step, non_embedding_parameters, revision, sha256, seed, optimiser_step, commit, by
+size and step. Equal weights under two names are refused.
 """
 
 import json
@@ -13,6 +13,9 @@ from quanta.job import run
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     members = [m | {"folder": folder} for m, folder in zip(json.loads(params.members), inputs.folders, strict=True)]
+    for member, path in zip(members, inputs.pins, strict=False):  # no pins where nothing came from the hub
+        pin = storage.read_json(path)
+        member |= {"commit": pin["commit"], "revision": pin["revision"]}
     storage.write_table(outputs.table, models.family_table(members))
 
 

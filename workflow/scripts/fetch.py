@@ -1,16 +1,21 @@
-"""Fetch one checkpoint from the hub: configuration, safetensors and tokenizer, nothing else, no code.
+"""Fetch one pinned checkpoint from the hub: configuration, safetensors and tokenizer, nothing else, no code.
 
-Makes: `models/{model}/step{step}/`. Runs where the network is; no other step touches it.
+Makes: `models/{model}/step{step}/`. Each file's hash is checked; what has arrived is kept for the next attempt.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
-from quanta import models
+from quanta import hub, models, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    models.fetch(params.repository, params.revision, outputs.folder)
+    pin = hub.pin_of(storage.read_json(inputs.pin))
+    hub.fetch(pin, params.store, outputs.folder, hub.Patience(**json.loads(params.patience)))
+    models.check_folder(Path(outputs.folder))
+    models.check_parameters(outputs.folder, json.loads(params.request)["parameters"])
 
 
 if __name__ == "__main__":

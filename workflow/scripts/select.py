@@ -13,7 +13,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     values = predictions.read_losses(inputs.losses[0], tokens)
     table, counts = selection.select(
-        values, tokens, threshold=params.threshold, limit=params.tokens, keep_induction=params.induction == "keep"
+        values,
+        tokens,
+        threshold=params.threshold,
+        limit=params.tokens,
+        keep_induction=params.induction == "keep",
+        as_published=params.selection == "paper",
     )
     storage.write_table(outputs.tokens, table)
     storage.write_json(outputs.counts, counts)

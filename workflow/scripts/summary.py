@@ -1,19 +1,22 @@
 """The run's main numbers beside the paper's, each with the file that it comes from.
 
-Makes: `report/summary.json` (headline, numbers, corpus, family) and `report/paper_against_ours.csv`.
+Makes: `report/summary.json` (headline, numbers, corpus, family), `report/paper_against_ours.csv`, and
+`report/paper_checks.csv`: every number of the paper's language models, the tolerance, this run's, and whether they agree.
 """
 
+import json
 from typing import Any
 
 import pandas as pd
-from quanta import stability, storage
+from quanta import paper, stability, storage
 from quanta.job import run
 
 PAPER = "arXiv 2303.13506"
+MEAN_LOSS = ("model", "step", "non_embedding_parameters", "mean_loss_nats", "n_predictions")
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    mean_loss = storage.read_table(inputs.mean_loss, ("model", "step", "non_embedding_parameters", "mean_loss_nats"))
+    mean_loss = storage.read_table(inputs.mean_loss, MEAN_LOSS)
     scaling, qdg = storage.read_json(inputs.scaling), storage.read_json(inputs.qdg)
     selection = storage.read_json(inputs.selection)
     curves = {axis: storage.read_json(path) for axis, path in zip(params.axes, inputs.curves, strict=True)}
@@ -69,6 +72,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ]  # fmt: skip
     table = pd.DataFrame([_row(*row) for row in rows])
     storage.write_table(outputs.table, table)
+    checks = paper.checks(paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings)))
+    storage.write_table(outputs.checks, checks)
     family = mean_loss[mean_loss["step"] == params.final_step]
     storage.write_json(
         outputs.summary,
@@ -126,13 +131,13 @@ def _theory_rows(published: dict[str, Any]) -> list[tuple[Any, ...]]:
 def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
     """Sparse parity: this run at the α shown, the recorded run over all α, and QDG held against the true tasks."""
     fits = storage.read_json(inputs.parity)
-    paper = storage.read_table(inputs.paper_parity, ("alpha", "resource", "exponent"))
+    theirs_all = storage.read_table(inputs.paper_parity, ("alpha", "resource", "exponent"))
     recorded = storage.read_table(inputs.recorded_parity, ("alpha", "resource", "exponent"))
     signs = {"parameters": "α_N", "steps": "α_S", "data": "α_D"}
     rows: list[tuple[Any, ...]] = []
     for fit in fits["exponents"]:
         if fit["alpha"] == alpha:
-            known = paper[(paper["resource"] == fit["resource"]) & (paper["alpha"] == alpha)]["exponent"]
+            known = theirs_all[(theirs_all["resource"] == fit["resource"]) & (theirs_all["alpha"] == alpha)]["exponent"]
             what = f"sparse parity, {signs[fit['resource']]} at α = {alpha:g}"
             theirs = f"{known.iloc[0]:g}" if len(known) else ""
             rows.append((what, theirs, fit, "parity/fits.json", f"exponents, {fit['resource']}"))
@@ -151,7 +156,7 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
         if fit["alpha"] == alpha
     ]
     for resource, sign in signs.items():
-        known = paper[paper["resource"] == resource].set_index("alpha")["exponent"]
+        known = theirs_all[theirs_all["resource"] == resource].set_index("alpha")["exponent"]
         ours = recorded[recorded["resource"] == resource].sort_values("alpha")
         what = f"sparse parity, {sign} at " + ", ".join(f"{a:g}" for a in ours["alpha"]) + " (a larger run, recorded)"
         theirs = ", ".join(f"{known[a]:.2f}" if a in known.index else "?" for a in ours["alpha"])

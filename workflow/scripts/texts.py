@@ -1,11 +1,12 @@
 """Read the texts of the corpus, leave out short and repeated ones, split them.
 
-Makes: `corpus/texts.parquet` (source, split, text), which `datasets.load_dataset("parquet", data_files=…)` reads, and
+Makes: `corpus/texts.parquet` (source, split, text, subset), which `datasets.load_dataset("parquet", data_files=…)` reads, and
 `corpus/sources.json`, which says where they come from.
 """
 
 import json
-from itertools import islice
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,25 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     settings = json.loads(params.corpus)
     versions = json.loads(params.versions)
+
+    def read(path: str | Path) -> Iterator[corpus.Document]:
+        chosen = settings["jsonl"]
+        return corpus.documents_of(path, chosen["field"], subset=chosen.get("subset"))
+
     if settings["source"] == "python":
         found = surroundings.find_distributions(settings["python"]["distributions"], versions)
         documents, origin = corpus.python_sources(found), {"distributions": versions}
+    elif settings["source"] == "hub":
+        pin = storage.read_json(f"{inputs.file}.pin.json")
+        paths = [Path(str(inputs.file)) / file["path"] for file in pin["files"]]
+        documents = chain.from_iterable(map(read, paths))
+        origin = {key: pin[key] for key in ("repository", "revision", "commit", "files")}
     else:
         path = settings["jsonl"]["path"]
-        documents = corpus.jsonl_documents(path, settings["jsonl"]["field"])
+        documents = read(path)
         origin = {"file": Path(path).name, "sha256": corpus.file_hash(path)}
-    kept = islice(corpus.distinct(documents, settings["minimum_characters"]), params.documents)
+    repeated = settings.get("repeated") == "keep"
+    kept = islice(corpus.distinct(documents, settings["minimum_characters"], repeated=repeated), params.documents)
     table = corpus.documents_table(kept, settings["heldout_share"])
     with storage.atomic(outputs.texts) as temporary:
         datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)

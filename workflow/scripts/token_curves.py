@@ -17,7 +17,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     family = storage.read_table(inputs.family, FAMILY_COLUMNS)
     members = in_order(json.loads(params.members), family)
     paths = dict(zip(map(tuple, json.loads(params.members)), inputs.losses, strict=True))
-    index = np.flatnonzero(tokens.predicted())
+    index = np.flatnonzero(tokens.predicted())[: params.predictions]
     curves = np.stack([predictions.read_losses(paths[member], tokens)[index] for member in members])
     table, counts = scaling.token_curves(
         curves, above=params.above, below=params.below, drop=params.drop, share=params.share

@@ -1,0 +1,100 @@
+"""Losses of a mixed-length corpus: this library against a plain batched loop over transformers, interleaved, medians.
+
+    PYTHONPATH=workflow python tests/benchmarks/losses.py [--size 70m] [--documents 24] [--rounds 3] [--device cpu]
+
+The plain loop takes documents in their order, pads each batch to its longest, passes an attention mask, and computes the
+cross-entropy of whole float32 logits. Weights are random, in Pythia's shapes; lengths are drawn log-normally and cut at
+`--context`. Prints a Markdown table and the largest difference between the two, and of bfloat16 from float32.
+"""
+
+import argparse
+import logging
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from quanta import costs, losses, models
+from support import random_tokens
+
+
+@torch.no_grad()
+def plain(model, tokens, batch, device):
+    """What one writes first: a batch of documents at a time."""
+    found = []
+    for begin in range(0, tokens.n_documents, batch):
+        documents = [tokens.document(i) for i in range(begin, min(begin + batch, tokens.n_documents))]
+        ids = losses.pad(documents).to(device)
+        lengths = torch.tensor([len(d) for d in documents], device=device)
+        mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
+        logits = model(input_ids=ids, attention_mask=mask).logits.float()
+        values = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+        found += [np.r_[np.nan, v[: len(d) - 1].cpu().numpy()] for v, d in zip(values, documents, strict=True)]
+    return np.concatenate(found).astype(np.float32)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--size", default="70m", choices=sorted(costs.SHAPES))
+    parser.add_argument("--documents", type=int, default=24)
+    parser.add_argument("--context", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    chosen = parser.parse_args()
+    logging.disable(logging.INFO)
+    if chosen.device == "cpu":
+        torch.set_num_threads(1)
+    shape = costs.SHAPES[chosen.size]
+    size = models.Size(chosen.size, shape.width, shape.layers, shape.heads)
+    with torch.device(chosen.device):
+        model = models.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
+    model.eval().requires_grad_(False)
+    rng = np.random.default_rng(0)
+    lengths = np.clip(np.exp(rng.normal(5.6, 1.0, chosen.documents)), 2, chosen.context).astype(int)
+    tokens = random_tokens(lengths, 50277)
+    everything = range(tokens.n_documents)
+    batch_tokens = chosen.batch * chosen.context
+
+    def ours(precision):
+        return losses.token_losses(model, tokens, everything, batch_tokens=batch_tokens, precision=precision)
+
+    ways = {
+        "transformers, plain loop, float32": lambda: plain(model, tokens, chosen.batch, chosen.device),
+        "quanta, float32": lambda: ours("float32"),
+        "quanta, bfloat16": lambda: ours("bfloat16"),
+    }
+    seconds = {name: [] for name in ways}
+    results = {}
+    for _ in range(chosen.rounds):
+        for name, way in ways.items():
+            begin = time.perf_counter()
+            results[name] = way()
+            if chosen.device != "cpu":
+                torch.cuda.synchronize()
+            seconds[name].append(time.perf_counter() - begin)
+    first, second, half = results.values()
+    n = len(tokens.ids)
+    print(f"{chosen.size}, {chosen.documents} documents of {lengths.min()} to {lengths.max()} tokens, {n} in all, "
+          f"{chosen.device}, {torch.get_num_threads()} thread(s), median of {chosen.rounds}\n")  # fmt: skip
+    print("| way | s | tokens/s | against the plain loop | useful GFLOP/s |\n|---|---|---|---|---|")
+    flops = costs.forward_flops(shape, lengths)
+    base = statistics.median(seconds["transformers, plain loop, float32"])
+    for name, times in seconds.items():
+        middle = statistics.median(times)
+        print(f"| {name} | {middle:.2f} | {n / middle:.0f} | {base / middle:.2f}× | {flops / middle / 1e9:.0f} |")
+    print(f"\nlargest difference from the plain loop: {np.nanmax(np.abs(first - second)):.1e} nats")
+    apart = np.abs(half - second)
+    print(f"bfloat16 from float32: mean {np.nanmean(apart):.1e}, largest {np.nanmax(apart):.1e} nats; "
+          f"mean loss {np.nanmean(half) - np.nanmean(second):+.1e}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
