@@ -39,6 +39,7 @@ rule texts:
         f"{R}/logs/texts.log",
     benchmark:
         f"{R}/benchmarks/texts.tsv"
+    priority: 10
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -77,6 +78,7 @@ rule tokenizer:
         f"{R}/logs/tokenizer.log",
     benchmark:
         f"{R}/benchmarks/tokenizer.tsv"
+    priority: 10
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -105,6 +107,7 @@ rule tokens:
         f"{R}/logs/tokens.log",
     benchmark:
         f"{R}/benchmarks/tokens.tsv"
+    priority: 10
     conda:
         "../envs/quanta.yaml"
     threads: 1

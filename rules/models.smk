@@ -15,6 +15,8 @@ if SOURCE == "train":
             f"{R}/logs/train/{{model}}.log",
         benchmark:
             f"{R}/benchmarks/train/{{model}}.tsv"
+        # the longest way through the run leads over the models
+        priority: 10
         conda:
             "../envs/quanta.yaml"
         threads: 1
