@@ -320,3 +320,38 @@ def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())
+
+
+# --------------------------------------------------------------------------------------- parts, Parquet, repeats
+
+
+def test_the_part_of_the_corpus_is_kept_from_the_line_to_the_table(tmp_path):
+    path = tmp_path / "pile.jsonl"
+    rows = [{"text": f"text {i}", "meta": {"pile_set_name": name}} for i, name in enumerate(["Github", "ArXiv"])]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(corpus.documents_of(path, "text", subset="meta.pile_set_name"))
+    assert [d.subset for d in found] == ["Github", "ArXiv"]
+    table = corpus.documents_table(found, 1)
+    _, documents = corpus.encode(corpus.train_tokenizer(["text 0 1"], 300), table, context=3, pieces="all")
+    assert documents.groupby("source")["subset"].unique().map(list).tolist() == [["Github"], ["ArXiv"]]
+    with pytest.raises(QuantaError, match=r"None under 'meta\.source'") as caught:
+        list(corpus.documents_of(path, "text", subset="meta.source"))
+    assert "line 1" in caught.value.where and "corpus.jsonl.subset" in caught.value.mend
+
+
+def test_parquet_is_read_as_json_lines_are(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "part.parquet"
+    pd.DataFrame({"text": ["a", "b"], "set": ["x", "y"], "other": [1, 2]}).to_parquet(path)
+    found = list(corpus.documents_of(path, "text", subset="set"))
+    assert [(d.source, d.text, d.subset) for d in found] == [("part.parquet:1", "a", "x"), ("part.parquet:2", "b", "y")]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(QuantaError, match=r"part\.parquet: "):
+        list(corpus.documents_of(path, "text"))
+
+
+def test_repeated_documents_are_kept_on_demand():
+    documents = [corpus.Document(str(i), text) for i, text in enumerate(["a", "", "a", "b"])]
+    assert [d.source for d in corpus.distinct(documents, 0)] == ["0", "1", "3"]
+    assert [d.source for d in corpus.distinct(documents, 0, repeated=True)] == ["0", "1", "2", "3"]

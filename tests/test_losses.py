@@ -1,9 +1,10 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import losses, predictions
+from quanta import costs, losses, models, predictions
 from quanta.errors import QuantaError
 from support import names, random_tokens, script, tokens_of
 
@@ -165,3 +166,70 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
         made.append(target.read_bytes())
     assert made[0] == made[1]
     assert len(np.load(tmp_path / "step1.npy")) == len(tokens.ids)
+
+
+# ------------------------------------------------------------------------------------- by part of the corpus
+
+
+def test_losses_by_part_of_the_corpus_average_to_the_mean_loss(model, ragged_tokens):
+    values = losses.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    subsets = ["empty" if n < 2 else "long" if n > 30 else "short" for n in ragged_tokens.lengths]
+    table = predictions.by_subset(values, ragged_tokens, subsets).set_index("subset")
+    assert table["n_predictions"].sum() == ragged_tokens.predicted().sum()
+    assert table.loc["empty", "n_predictions"] == 0 and np.isnan(table.loc["empty", "mean_loss_nats"])
+    rest = table.loc[["long", "short"]]
+    mean = np.average(rest["mean_loss_nats"], weights=rest["n_predictions"])
+    assert abs(mean - np.nanmean(values.astype(np.float64))) < 1e-9
+    assert abs(rest["mean_loss_nats"].diff().iloc[1]) > 1e-3, "parts that do not differ test nothing"
+
+
+def test_clusters_by_part_count_every_token_once():
+    chosen = pd.DataFrame({"token": [0, 1, 2, 3], "document": [0, 2, 1, 2]})
+    labels = pd.DataFrame(
+        {"n_clusters": [2] * 4 + [3] * 4, "token": [0, 1, 2, 3] * 2, "label": [0, 1, 0, 1, 0, 1, 2, 1]}
+    )
+    table = predictions.clusters_by_subset(labels, chosen, ["a", "b", "c"])
+    found = {(r.n_clusters, r.label, r.subset): r.n_tokens for r in table.itertuples()}
+    assert found == {(2, 0, "a"): 1, (2, 0, "b"): 1, (2, 1, "c"): 2, (3, 0, "a"): 1, (3, 1, "c"): 2, (3, 2, "b"): 1}
+
+
+# ------------------------------------------------------------------------------------------------------ costs
+
+
+def test_parameters_of_the_shapes_are_those_of_the_models():
+    for name, shape in costs.SHAPES.items():
+        with torch.device("meta"):
+            size = models.Size(name, shape.width, shape.layers, shape.heads)
+            net = models.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
+        assert models.non_embedding_parameters(net) == shape.non_embedding
+        assert sum(p.numel() for p in net.parameters()) == shape.parameters
+
+
+def test_flops_are_those_that_torch_counts():
+    """But for attention, which torch counts whole and the losses need half of."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    shape, n = costs.Shape(32, 3, 2, 97), 40
+    net = models.new_model(models.Size("a", 32, 3, 2), vocabulary=97, context=64, seed=0)
+    net.set_attn_implementation("eager")  # attention as products that can be counted
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(input_ids=torch.zeros(1, n, dtype=torch.long))
+    assert counter.get_total_flops() == costs.forward_flops(shape, [n]) + 2 * shape.layers * shape.width * n**2
+
+
+def test_costs_of_a_family_are_sums_over_its_checkpoints():
+    import yaml
+    from support import ROOT, settled
+
+    given = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))
+    config = settled(**given)
+    rows = {row["model"]: row for row in costs.table(config, mean_length=500, tflops=100)}
+    one = costs.forward_flops(costs.SHAPES["70m"], np.full(200_000, 500))
+    assert rows["pythia-70m-v0"]["FLOP"] == 143 * one and rows["pythia-70m-v0"]["checkpoints"] == 143
+    assert abs(rows["pythia-70m-v0"]["hours"] - 143 * one / 1e14 / 3600) < 1e-9
+    assert rows["pythia-6.9b-v0"]["losses_GB"] == 0.4
+    text = costs.markdown(list(rows.values()))
+    assert len(text.splitlines()) == 2 + 7 + 1 and "| all | 149 |" in text
+    given["models"]["hub"]["members"][0]["parameters"] = 5
+    with pytest.raises(QuantaError, match="parameters 5"):
+        costs.table(settled(**given), mean_length=500, tflops=100)

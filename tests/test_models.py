@@ -240,3 +240,4 @@ def test_pythias_published_layout_loads_to_the_same_function(tmp_path):
     ids = torch.arange(30)[None]
     assert torch.allclose(loaded(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-5)
     assert models.non_embedding_parameters(models.shape_of(tmp_path)) == models.non_embedding_parameters(model)
+    assert len(models.weight_hash(tmp_path)) == 64, "scalars among the buffers are hashed, too"

@@ -73,7 +73,7 @@ def gradient_flops(shape: Shape, length: float, samples: int) -> float:
 
 
 def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:
-    """Upper bound of the memory of the losses stage: weights, a block's activations in float32, logits and two copies.
+    """Estimate of the memory of the losses stage: weights, a block's activations in float32, logits and two copies.
 
     A block holds its input, the joint query-key-value, rotated queries and keys, the attention's output, the wide layer
     before and after its nonlinearity, and the block's output: about 20 widths a token.
