@@ -140,6 +140,16 @@ def drawn(name):
     return f"{R}/report/figures/{name}.pdf"
 
 
+def if_made(rule, output):
+    """An output of a rule that the workflow may do without."""
+    return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
+
+
+def reader_names():
+    """The reader's names of clusters, where there are any."""
+    return [config["figures"]["labels"]] if config["figures"]["labels"] else []
+
+
 def megabytes(value):
     """Memory of a job in MB, times the configured factor, more with each attempt."""
 

@@ -7,7 +7,11 @@ if SOURCE == "train":
             curves=[f"{R}/models/{model}/curve.csv" for model in MODELS],
             family=rules.family.output.table,
         output:
-            png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
+            png=report(
+                figure("learning_curves"),
+                caption="../workflow/report/learning_curves.rst",
+                category="1 Models",
+            ),
             pdf=drawn("learning_curves"),
         log:
             f"{R}/logs/figure_learning_curves.log",
@@ -33,7 +37,11 @@ rule figure_mean_loss:
         table=rules.mean_loss.output.table,
         fits=rules.mean_loss.output.fits,
     output:
-        png=report(figure("mean_loss"), caption="../workflow/report/mean_loss.rst", category="2 Scaling"),
+        png=report(
+            figure("mean_loss"),
+            caption="../workflow/report/mean_loss.rst",
+            category="2 Scaling",
+        ),
         pdf=drawn("mean_loss"),
     log:
         f"{R}/logs/figure_mean_loss.log",
@@ -59,7 +67,11 @@ rule figure_density:
     input:
         density=rules.density.output.density,
     output:
-        png=report(figure("density_{axis}"), caption="../workflow/report/density.rst", category="2 Scaling"),
+        png=report(
+            figure("density_{axis}"),
+            caption="../workflow/report/density.rst",
+            category="2 Scaling",
+        ),
         pdf=drawn("density_{axis}"),
     log:
         f"{R}/logs/figure_density/{{axis}}.log",
@@ -89,7 +101,11 @@ rule figure_token_curves:
         offsets=rules.tokens.output.offsets,
         tokenizer=rules.tokenizer.output.tokenizer,
     output:
-        png=report(figure("token_curves_{axis}"), caption="../workflow/report/token_curves.rst", category="2 Scaling"),
+        png=report(
+            figure("token_curves_{axis}"),
+            caption="../workflow/report/token_curves.rst",
+            category="2 Scaling",
+        ),
         pdf=drawn("token_curves_{axis}"),
     log:
         f"{R}/logs/figure_token_curves/{{axis}}.log",
@@ -117,7 +133,11 @@ if DYNAMICS:
         input:
             table=rules.mean_loss.output.table,
         output:
-            png=report(figure("dynamics"), caption="../workflow/report/dynamics.rst", category="2 Scaling"),
+            png=report(
+                figure("dynamics"),
+                caption="../workflow/report/dynamics.rst",
+                category="2 Scaling",
+            ),
             pdf=drawn("dynamics"),
         log:
             f"{R}/logs/figure_dynamics.log",
@@ -142,7 +162,11 @@ rule figure_sharpness:
     input:
         tables=[f"{R}/scaling/tokens_by_{axis}.parquet" for axis in AXES],
     output:
-        png=report(figure("sharpness"), caption="../workflow/report/sharpness.rst", category="2 Scaling"),
+        png=report(
+            figure("sharpness"),
+            caption="../workflow/report/sharpness.rst",
+            category="2 Scaling",
+        ),
         pdf=drawn("sharpness"),
     log:
         f"{R}/logs/figure_sharpness.log",
@@ -169,7 +193,11 @@ rule figure_affinity:
         affinity=rules.affinity.output.affinity,
         labels=rules.labels.output.labels,
     output:
-        png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
+        png=report(
+            figure("affinity"),
+            caption="../workflow/report/affinity.rst",
+            category="3 QDG",
+        ),
         pdf=drawn("affinity"),
     log:
         f"{R}/logs/figure_affinity.log",
@@ -194,7 +222,11 @@ rule figure_spectrum:
     input:
         eigenvalues=rules.embedding.output.eigenvalues,
     output:
-        png=report(figure("spectrum"), caption="../workflow/report/spectrum.rst", category="3 QDG"),
+        png=report(
+            figure("spectrum"),
+            caption="../workflow/report/spectrum.rst",
+            category="3 QDG",
+        ),
         pdf=drawn("spectrum"),
     log:
         f"{R}/logs/figure_spectrum.log",
@@ -222,7 +254,11 @@ rule figure_rank_frequency:
         scaling=rules.mean_loss.output.fits,
         selection=rules.select.output.tokens,
     output:
-        png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
+        png=report(
+            figure("rank_frequency"),
+            caption="../workflow/report/rank_frequency.rst",
+            category="3 QDG",
+        ),
         pdf=drawn("rank_frequency"),
     log:
         f"{R}/logs/figure_rank_frequency.log",
@@ -254,7 +290,9 @@ rule summary:
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(
-            f"{R}/report/paper_against_ours.csv", caption="../workflow/report/summary.rst", category="4 Summary"
+            f"{R}/report/paper_against_ours.csv",
+            caption="../workflow/report/summary.rst",
+            category="4 Summary",
         ),
     log:
         f"{R}/logs/summary.log",
@@ -278,19 +316,97 @@ rule summary:
         "../workflow/scripts/summary.py"
 
 
-rule page:
+rule describe:
     input:
-        figures=[figure(name) for name in figure_names()],
-        captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
-        template="workflow/report/page.html",
-        summary=rules.summary.output.summary,
-        table=rules.summary.output.table,
         selection=rules.select.output.tokens,
         labels=rules.labels.output.labels,
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
         documents=rules.tokens.output.documents,
         tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        table=f"{R}/qdg/descriptions.parquet",
+    log:
+        f"{R}/logs/describe.log",
+    benchmark:
+        f"{R}/benchmarks/describe.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("describe"),
+    message:
+        "Describe every cluster by a rule over its contexts"
+    script:
+        "../workflow/scripts/describe.py"
+
+
+rule layout:
+    input:
+        embedding=rules.embedding.output.embedding,
+    output:
+        layout=f"{R}/qdg/layout.parquet",
+    log:
+        f"{R}/logs/layout.log",
+    benchmark:
+        f"{R}/benchmarks/layout.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        seed=config["seed"],
+        code=code("layout"),
+    message:
+        "Lay the tokens out in two dimensions"
+    script:
+        "../workflow/scripts/layout.py"
+
+
+rule page:
+    input:
+        figures=[figure(name) for name in figure_names()],
+        captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
+        template="workflow/report/page.html",
+        code=[
+            "workflow/report/vendor/uPlot.iife.min.js",
+            *(
+                f"workflow/report/explorer/{name}.js"
+                for name in ["data", "lists", "charts", "pictures", "cluster", "main"]
+            ),
+        ],
+        styles=[
+            "workflow/report/vendor/uPlot.min.css",
+            "workflow/report/explorer/explorer.css",
+        ],
+        summary=rules.summary.output.summary,
+        table=rules.summary.output.table,
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        layout=rules.layout.output.layout,
+        affinity=[rules.affinity.output.affinity],
+        rank_frequency=rules.rank_frequency.output.table,
+        fits=rules.rank_frequency.output.fits,
+        scaling=rules.mean_loss.output.fits,
+        family=rules.family.output.table,
+        losses=losses_of(MEMBERS),
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
+        tokenizer=rules.tokenizer.output.tokenizer,
+        names=reader_names(),
+        scores=if_made("stability", "clusters"),
+        nulls=if_made("nulls", "table"),
+        null_curves=if_made("nulls", "curves"),
+        calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
@@ -299,16 +415,19 @@ rule page:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        mem_mb=megabytes(1500 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(30),
         gpu=0,
     params:
         names=figure_names(),
         run=config["run"],
         show=config["qdg"]["show"],
-        examples=config["figures"]["examples"],
+        qdg_model=config["qdg"]["model"],
+        final_step=FINAL,
+        dynamics=DYNAMICS,
+        members=of(MEMBERS),
         code=code("page"),
     message:
-        "The page that shows the run"
+        "The explorer"
     script:
         "../workflow/scripts/page.py"

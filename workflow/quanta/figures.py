@@ -37,6 +37,20 @@ _STYLE = {
 }
 
 
+# which of the paper's figures (arXiv 2303.13506) each of ours answers; docs/figures.md says what is the same and what is new
+ANSWERS = {
+    "mean_loss": "The paper's figure 4, left",
+    "density_size": "The paper's figure 4, middle and right",
+    "density_step": "The paper's appendix on training dynamics, densities",
+    "token_curves_size": "The paper's figure of monogenic and polygenic tokens",
+    "token_curves_step": "The paper's appendix on training dynamics, single tokens",
+    "dynamics": "The paper's appendix on training dynamics, mean loss",
+    "affinity": "The paper's figure of the similarity matrix",
+    "rank_frequency": "The paper's figure of the rank-frequency law",
+    "clusters": "The paper's figure 1, auto-discovered quanta",
+}
+
+
 def canvas(look: str, *, rows: int = 1, columns: int = 1, ratio: float = 0.62) -> tuple[Figure, Array]:
     """An empty figure and its axes, an array (rows, columns). `look` is the configuration's figures section as JSON.
 
