@@ -29,6 +29,7 @@ AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
 EXTENSIONS = ["png", "pdf"]
+WITHOUT_DATA = ("parity_", "theory", "published", "accounts")  # these draw tables of the run as they are
 
 
 wildcard_constraints:
@@ -117,7 +118,12 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    return [*names, "sharpness", "affinity", "spectrum", "rank_frequency"]
+    return [*names, "sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
+
+
+def figures_with_data():
+    """Those of them that put what they draw beside the picture, as CSV."""
+    return [name for name in figure_names() if not name.startswith(WITHOUT_DATA)]
 
 
 def caption_of(name):
@@ -148,6 +154,11 @@ def if_made(rule, output):
 def reader_names():
     """The reader's names of clusters, where there are any."""
     return [config["figures"]["labels"]] if config["figures"]["labels"] else []
+
+
+def behind(name):
+    """The data behind it."""
+    return f"{R}/report/figures/{name}.csv"
 
 
 def megabytes(value):

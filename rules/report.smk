@@ -7,12 +7,9 @@ if SOURCE == "train":
             curves=[f"{R}/models/{model}/curve.csv" for model in MODELS],
             family=rules.family.output.table,
         output:
-            png=report(
-                figure("learning_curves"),
-                caption="../workflow/report/learning_curves.rst",
-                category="1 Models",
-            ),
+            png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
             pdf=drawn("learning_curves"),
+            csv=behind("learning_curves"),
         log:
             f"{R}/logs/figure_learning_curves.log",
         conda:
@@ -37,12 +34,9 @@ rule figure_mean_loss:
         table=rules.mean_loss.output.table,
         fits=rules.mean_loss.output.fits,
     output:
-        png=report(
-            figure("mean_loss"),
-            caption="../workflow/report/mean_loss.rst",
-            category="2 Scaling",
-        ),
+        png=report(figure("mean_loss"), caption="../workflow/report/mean_loss.rst", category="2 Scaling"),
         pdf=drawn("mean_loss"),
+        csv=behind("mean_loss"),
     log:
         f"{R}/logs/figure_mean_loss.log",
     conda:
@@ -67,12 +61,9 @@ rule figure_density:
     input:
         density=rules.density.output.density,
     output:
-        png=report(
-            figure("density_{axis}"),
-            caption="../workflow/report/density.rst",
-            category="2 Scaling",
-        ),
+        png=report(figure("density_{axis}"), caption="../workflow/report/density.rst", category="2 Scaling"),
         pdf=drawn("density_{axis}"),
+        csv=behind("density_{axis}"),
     log:
         f"{R}/logs/figure_density/{{axis}}.log",
     conda:
@@ -101,12 +92,9 @@ rule figure_token_curves:
         offsets=rules.tokens.output.offsets,
         tokenizer=rules.tokenizer.output.tokenizer,
     output:
-        png=report(
-            figure("token_curves_{axis}"),
-            caption="../workflow/report/token_curves.rst",
-            category="2 Scaling",
-        ),
+        png=report(figure("token_curves_{axis}"), caption="../workflow/report/token_curves.rst", category="2 Scaling"),
         pdf=drawn("token_curves_{axis}"),
+        csv=behind("token_curves_{axis}"),
     log:
         f"{R}/logs/figure_token_curves/{{axis}}.log",
     conda:
@@ -133,12 +121,9 @@ if DYNAMICS:
         input:
             table=rules.mean_loss.output.table,
         output:
-            png=report(
-                figure("dynamics"),
-                caption="../workflow/report/dynamics.rst",
-                category="2 Scaling",
-            ),
+            png=report(figure("dynamics"), caption="../workflow/report/dynamics.rst", category="2 Scaling"),
             pdf=drawn("dynamics"),
+            csv=behind("dynamics"),
         log:
             f"{R}/logs/figure_dynamics.log",
         conda:
@@ -162,12 +147,9 @@ rule figure_sharpness:
     input:
         tables=[f"{R}/scaling/tokens_by_{axis}.parquet" for axis in AXES],
     output:
-        png=report(
-            figure("sharpness"),
-            caption="../workflow/report/sharpness.rst",
-            category="2 Scaling",
-        ),
+        png=report(figure("sharpness"), caption="../workflow/report/sharpness.rst", category="2 Scaling"),
         pdf=drawn("sharpness"),
+        csv=behind("sharpness"),
     log:
         f"{R}/logs/figure_sharpness.log",
     conda:
@@ -186,134 +168,6 @@ rule figure_sharpness:
         "Figure: how sharply single tokens are learned"
     script:
         "../workflow/scripts/figure_sharpness.py"
-
-
-rule figure_affinity:
-    input:
-        affinity=rules.affinity.output.affinity,
-        labels=rules.labels.output.labels,
-    output:
-        png=report(
-            figure("affinity"),
-            caption="../workflow/report/affinity.rst",
-            category="3 QDG",
-        ),
-        pdf=drawn("affinity"),
-    log:
-        f"{R}/logs/figure_affinity.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        show=config["qdg"]["show"],
-        look=look(),
-        code=code("figure_affinity"),
-    message:
-        "Figure: affinity by cluster"
-    script:
-        "../workflow/scripts/figure_affinity.py"
-
-
-rule figure_spectrum:
-    input:
-        eigenvalues=rules.embedding.output.eigenvalues,
-    output:
-        png=report(
-            figure("spectrum"),
-            caption="../workflow/report/spectrum.rst",
-            category="3 QDG",
-        ),
-        pdf=drawn("spectrum"),
-    log:
-        f"{R}/logs/figure_spectrum.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(700),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        show=config["qdg"]["show"],
-        look=look(),
-        code=code("figure_spectrum"),
-    message:
-        "Figure: spectrum of the affinity"
-    script:
-        "../workflow/scripts/figure_spectrum.py"
-
-
-rule figure_rank_frequency:
-    input:
-        table=rules.rank_frequency.output.table,
-        fits=rules.rank_frequency.output.fits,
-        scaling=rules.mean_loss.output.fits,
-        selection=rules.select.output.tokens,
-    output:
-        png=report(
-            figure("rank_frequency"),
-            caption="../workflow/report/rank_frequency.rst",
-            category="3 QDG",
-        ),
-        pdf=drawn("rank_frequency"),
-    log:
-        f"{R}/logs/figure_rank_frequency.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(700),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        look=look(),
-        code=code("figure_rank_frequency"),
-    message:
-        "Figure: rank-frequency law"
-    script:
-        "../workflow/scripts/figure_rank_frequency.py"
-
-
-rule summary:
-    input:
-        sources=rules.texts.output.sources,
-        family=rules.family.output.table,
-        mean_loss=rules.mean_loss.output.table,
-        scaling=rules.mean_loss.output.fits,
-        curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
-        selection=rules.select.output.counts,
-        qdg=rules.rank_frequency.output.fits,
-    output:
-        summary=report(f"{R}/report/summary.json", category="4 Summary"),
-        table=report(
-            f"{R}/report/paper_against_ours.csv",
-            caption="../workflow/report/summary.rst",
-            category="4 Summary",
-        ),
-    log:
-        f"{R}/logs/summary.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(700),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        run=config["run"],
-        axes=AXES,
-        final_step=FINAL,
-        qdg_model=config["qdg"]["model"],
-        threshold=config["qdg"]["threshold"],
-        code=code("summary"),
-    message:
-        "Summary: the paper against this run"
-    script:
-        "../workflow/scripts/summary.py"
 
 
 rule describe:
@@ -370,9 +224,201 @@ rule layout:
         "../workflow/scripts/layout.py"
 
 
+rule figure_affinity:
+    input:
+        affinity=rules.affinity.output.affinity,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        names=reader_names(),
+    output:
+        png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
+        pdf=drawn("affinity"),
+        csv=behind("affinity"),
+    log:
+        f"{R}/logs/figure_affinity.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=look(),
+        code=code("figure_affinity"),
+    message:
+        "Figure: affinity by cluster"
+    script:
+        "../workflow/scripts/figure_affinity.py"
+
+
+rule figure_spectrum:
+    input:
+        eigenvalues=rules.embedding.output.eigenvalues,
+    output:
+        png=report(figure("spectrum"), caption="../workflow/report/spectrum.rst", category="3 QDG"),
+        pdf=drawn("spectrum"),
+        csv=behind("spectrum"),
+    log:
+        f"{R}/logs/figure_spectrum.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=look(),
+        code=code("figure_spectrum"),
+    message:
+        "Figure: spectrum of the affinity"
+    script:
+        "../workflow/scripts/figure_spectrum.py"
+
+
+rule figure_rank_frequency:
+    input:
+        table=rules.rank_frequency.output.table,
+        fits=rules.rank_frequency.output.fits,
+        scaling=rules.mean_loss.output.fits,
+        selection=rules.select.output.tokens,
+        nulls=if_made("nulls", "curves"),
+    output:
+        png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
+        pdf=drawn("rank_frequency"),
+        csv=behind("rank_frequency"),
+    log:
+        f"{R}/logs/figure_rank_frequency.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        seed=config["seed"],
+        look=look(),
+        code=code("figure_rank_frequency"),
+    message:
+        "Figure: rank-frequency law"
+    script:
+        "../workflow/scripts/figure_rank_frequency.py"
+
+
+rule figure_clusters:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
+        names=reader_names(),
+    output:
+        png=report(figure("clusters"), caption="../workflow/report/clusters.rst", category="3 QDG"),
+        pdf=drawn("clusters"),
+        csv=behind("clusters"),
+    log:
+        f"{R}/logs/figure_clusters.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=look(),
+        code=code("figure_clusters"),
+    message:
+        "Figure: clusters in context"
+    script:
+        "../workflow/scripts/figure_clusters.py"
+
+
+rule figure_emergence:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        losses=losses_of(MEMBERS),
+        family=rules.family.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        names=reader_names(),
+    output:
+        png=report(figure("emergence"), caption="../workflow/report/emergence.rst", category="3 QDG"),
+        pdf=drawn("emergence"),
+        csv=behind("emergence"),
+    log:
+        f"{R}/logs/figure_emergence.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        members=of(MEMBERS),
+        final_step=FINAL,
+        dynamics=DYNAMICS,
+        look=look(),
+        code=code("figure_emergence"),
+    message:
+        "Figure: clusters learned one after another"
+    script:
+        "../workflow/scripts/figure_emergence.py"
+
+
+rule summary:
+    input:
+        sources=rules.texts.output.sources,
+        family=rules.family.output.table,
+        mean_loss=rules.mean_loss.output.table,
+        scaling=rules.mean_loss.output.fits,
+        curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
+        selection=rules.select.output.counts,
+        qdg=rules.rank_frequency.output.fits,
+    output:
+        summary=report(f"{R}/report/summary.json", category="4 Summary"),
+        table=report(
+            f"{R}/report/paper_against_ours.csv",
+            caption="../workflow/report/summary.rst",
+            category="4 Summary",
+        ),
+    log:
+        f"{R}/logs/summary.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(700),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        run=config["run"],
+        axes=AXES,
+        final_step=FINAL,
+        qdg_model=config["qdg"]["model"],
+        threshold=config["qdg"]["threshold"],
+        code=code("summary"),
+    message:
+        "Summary: the paper against this run"
+    script:
+        "../workflow/scripts/summary.py"
+
+
 rule page:
     input:
         figures=[figure(name) for name in figure_names()],
+        data=[behind(name) for name in figures_with_data()],
         captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
         template="workflow/report/page.html",
         code=[

@@ -1,6 +1,8 @@
 """Clusters as a person reads them: their tokens in context, what they predict, how they are named."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pandas as pd
 from quanta import storage
 from quanta.corpus import Texts, Tokens
 from quanta.errors import QuantaError
-from quanta.shapes import Array
+from quanta.shapes import Array, Float, Int
 
 COLUMNS = ("n_clusters", "token", "label")
 BEFORE, AFTER = 64, 16  # tokens of context shown on each side
@@ -88,6 +90,40 @@ def table(labels: pd.DataFrame, selection: pd.DataFrame, documents: pd.DataFrame
                 }
             )
     return pd.DataFrame(rows).astype({"n_clusters": "int32", "label": "int32", "size": "int32", "n_sources": "int32"})
+
+
+def in_words(table: pd.DataFrame, n_clusters: int, label: int) -> str:
+    """The automatic description of a cluster (`descriptions`), or its commonest target where no rule was found."""
+    row = table[(table["n_clusters"] == n_clusters) & (table["label"] == label)].iloc[0]
+    rule = json.loads(row["rule"])
+    return ", and ".join(rule) if rule else f"the target is often ‘{row['target']}’"
+
+
+def striking(table: pd.DataFrame, names: Mapping[tuple[int, int], str], n_clusters: int, number: int) -> list[int]:
+    """Labels of clusters to show: the named ones, then by the held-out F1 of their description, each target once."""
+    part = table[table["n_clusters"] == n_clusters].copy()
+    named = [label for (k, label) in names if k == n_clusters]
+    precision, recall = part["precision_held_out"].fillna(0), part["recall_held_out"].fillna(0)
+    part["f1"] = 2 * precision * recall / (precision + recall).clip(lower=1e-12)
+    part = part[~part["label"].isin(named)].sort_values(["f1", "size"], ascending=False, kind="stable")
+    others: list[int] = part.drop_duplicates("target")["label"].tolist()
+    return (named + others)[:number]
+
+
+def by_fall(mean: Float[Array, "cluster member"]) -> Int[Array, " cluster"]:
+    """Order of clusters by where along an axis their mean loss has fallen half of its way, the earliest first.
+
+    Between members the crossing is interpolated, so that clusters of one step have an order.
+    """
+    middle = (mean.max(axis=1) + mean.min(axis=1)) / 2
+    places = []
+    for curve, level in zip(mean, middle, strict=True):
+        below = np.flatnonzero(curve <= level)
+        below = below[below > int(curve.argmax())]
+        last = int(below[0]) if len(below) else len(curve) - 1
+        drop = curve[last - 1] - curve[last] if last else 0.0
+        places.append(last - 1 + float((curve[last - 1] - level) / drop) if drop > 0 else float(last))
+    return np.argsort(places, kind="stable")
 
 
 def read_names(path: str | Path, known: pd.DataFrame) -> tuple[dict[tuple[int, int], str], int]:

@@ -294,6 +294,22 @@ def law(
     }
 
 
+def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_clusters: int) -> str:
+    """What a caption says of the run: its name, n, and what the n are."""
+    predictions, models = summary["family"][0]["n_predictions"], len(summary["family"])
+    own = {
+        "affinity": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
+        "clusters": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
+        "emergence": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
+        "spectrum": f"n = {n_tokens:,} tokens of {model}.",
+        "rank_frequency": f"n = {n_tokens:,} tokens of {model}.",
+        "learning_curves": f"{models} models.",
+    }
+    kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness")
+    n = own.get(figure, f"n = {predictions:,} predictions of each model." if figure.startswith(kinds) else "")
+    return f"{n} Run {summary['run']}.".strip()
+
+
 def shown(table: pd.DataFrame) -> list[dict[str, str]]:
     """Rows as text: whole numbers as they are, others to four digits, nothing for what is missing."""
 

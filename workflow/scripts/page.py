@@ -60,10 +60,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 {
                     "name": name,
                     "caption": Path(path).read_text(encoding="utf-8").strip(),
+                    "facts": explorer.facts(summary, name, params.qdg_model, len(chosen), params.show),
                     "answers": ANSWERS.get(name, ""),
-                    "files": ["png", "pdf", "csv"],
+                    "files": [end for end in ("png", "pdf", "csv") if Path(figure).with_suffix(f".{end}").is_file()],
                 }
-                for name, path in zip(params.names, inputs.captions, strict=True)
+                for name, path, figure in zip(params.names, inputs.captions, inputs.figures, strict=True)
             ],
         },
         chunks=chunks,

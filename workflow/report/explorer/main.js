@@ -231,10 +231,10 @@
   function hang() {
     if (hung) return;
     hung = true;
-    for (const { name, caption, answers, files } of Q.meta.figures) {
+    for (const { name, caption, facts, answers, files } of Q.meta.figures) {
       const picture = document.getElementById(`picture-${name}`), image = Q.el("img", { alt: caption.split(". ")[0], loading: "lazy" });
       image.src = URL.createObjectURL(new Blob([Q.bytes(picture.textContent)], { type: "image/png" }));
-      $("gallery").append(Q.el("figure", { id: `figure-${name}` }, image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, caption, " ",
+      $("gallery").append(Q.el("figure", { id: `figure-${name}` }, image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, `${caption} ${facts} `,
         ...files.flatMap((ending) => [Q.el("a", { href: `figures/${name}.${ending}` }, ending.toUpperCase()), " "]))));
     }
   }
