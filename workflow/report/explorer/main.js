@@ -106,7 +106,13 @@
   $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(); });
 
   $("k").max = ks.length - 1;
-  $("k").addEventListener("input", () => Q.go({ k: ks[+$("k").value] }, { replace: true }));
+  // a dragged slider asks for more than the screen can show: once a frame is enough
+  let asked = 0;
+  $("k").addEventListener("input", () => {
+    $("k-value").textContent = ks[+$("k").value];
+    cancelAnimationFrame(asked);
+    asked = requestAnimationFrame(() => Q.go({ k: ks[+$("k").value] }, { replace: true }));
+  });
 
   /* ---------------------------------------------------------------------------------------------------------- law */
 
