@@ -20,13 +20,13 @@ MARKUP = [
     "]]></textarea></style>",
 ]
 MEMBERS = [("small", 1), ("small", 2), ("small", 4), ("middle", 4), ("large", 4)]
-KS, SHOW, GROUPS = (2, 4, 8), 4, 4
+SHOW, GROUPS, SIZES = 4, 4, (36, 28, 20, 12)
 REPORT = ROOT / "workflow/report"
 CODE = ["data", "lists", "charts", "pictures", "cluster", "main"]
 
 
 def write(folder: Path) -> Path:
-    """Write the run. Token i of the selection is of planted group i % 4; each group has a loss of its own."""
+    """Write the run. The selection has four planted groups, each with a loss of its own."""
     rng = np.random.default_rng(5)
     texts = [" ".join(rng.permutation(MARKUP * 3)) + f" the end of {i}\n    return x" for i in range(24)]
     tokenizer = corpus.train_tokenizer(texts, 400)
@@ -42,7 +42,7 @@ def write(folder: Path) -> Path:
 
     flat = np.sort(rng.choice(np.flatnonzero(tokens.predicted()), 96, replace=False))
     document, position = tokens.place(flat)
-    group = np.arange(96) % GROUPS
+    group = rng.permutation(np.repeat(np.arange(GROUPS), SIZES))
     family = pd.DataFrame(MEMBERS, columns=["model", "step"])
     family["non_embedding_parameters"] = family["model"].map({"small": 1000, "middle": 20_000, "large": 400_000})
     storage.write_table(folder / "models/family.csv", family.assign(revision="r", sha256=[f"{i}" for i in range(5)]))

@@ -25,7 +25,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
       label, stroke: ink, labelSize: 22, size: 46, font: "12px system-ui", labelFont: "12px system-ui",
       grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 },
     };
-    if (splits) one.splits = splits;
+    if (splits) { one.splits = splits; one.filter = (u, ticks) => ticks; } // the chosen ticks are all labelled
     one.values = values ?? ((u, ticks) => ticks.map((t) => (t >= 1e4 ? Q.count(t) : `${+t.toPrecision(6)}`)));
     return one;
   }
