@@ -101,6 +101,7 @@ seen.timings.filter_ms = await tab.evaluate(() => {
   }
   return +Math.max(...spans).toFixed(1);
 });
+await tab.evaluate(() => Q.go({ k: Q.meta.show, cluster: 0 }));
 await tab.focus("#cluster-list");
 await tab.keyboard.press("Home");
 await tab.keyboard.press("ArrowDown");

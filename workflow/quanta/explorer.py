@@ -178,10 +178,10 @@ def pack(
         chunk("losses", losses(all_losses, tokens, selection)),
         chunk("labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
         chunk("layout", np.ascontiguousarray(spread.T)),
-        chunk("clusters", {str(k): plain(part) for k, part in table.groupby("n_clusters")}),
     ]
+    shown_of = {str(k): plain(part.sort_values("label")) for k, part in table.groupby("n_clusters")}
     if cosines is None:
-        return chunks
+        return [*chunks, chunk("clusters", shown_of)]
     n = len(selection)
     shown = np.unique(np.linspace(0, n - 1, min(HEAT_TOKENS, n)).round().astype(int))
     chunks.append(chunk("heat_tokens", shown.astype(np.uint32)))
@@ -194,6 +194,8 @@ def pack(
         np.fill_diagonal(others, -np.inf)
         nearest = np.argsort(-others, axis=1, kind="stable")[:, : min(NEAREST, len(others) - 1)]
         near = np.take_along_axis(others, nearest, axis=1)
+        inside = [None if np.isnan(x) else round(float(x), 3) for x in np.diagonal(mean)]
+        shown_of[str(k)].setdefault("cosine_within", inside)
         chunks.append(
             chunk(
                 f"near_{k}",
@@ -201,14 +203,14 @@ def pack(
                     "tokens": chosen,
                     "nearest": nearest.tolist(),
                     "cosine": np.round(near, 3).tolist(),
-                    "within": [None if np.isnan(x) else round(float(x), 3) for x in np.diagonal(mean)],
+                    "within": inside,
                 },
             )
         )
         chunks.append(chunk(f"within_{k}", values))
         progress.advance()
     progress.done()
-    return chunks
+    return [*chunks, chunk("clusters", shown_of)]
 
 
 def plain(table: pd.DataFrame) -> dict[str, list[Any]]:

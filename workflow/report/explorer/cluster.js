@@ -3,6 +3,7 @@
 
 {
   const KINDS = [["before", "token before"], ["target", "target"], ["after", "token after"]];
+  const MIXED = 0.1; // mean cosine below which a cluster is said to be mixed; that of unrelated tokens is about 0
   let blocks = false;
 
   /* Commonest values of a cluster's tokens with their shares. */
@@ -76,6 +77,7 @@
       title,
       Q.el("div", { class: "rule" }, Q.el("span", { class: "badge" }, "automatic"), Q.el("span", { class: "text" }, Q.rule(k, c)),
         Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; held out ${percent(columns.precision_held_out[c])}, ${percent(columns.recall_held_out[c])}`)),
+      columns.cosine_within?.[c] < MIXED ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
       Q.el("div", { class: "row" }, Q.el("label", { for: "name" }, "Label"), field,
         Q.el("button", { type: "button", id: "labels-download", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
         Q.el("button", { type: "button", id: "export-csv", onclick: () => Q.download(`${stem}.csv`, Q.csv(rows(k, c)), "text/csv") }, "CSV"),
