@@ -35,8 +35,10 @@ PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
 SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first replicate of one α
+CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
+WITHOUT_DATA = (*THEORY_FIGURES, *PARITY_FIGURES, *CALIBRATION_FIGURES)  # these draw tables of the run as they are
 
 
 wildcard_constraints:
@@ -163,9 +165,13 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    names += ["sharpness", "affinity", "spectrum", "rank_frequency"]
-    names += ["calibration", "resolution", "nulls", "clusters", "affinities", "toy"]
-    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
+    names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
+    return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
+
+
+def figures_with_data():
+    """Those of them that put what they draw beside the picture, as CSV."""
+    return [name for name in figure_names() if name not in WITHOUT_DATA]
 
 
 def caption_of(name):
@@ -192,6 +198,21 @@ def figure(name):
 def drawn(name):
     """The vector version."""
     return f"{R}/report/figures/{name}.pdf"
+
+
+def if_made(rule, output):
+    """An output of a rule that the workflow may do without."""
+    return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
+
+
+def reader_names():
+    """The reader's names of clusters, where there are any."""
+    return [config["figures"]["labels"]] if config["figures"]["labels"] else []
+
+
+def behind(name):
+    """The data behind it."""
+    return f"{R}/report/figures/{name}.csv"
 
 
 def megabytes(value):

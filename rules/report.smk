@@ -9,6 +9,7 @@ if SOURCE == "train":
         output:
             png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
             pdf=drawn("learning_curves"),
+            csv=behind("learning_curves"),
         log:
             f"{R}/logs/figure_learning_curves.log",
         conda:
@@ -35,6 +36,7 @@ rule figure_mean_loss:
     output:
         png=report(figure("mean_loss"), caption="../workflow/report/mean_loss.rst", category="2 Scaling"),
         pdf=drawn("mean_loss"),
+        csv=behind("mean_loss"),
     log:
         f"{R}/logs/figure_mean_loss.log",
     conda:
@@ -61,6 +63,7 @@ rule figure_density:
     output:
         png=report(figure("density_{axis}"), caption="../workflow/report/density.rst", category="2 Scaling"),
         pdf=drawn("density_{axis}"),
+        csv=behind("density_{axis}"),
     log:
         f"{R}/logs/figure_density/{{axis}}.log",
     conda:
@@ -91,6 +94,7 @@ rule figure_token_curves:
     output:
         png=report(figure("token_curves_{axis}"), caption="../workflow/report/token_curves.rst", category="2 Scaling"),
         pdf=drawn("token_curves_{axis}"),
+        csv=behind("token_curves_{axis}"),
     log:
         f"{R}/logs/figure_token_curves/{{axis}}.log",
     conda:
@@ -119,6 +123,7 @@ if DYNAMICS:
         output:
             png=report(figure("dynamics"), caption="../workflow/report/dynamics.rst", category="2 Scaling"),
             pdf=drawn("dynamics"),
+            csv=behind("dynamics"),
         log:
             f"{R}/logs/figure_dynamics.log",
         conda:
@@ -144,6 +149,7 @@ rule figure_sharpness:
     output:
         png=report(figure("sharpness"), caption="../workflow/report/sharpness.rst", category="2 Scaling"),
         pdf=drawn("sharpness"),
+        csv=behind("sharpness"),
     log:
         f"{R}/logs/figure_sharpness.log",
     conda:
@@ -164,13 +170,70 @@ rule figure_sharpness:
         "../workflow/scripts/figure_sharpness.py"
 
 
+rule describe:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
+        tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        table=f"{R}/qdg/descriptions.parquet",
+    log:
+        f"{R}/logs/describe.log",
+    benchmark:
+        f"{R}/benchmarks/describe.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        code=code("describe"),
+    message:
+        "Describe every cluster by a rule over its contexts"
+    script:
+        "../workflow/scripts/describe.py"
+
+
+rule layout:
+    input:
+        embedding=rules.embedding.output.embedding,
+    output:
+        layout=f"{R}/qdg/layout.parquet",
+    log:
+        f"{R}/logs/layout.log",
+    benchmark:
+        f"{R}/benchmarks/layout.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        seed=config["seed"],
+        code=code("layout"),
+    message:
+        "Lay the tokens out in two dimensions"
+    script:
+        "../workflow/scripts/layout.py"
+
+
 rule figure_affinity:
     input:
         affinity=f"{R}/qdg/affinity.npy",
         labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        names=reader_names(),
     output:
         png=report(figure("affinity"), caption="../workflow/report/affinity.rst", category="3 QDG"),
         pdf=drawn("affinity"),
+        csv=behind("affinity"),
     log:
         f"{R}/logs/figure_affinity.log",
     conda:
@@ -196,6 +259,7 @@ rule figure_spectrum:
     output:
         png=report(figure("spectrum"), caption="../workflow/report/spectrum.rst", category="3 QDG"),
         pdf=drawn("spectrum"),
+        csv=behind("spectrum"),
     log:
         f"{R}/logs/figure_spectrum.log",
     conda:
@@ -221,9 +285,11 @@ rule figure_rank_frequency:
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
         selection=rules.select.output.tokens,
+        nulls=if_made("nulls", "curves"),
     output:
         png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
         pdf=drawn("rank_frequency"),
+        csv=behind("rank_frequency"),
     log:
         f"{R}/logs/figure_rank_frequency.log",
     conda:
@@ -234,12 +300,81 @@ rule figure_rank_frequency:
         runtime=minutes(10),
         gpu=0,
     params:
+        seed=config["seed"],
         look=look(),
         code=code("figure_rank_frequency"),
     message:
         "Figure: rank-frequency law"
     script:
         "../workflow/scripts/figure_rank_frequency.py"
+
+
+rule figure_clusters:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
+        names=reader_names(),
+    output:
+        png=report(figure("clusters"), caption="../workflow/report/clusters.rst", category="3 QDG"),
+        pdf=drawn("clusters"),
+        csv=behind("clusters"),
+    log:
+        f"{R}/logs/figure_clusters.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        look=look(),
+        code=code("figure_clusters"),
+    message:
+        "Figure: clusters in context"
+    script:
+        "../workflow/scripts/figure_clusters.py"
+
+
+rule figure_emergence:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        losses=losses_of(MEMBERS),
+        family=rules.family.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        names=reader_names(),
+    output:
+        png=report(figure("emergence"), caption="../workflow/report/emergence.rst", category="3 QDG"),
+        pdf=drawn("emergence"),
+        csv=behind("emergence"),
+    log:
+        f"{R}/logs/figure_emergence.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        members=of(MEMBERS),
+        final_step=FINAL,
+        dynamics=DYNAMICS,
+        look=look(),
+        code=code("figure_emergence"),
+    message:
+        "Figure: clusters learned one after another"
+    script:
+        "../workflow/scripts/figure_emergence.py"
 
 
 rule figure_calibration:
@@ -320,14 +455,14 @@ rule figure_nulls:
         "../workflow/scripts/figure_nulls.py"
 
 
-rule figure_clusters:
+rule figure_stability:
     input:
         clusters=rules.stability.output.clusters,
     output:
-        png=report(figure("clusters"), caption="../workflow/report/clusters.rst", category="3 QDG"),
-        pdf=drawn("clusters"),
+        png=report(figure("stability"), caption="../workflow/report/stability.rst", category="3 QDG"),
+        pdf=drawn("stability"),
     log:
-        f"{R}/logs/figure_clusters.log",
+        f"{R}/logs/figure_stability.log",
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -338,11 +473,11 @@ rule figure_clusters:
     params:
         show=config["qdg"]["show"],
         look=look(),
-        code=code("figure_clusters"),
+        code=code("figure_stability"),
     message:
         "Figure: stability and skill of clusters"
     script:
-        "../workflow/scripts/figure_clusters.py"
+        "../workflow/scripts/figure_stability.py"
 
 
 rule figure_affinities:
@@ -445,16 +580,41 @@ rule summary:
 rule page:
     input:
         figures=[figure(name) for name in figure_names()],
+        data=[behind(name) for name in figures_with_data()],
         captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
         template="workflow/report/page.html",
+        code=[
+            "workflow/report/vendor/uPlot.iife.min.js",
+            *(
+                f"workflow/report/explorer/{name}.js"
+                for name in ["data", "lists", "charts", "pictures", "cluster", "main"]
+            ),
+        ],
+        styles=[
+            "workflow/report/vendor/uPlot.min.css",
+            "workflow/report/explorer/explorer.css",
+        ],
         summary=rules.summary.output.summary,
         table=rules.summary.output.table,
         selection=rules.select.output.tokens,
         labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        layout=rules.layout.output.layout,
+        affinity=[f"{R}/qdg/affinity.npy"],
+        rank_frequency=rules.rank_frequency.output.table,
+        fits=rules.rank_frequency.output.fits,
+        scaling=rules.mean_loss.output.fits,
+        family=rules.family.output.table,
+        losses=losses_of(MEMBERS),
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
         documents=rules.tokens.output.documents,
         tokenizer=rules.tokenizer.output.tokenizer,
+        names=reader_names(),
+        scores=if_made("stability", "clusters"),
+        nulls=if_made("nulls", "table"),
+        null_curves=if_made("nulls", "curves"),
+        calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
@@ -463,16 +623,19 @@ rule page:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
+        mem_mb=megabytes(1500 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        runtime=minutes(30),
         gpu=0,
     params:
         names=figure_names(),
         run=config["run"],
         show=config["qdg"]["show"],
-        examples=config["figures"]["examples"],
+        qdg_model=config["qdg"]["model"],
+        final_step=FINAL,
+        dynamics=DYNAMICS,
+        members=of(MEMBERS),
         code=code("page"),
     message:
-        "The page that shows the run"
+        "The explorer"
     script:
         "../workflow/scripts/page.py"

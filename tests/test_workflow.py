@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
 SMOKE = "config/smoke.yaml"
 AFTER_EMBEDDING = {
-    "labels", "rank_frequency", "figure_affinity", "figure_rank_frequency", "summary", "page",
+    "labels", "rank_frequency", "describe", "figure_affinity", "figure_clusters", "figure_emergence",
+    "figure_rank_frequency", "summary", "page",
 }  # fmt: skip
 
 
@@ -194,7 +195,7 @@ def test_a_figure_option_reruns_figures_and_page_alone(work):
 def test_other_cluster_numbers_rerun_clustering_and_what_follows(work):
     assert set(planned(work, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
     larger = planned(work, {"qdg": {"n_clusters": [4, 16, 40]}})
-    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "figure_spectrum"}
+    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout", "figure_spectrum"}
 
 
 def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
@@ -204,10 +205,12 @@ def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
     over = {"qdg": {"n_clusters": [4, 16, 32]}}
     smoke(work, over=over)
     changed = {name for name, value in hashes(work).items() if before[name] != value}
-    assert changed == {"qdg/labels.parquet", "qdg/rank_frequency.csv", "qdg/fits.json", "report/summary.json"} | (
-        changed & {"report/paper_against_ours.csv", "report/paper_checks.csv"}
-    )
-    for name in ("qdg/affinity.npy", "qdg/features.npy", "qdg/embedding.npy", "report/figures/spectrum.png"):
+    tables = {f"qdg/{name}" for name in ("labels.parquet", "descriptions.parquet", "rank_frequency.csv", "fits.json")}
+    assert tables | {"report/summary.json"} <= changed
+    assert all(name.startswith(("qdg/", "calibration/", "report/")) for name in changed)
+    for name in (
+        "qdg/affinity.npy", "qdg/features.npy", "qdg/embedding.npy", "qdg/layout.parquet", "report/figures/spectrum.png",
+    ):  # fmt: skip
         assert (results / name).stat().st_mtime_ns == times[results / name], name
     assert sorted(pd.read_parquet(results / "qdg/labels.parquet")["n_clusters"].unique()) == [4, 16, 32]
     assert planned(work, over) == {}
@@ -215,7 +218,7 @@ def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
 
 def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
     replace(work / "workflow/quanta/spectral.py", "overwrite_a=True", "overwrite_a=False")
-    assert set(planned(work)) == AFTER_EMBEDDING | {"embedding", "figure_spectrum"}
+    assert set(planned(work)) == AFTER_EMBEDDING | {"embedding", "layout", "figure_spectrum"}
 
 
 def test_a_changed_script_reruns_itself_and_what_follows(work):

@@ -6,12 +6,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from quanta import storage
-from quanta.shapes import Array
+from quanta.shapes import Array, Float
 
 PALETTE = sns.color_palette("colorblind")
 DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
@@ -37,6 +39,28 @@ _STYLE = {
 }
 
 
+# which of the paper's figures (arXiv 2303.13506) each of ours answers; docs/figures.md says what is the same and what is new
+ANSWERS = {
+    "mean_loss": "The paper's figure 4, left",
+    "density_size": "The paper's figure 4, middle and right",
+    "density_step": "The paper's appendix on training dynamics, densities",
+    "token_curves_size": "The paper's figure of monogenic and polygenic tokens",
+    "token_curves_step": "The paper's appendix on training dynamics, single tokens",
+    "dynamics": "The paper's appendix on training dynamics, mean loss",
+    "affinity": "The paper's figure of the similarity matrix",
+    "rank_frequency": "The paper's figure of the rank-frequency law",
+    "clusters": "The paper's figure 1, auto-discovered quanta",
+    "emergence": "The paper's heat map of sparse-parity tasks against scale, here for the clusters of a language model",
+    "theory": "The paper's figure of the theory's power laws",
+    "parity_scaling": "The paper's figure of multitask sparse parity in parameters, steps and data",
+    "parity_heatmap": "The paper's heat map of sparse-parity tasks against scale",
+    "parity_exponents": "The paper's figure of measured exponents against α",
+    "parity_convergence": "The paper's figure of a task's steps to convergence against its frequency",
+    "parity_recovery": "The paper's appendix on QDG applied to sparse parity",
+    "published": "The paper's appendix figure of published exponents",
+}
+
+
 def canvas(look: str, *, rows: int = 1, columns: int = 1, ratio: float = 0.62) -> tuple[Figure, Array]:
     """An empty figure and its axes, an array (rows, columns). `look` is the configuration's figures section as JSON.
 
@@ -58,8 +82,10 @@ def shades(number: int) -> list[Any]:
     return list(sns.color_palette("flare", as_cmap=True)(np.linspace(0.02, 1, max(number, 1))))
 
 
-def save(figure: Figure, outputs: Any) -> None:
-    """Write `outputs.png` and `outputs.pdf`; the same figure is the same bytes."""
+def save(figure: Figure, outputs: Any, data: pd.DataFrame | None = None) -> None:
+    """Write `outputs.png`, `outputs.pdf` and, with `data`, what is drawn as `outputs.csv`; the same figure is the same bytes."""
+    if data is not None:
+        storage.write_table(outputs.csv, data)
     for path, metadata in ((outputs.png, {"Software": None}), (outputs.pdf, {"CreationDate": None})):
         with storage.atomic(path) as temporary:
             figure.savefig(temporary, metadata=metadata)
@@ -96,6 +122,47 @@ def value_with_interval(fit: dict[str, Any]) -> str:
         return f"{fit['value']:.3f}"
     low, high = fit["interval"]
     return f"{fit['value']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def end_labels(ax: Axes, texts: Sequence[str]) -> None:
+    """Name each line at its right end, in its own colour, moved apart where ends are close."""
+    ax.figure.canvas.draw()
+    lines = ax.get_lines()[: len(texts)]
+    ends = [np.asarray(line.get_xydata(), dtype=float) for line in lines]
+    ends = [points[np.isfinite(points).all(axis=1)][-1] for points in ends]
+    pixels = ax.transData.transform(np.array(ends))
+    gap = 8.5 * ax.figure.dpi / 72
+    order = np.argsort(pixels[:, 1])
+    heights = pixels[order, 1].copy()
+    for i in range(1, len(heights)):
+        heights[i] = max(heights[i], heights[i - 1] + gap)
+    heights -= (heights - pixels[order, 1]).mean()
+    for i, height in zip(order, heights, strict=True):
+        ax.annotate(
+            texts[i], ends[i], xytext=(5, (height - pixels[i, 1]) * 72 / ax.figure.dpi), textcoords="offset points",
+            fontsize=7, va="center", color=lines[i].get_color(), annotation_clip=False,
+        )  # fmt: skip
+
+
+def sampled_zipf(alpha: float, n_tokens: int, *, draws: int, seed: int) -> Float[Array, "quantile rank"]:
+    """Sizes by rank that `n_tokens` tokens have if each draws its quantum from p_k ∝ k^−(α+1), without any clustering.
+
+    What the theory predicts at a finite number of tokens: ranks where a quantum has a token or two lie flatter than the
+    law itself. Rows are the 5 %, 50 % and 95 % quantiles over draws; α must be above zero.
+    """
+    rng = np.random.default_rng([seed, 12])
+    curves = np.zeros((draws, n_tokens))
+    for curve in curves:
+        _, counts = np.unique(rng.zipf(alpha + 1, n_tokens), return_counts=True)
+        curve[: len(counts)] = np.sort(counts)[::-1]
+    return np.asarray(np.quantile(curves, [0.05, 0.5, 0.95], axis=0))
+
+
+def drawable(text: str) -> str:
+    """Text on one line in the figures' monospaced font: what it has no glyph for is drawn as □."""
+    font = get_font(findfont(FontProperties(family="DejaVu Sans Mono")))
+    line = text.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if font.get_char_index(ord(c)) else "□" for c in line)
 
 
 def visible(text: str) -> str:

@@ -6,7 +6,8 @@ Makes: `report/figures/affinity`.
 from typing import Any
 
 import numpy as np
-from quanta import affinity, clusters, figures
+import pandas as pd
+from quanta import affinity, clusters, figures, storage
 from quanta.job import run
 
 PIXELS = 800
@@ -15,7 +16,7 @@ PIXELS = 800
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     matrix = affinity.read_affinity(inputs.affinity)
     labels = clusters.read_labels(inputs.labels, len(matrix))
-    label = labels.loc[labels["n_clusters"] == params.show].sort_values("token")["label"].to_numpy()
+    label = clusters.at(labels, params.show)
     order = np.argsort(label, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]
     shown = matrix[np.ix_(order, order)]
@@ -24,20 +25,33 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     axes[0, 0].set(
         xlabel=f"tokens, by cluster ({params.show} clusters)", ylabel="tokens, by cluster", xticks=[], yticks=[]
     )
+    described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint"))
+    names = clusters.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    for (k, number), name in names.items():
+        rows = np.flatnonzero(label[order] == number)
+        if k == params.show and len(rows):
+            axes[0, 0].annotate(
+                figures.drawable(name)[:24], (rows.max(), rows.mean()), xytext=(3, 0), textcoords="offset points",
+                fontsize=5.5, color="white", va="center", parse_math=False,
+            )  # fmt: skip
     figure.colorbar(image, ax=axes[0, 0], label="cosine similarity", shrink=0.8)
 
     upper = np.triu_indices(len(order), 1)
     cosines, same = shown[upper], (label[order][:, None] == label[order][None, :])[upper]
+    drawn = []
     for values, name, colour in (
         (cosines[same], "same cluster", figures.FIT),
         (cosines[~same], "different", figures.DATA),
     ):
         if len(values):
-            axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour,
+            density, edges, _ = axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour,
                             label=f"{name}: median {np.median(values):.2f}")  # fmt: skip
+            drawn.append(
+                pd.DataFrame({"pairs": name, "cosine_from": edges[:-1], "cosine_to": edges[1:], "density": density})
+            )
     axes[0, 1].set(yscale="log", xlabel="cosine similarity of two tokens", ylabel="density of pairs")
     axes[0, 1].legend(loc="upper center", bbox_to_anchor=(0.5, 1.2))
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -1,34 +1,60 @@
-"""Are the clusters real: stability against size, and skill against purity in the target token.
+"""Clusters with some of their tokens in context, their targets marked (the paper's figure 1).
 
-Makes: `report/figures/clusters`.
+Makes: `report/figures/clusters`. First those that the reader has named, then those whose description holds best on documents
+that it was not found on, each with another target.
 """
 
+from pathlib import Path
 from typing import Any
 
-from quanta import figures, storage
+import numpy as np
+import pandas as pd
+from quanta import clusters, corpus, figures, selection, storage
 from quanta.job import run
+
+COLUMNS, ROWS, LINES = 2, 4, 5
+BEFORE, AFTER = 50, 18  # characters
+POINTS = 5.0
+ADVANCE = 0.602  # width of a character of DejaVu Sans Mono over its size
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    names = ("n_clusters", "size", "stability_halves", "stability_seeds", "purity_target", "skill")
-    table = storage.read_table(inputs.clusters, names)
-    table = table[table["n_clusters"] == params.show]
-    figure, axes = figures.canvas(params.look, columns=2, ratio=0.9)
-    left, right = axes[0]
-    for column, name, colour in (
-        ("stability_seeds", "other seeds", figures.DATA),
-        ("stability_halves", "halves of the tokens", figures.FIT),
-    ):
-        left.plot(table["size"], table[column], ".", color=colour, label=f"{name}: median {table[column].median():.2f}")
-    left.set(xscale="log", xlabel="tokens in cluster", ylabel="best Jaccard index", ylim=(0, 1.02),
-             title=f"Stability, {params.show} clusters")  # fmt: skip
-    left.legend()
-    right.plot(table["purity_target"], table["skill"], ".", color=figures.DATA)
-    right.axhline(0.5, color=figures.NULL, ls="--", lw=1, label="mere token identity")
-    right.set(xlabel="share of the commonest target token", ylabel="skill beyond identity (area)", ylim=(0, 1.02),
-              title="Skill or token")  # fmt: skip
-    right.legend()
-    figures.save(figure, outputs)
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    label = clusters.at(clusters.read_labels(inputs.labels, len(chosen)), params.show)
+    texts = corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent))
+    described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
+    names = clusters.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    shown = clusters.striking(described, names, params.show, COLUMNS * ROWS)
+
+    figure, axes = figures.canvas(params.look, rows=ROWS, columns=COLUMNS, ratio=0.42)
+    width = float(figure.get_size_inches()[0]) * 72 / COLUMNS
+    drawn = []
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, number in zip(axes.flat, shown, strict=False):
+        inside = np.flatnonzero(label == number)
+        title = names.get((params.show, number)) or clusters.in_words(described, params.show, number)
+        ax.set_title(f"{number}: {figures.drawable(title)[:42]} ({len(inside)})", fontsize=6.5, parse_math=False)
+        lines = inside[np.unique(np.linspace(0, len(inside) - 1, LINES).round().astype(int))]
+        for line, token in enumerate(lines):
+            row = chosen.iloc[token]
+            found = clusters.context(tokens, texts, int(row["document"]), int(row["position"]))
+            parts = {key: figures.drawable(text) for key, text in found.items()}
+            parts = {
+                "before": parts["before"][-BEFORE:].rjust(BEFORE),
+                "target": parts["target"].replace(" ", "␣")[:10],
+                "after": parts["after"][:AFTER],
+            }
+            at, height = 0.0, 1 - (line + 0.7) / (LINES + 0.4)
+            for key, text in parts.items():
+                box = {"boxstyle": "square,pad=0.12", "fc": "#ffd75e", "ec": "none"} if key == "target" else None
+                ax.text(at / width, height, text, transform=ax.transAxes, family="DejaVu Sans Mono", fontsize=POINTS,
+                        color="0.5" if key == "after" else "black", bbox=box, va="center", parse_math=False)  # fmt: skip
+                at += (len(text) + 0.35) * ADVANCE * POINTS
+            drawn.append({"n_clusters": params.show, "label": number, "title": title, "token": int(token), **found})
+    columns = ["n_clusters", "label", "title", "token", "before", "target", "after"]
+    figures.save(figure, outputs, pd.DataFrame(drawn, columns=columns))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -19,6 +20,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     one_model = len({model for model, _ in members}) == 1
     parts = {key: part for key, part in table.groupby(["model", "step"]) if key in members}
     figure, axes = figures.canvas(params.look, columns=2, ratio=0.85)
+    drawn = []
     for colour, (model, step) in zip(figures.shades(len(members)), members, strict=True):
         part = parts[model, step]
         group = max(len(part) // SMOOTHED_TO, 1)
@@ -26,17 +28,29 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         bits = part["loss_bits"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
         density = part["density_per_bit"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
         density = np.where(density > 0, density, np.nan)
+        drawn.append(
+            pd.DataFrame(
+                {
+                    "model": model,
+                    "step": step,
+                    "loss_bits": bits,
+                    "density_per_bit": density,
+                    "loss_times_density": bits * density,
+                }
+            )
+        )
         label = f"step {step}" if one_model else model
         axes[0, 0].plot(bits, density, color=colour, label=label, lw=1.1)
         axes[0, 1].plot(bits, bits * density, color=colour, lw=1.1)
     axes[0, 0].set(
         yscale="log", xlabel="loss L (bits)", ylabel="density p(L) (per bit)", xlim=(0, 20), ylim=(1e-4, None)
     )
+    first = len(members) // 2 if one_model else 0
     # an untrained model's losses are one narrow peak, which would press the others flat
-    later = max(line.get_ydata()[np.isfinite(line.get_ydata())].max() for line in axes[0, 1].lines[len(members) // 2 :])
+    later = max(line.get_ydata()[np.isfinite(line.get_ydata())].max() for line in axes[0, 1].lines[first:])
     axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, 1.3 * later))
     axes[0, 0].legend(ncols=1 if len(members) < 7 else 2, fontsize=6.5)
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 
 if __name__ == "__main__":

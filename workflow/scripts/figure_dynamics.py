@@ -19,7 +19,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax.set(ylabel="held-out mean loss (nats a token)")
     figures.log_ticks(ax, list(table["mean_loss_nats"]))
     ax.legend()
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, table[["model", "step", "mean_loss_nats"]])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Makes: `report/figures/mean_loss`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -38,11 +39,21 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(
             sizes[left_out], losses[left_out], "o", mfc="white", color=figures.DATA, label="models left out of the fit"
         )
+    used = sizes[~left_out]
+    ax.axvspan(used.min(), used.max(), color=figures.FIT, alpha=0.06, lw=0, label="range of the fit")
+    for model, size, loss in zip(table["model"], sizes, losses, strict=True):
+        ax.annotate(model, (size, loss), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
     figures.log_axis(ax, "non-embedding parameters")
     figures.log_ticks(ax, list(losses))
     ax.set(ylabel="mean loss (nats a token)")
     ax.legend()
-    figures.save(figure, outputs)
+    data = table[["model", "non_embedding_parameters", "mean_loss_nats"]].assign(
+        fitted=~left_out, power_law_nats=plain["scale_nats"] * sizes ** -plain["value"]
+    )
+    band = pd.DataFrame(
+        {"non_embedding_parameters": plain["band_nats"]["parameters"], "low_nats": low, "high_nats": high}
+    )
+    figures.save(figure, outputs, pd.concat([data, band], ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Makes: `report/figures/sharpness`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -13,6 +14,7 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
+    drawn = []
     for colour, axis, path in zip(figures.PALETTE, params.axes, inputs.tables, strict=False):
         table = storage.read_table(path, ("total_drop_nats", "largest_drop_share"))
         shares = table.loc[table["total_drop_nats"] >= params.drop, "largest_drop_share"].to_numpy()
@@ -22,13 +24,22 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             else f"over {axis}s: none"
         )
         bins = np.linspace(0, 2, 81)
-        ax.hist(np.clip(shares, 0, 2), bins=bins, histtype="step", density=True, color=colour, label=label, lw=1.4)
+        density, edges, _ = ax.hist(
+            np.clip(shares, 0, 2),
+            bins=bins,
+            histtype="step",
+            density=len(shares) > 0,
+            color=colour,
+            label=label,
+            lw=1.4,
+        )
+        drawn.append(pd.DataFrame({"axis": axis, "share_from": edges[:-1], "share_to": edges[1:], "density": density}))
     ax.axvline(1, color=figures.NULL, ls=":", lw=1)
     ax.annotate("all in one step", (1, 0.97), xycoords=("data", "axes fraction"), xytext=(4, 0),
                 textcoords="offset points", fontsize=7, color="0.4", va="top")  # fmt: skip
     ax.set(xlabel="largest step's share of the total fall (above 1: it rose elsewhere)", ylabel="density of tokens")
     ax.legend(title=f"tokens that fall by {params.drop:g} nats or more")
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 
 if __name__ == "__main__":

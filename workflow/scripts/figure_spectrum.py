@@ -6,6 +6,7 @@ Makes: `report/figures/spectrum`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -21,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figures.log_axis(ax, "rank")
     ax.set(yscale="log", ylabel="eigenvalue of the normalised affinity")
     ax.legend()
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, pd.DataFrame({"rank": np.arange(1, len(values) + 1), "eigenvalue": values}))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import clusters, corpus, figures, predictions, scaling, storage
 from quanta.family import FAMILY_COLUMNS, in_order
 from quanta.job import run
@@ -32,6 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     at = np.array([max(step, 0.5) if by_step else sizes[model, step] for model, step in members])
     all_losses = [predictions.read_losses(paths[member], tokens) for member in members]
     figure, axes = figures.canvas(params.look, columns=2, ratio=1.15)
+    drawn = []
     for ax, chosen, title in zip(axes[0], (sharp, smooth), ("sharp falls", "smooth falls"), strict=True):
         for colour, index in zip(figures.PALETTE, chosen, strict=False):
             curve = [values[index] for values in all_losses]
@@ -39,6 +41,19 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             found = clusters.context(tokens, texts, document, position)
             label = f"{figures.visible(found['before'][-22:])} → {figures.visible(found['target'][:12])}"
             ax.plot(at, curve, "o-", ms=2.5, color=colour, label=label)
+            steps = [step for _, step in members]
+            drawn.append(
+                pd.DataFrame(
+                    {
+                        "kind": title,
+                        "document": document,
+                        "position": position,
+                        "model": [model for model, _ in members],
+                        "step": steps,
+                        "loss_nats": curve,
+                    }
+                )
+            )
         figures.log_axis(ax, "training step" if by_step else "non-embedding parameters")
         ax.set(title=title, ylim=(0, None))
         if chosen:
@@ -46,7 +61,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         else:
             ax.annotate("none in this run", (0.5, 0.5), xycoords="axes fraction", ha="center", color="0.4")
     axes[0, 0].set_ylabel("loss of one token (nats)")
-    figures.save(figure, outputs)
+    columns = ["kind", "document", "position", "model", "step", "loss_nats"]
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True) if drawn else pd.DataFrame(columns=columns))
 
 
 if __name__ == "__main__":

@@ -1,39 +1,83 @@
-"""The page that shows the run: main numbers, figures with captions, clusters with their tokens in context.
+"""The explorer: one file that holds the run's figures, numbers, clusters and tokens, and opens without a network.
 
-Makes: `report/index.html`, one file beside its figures. All text of the corpus is escaped.
+Makes: `report/index.html`. Tables of null models, stability and calibration are shown where the run has them.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-from quanta import clusters, corpus, selection, storage
+from quanta import affinity, clusters, corpus, explorer, predictions, selection, storage
+from quanta.family import FAMILY_COLUMNS, in_order
+from quanta.figures import ANSWERS
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    found = clusters.describe(
-        clusters.read_labels(inputs.labels, len(chosen)),
-        chosen,
-        storage.read_table(inputs.documents, ("document", "source")),
-        tokens,
-        corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent)),
-        n_clusters=params.show,
-        examples=params.examples,
+    labels = clusters.read_labels(inputs.labels, len(chosen))
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS)
+    given = [tuple(member) for member in json.loads(params.members)]
+    members = in_order(given, family)
+    paths = dict(zip(given, inputs.losses, strict=True))
+    described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
+    names, lost = clusters.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
+    layout = storage.read_table(inputs.layout, ("token", "x", "y"))
+    chunks = explorer.pack(
+        selection=chosen,
+        labels=labels,
+        table=explorer.joined(described, [storage.read_table(path) for path in inputs.scores]),
+        documents=storage.read_table(inputs.documents, ("document", "source")),
+        tokens=tokens,
+        texts=corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent)),
+        all_losses=[predictions.read_losses(paths[member], tokens) for member in members],
+        cosines=affinity.read_affinity(inputs.affinity[0]) if inputs.affinity else None,
+        places=layout[["x", "y"]].to_numpy(),
     )
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page = template.from_string(Path(inputs.template).read_text(encoding="utf-8")).render(
+    summary = storage.read_json(inputs.summary)
+    table = storage.read_table(inputs.table).fillna("")
+    nulls = storage.read_table(inputs.nulls[0]) if inputs.nulls else None
+    page = explorer.html(
+        Path(inputs.template).read_text(encoding="utf-8"),
+        scripts=[Path(path).read_text(encoding="utf-8") for path in inputs.code],
+        styles=[Path(path).read_text(encoding="utf-8") for path in inputs.styles],
+        meta={
+            **explorer.family(members, family, params.show, params.qdg_model, params.final_step, params.dynamics),
+            **explorer.law(
+                storage.read_table(inputs.rank_frequency, ("n_clusters", "rank", "size")),
+                storage.read_json(inputs.fits),
+                storage.read_json(inputs.scaling),
+                chosen,
+                storage.read_table(inputs.null_curves[0]) if inputs.null_curves else None,
+                storage.read_json(inputs.calibration[0]) if inputs.calibration else None,
+            ),
+            "run": params.run,
+            "fingerprint": clusters.fingerprint(chosen["document"], chosen["position"]),
+            "names": {f"{k}:{label}": name for (k, label), name in names.items()},
+            "names_lost": lost,
+            "figures": [
+                {
+                    "name": name,
+                    "caption": Path(path).read_text(encoding="utf-8").strip(),
+                    "facts": explorer.facts(summary, name, params.qdg_model, len(chosen), params.show),
+                    "answers": ANSWERS.get(name, ""),
+                    "files": [end for end in ("png", "pdf", "csv") if Path(figure).with_suffix(f".{end}").is_file()],
+                }
+                for name, path, figure in zip(params.names, inputs.captions, inputs.figures, strict=True)
+            ],
+        },
+        chunks=chunks,
+        pictures={name: explorer.picture(path) for name, path in zip(params.names, inputs.figures, strict=True)},
         run=params.run,
-        summary=storage.read_json(inputs.summary),
-        table=storage.read_table(inputs.table).fillna("").to_dict(orient="records"),
-        figures=[
-            {"name": name, "caption": Path(path).read_text(encoding="utf-8").strip()}
-            for name, path in zip(params.names, inputs.captions, strict=True)
-        ],
-        clusters=found,
+        summary=summary,
+        table=explorer.shown(table),
+        table_columns=list(table.columns),
+        nulls=explorer.shown(nulls) if nulls is not None else [],
+        nulls_columns=list(nulls.columns) if nulls is not None else [],
         n_clusters=params.show,
+        n_clusterings=labels["n_clusters"].nunique(),
+        model=params.qdg_model,
     )
     with storage.atomic(outputs.page) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -1,0 +1,236 @@
+/* Uses every control of the explorer in headless Chromium and prints what it saw as one line of JSON.
+ *
+ * node explorer.mjs MODULES CHROMIUM PAGE [FOLDER FOR SCREENSHOTS]
+ */
+import { createRequire } from "node:module";
+import fs from "node:fs";
+import path from "node:path";
+
+const [modules, executablePath, page, shots] = process.argv.slice(2);
+const need = createRequire(path.join(modules, "x.js"));
+const { chromium } = need("playwright-core");
+const axe = fs.readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
+const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", ...quiet] });
+const seen = { errors: [], requests: [], dialogs: 0, axe: [], overflow: [], timings: {}, checks: {}, downloads: {} };
+const url = `file://${path.resolve(page)}`;
+const WIDTHS = [[1366, 860, "light"], [820, 1100, "light"], [390, 844, "dark"]];
+
+async function open(context, fragment = "") {
+  const tab = await context.newPage();
+  tab.on("console", (message) => { if (["error", "warning"].includes(message.type())) seen.errors.push(message.text()); });
+  tab.on("pageerror", (error) => seen.errors.push(String(error)));
+  tab.on("dialog", (dialog) => { seen.dialogs++; dialog.dismiss(); });
+  tab.on("request", (request) => { if (!/^(blob|data):/.test(request.url())) seen.requests.push(request.url().split("#")[0]); });
+  await tab.goto(url + fragment);
+  await tab.waitForFunction(() => typeof Q !== "undefined" && Q.ready, null, { timeout: 120000 });
+  return tab;
+}
+
+const state = (tab) => tab.evaluate(() => Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
+const context = (width, height, colorScheme) => browser.newContext({ viewport: { width, height }, colorScheme, offline: true, acceptDownloads: true });
+
+/* Width by width: what is too wide, what axe finds, how it looks. */
+for (const [width, height, scheme] of WIDTHS) {
+  const own = await context(width, height, scheme), tab = await open(own);
+  const paint = await tab.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+  seen.timings[`first_paint_ms_${width}`] = Math.round(paint);
+  seen.timings[`ready_ms_${width}`] = Math.round(await tab.evaluate(() => Q.ready));
+  await tab.evaluate(axe);
+  const views = await tab.$$eval("#views button", (all) => all.filter((one) => one.offsetParent).map((one) => one.dataset.view));
+  for (const view of views) {
+    await tab.click(`#views button[data-view="${view}"]`);
+    await tab.waitForTimeout(250);
+    if (await tab.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1)) seen.overflow.push(`${width} ${view}`);
+    const found = await tab.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+    seen.axe.push(...found.violations.map((one) => `${width} ${view} ${one.id}: ${one.nodes[0].target.join(" ")}`));
+    if (shots) await tab.screenshot({ path: path.join(shots, `${width}-${view}.png`) });
+  }
+  await own.close();
+}
+
+/* Every control, on a desktop. */
+const desk = await context(1366, 860, "light");
+const tab = await open(desk);
+const check = (name, value) => { seen.checks[name] = value; };
+const download = async (selector) => {
+  const [file] = await Promise.all([tab.waitForEvent("download"), tab.click(selector)]);
+  return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), "utf8") };
+};
+
+// the slider, by keyboard; the chart, by mouse
+await tab.focus("#k");
+const first = await tab.textContent("#k-value");
+await tab.keyboard.press("ArrowLeft");
+const second = await tab.textContent("#k-value");
+await tab.keyboard.press("ArrowRight");
+check("slider", first !== second && (await tab.textContent("#k-value")) === first);
+const box = await (await tab.$("#law-chart .u-over")).boundingBox();
+// across the chart until a point is near enough
+for (let step = 1; step < 400; step++) {
+  await tab.mouse.move(box.x + (box.width * (step % 20)) / 20, box.y + (box.height * Math.floor(step / 20)) / 20);
+  if (/tokens/.test(await tab.textContent("#law-readout"))) break;
+}
+const told = await tab.textContent("#law-readout");
+await tab.mouse.down();
+await tab.mouse.up();
+const opened = await state(tab);
+check("law_click", { told, opened });
+
+// sorting and filtering the list
+const times = [];
+for (const key of await tab.$$eval("#sort option", (all) => all.map((one) => one.value))) {
+  const begun = Date.now();
+  await tab.selectOption("#sort", key);
+  times.push(Date.now() - begun);
+}
+await tab.selectOption("#sort", "size");
+const top = await tab.textContent("#cluster-list .option");
+await tab.click("#reverse");
+check("reverse", top !== (await tab.textContent("#cluster-list .option")));
+await tab.click("#reverse");
+seen.timings.sort_ms = Math.max(...times);
+seen.timings.filter_ms = await tab.evaluate(() => {
+  const spans = [];
+  for (const text of ["t", "th", "target", "", "zzz", ""]) {
+    const begun = performance.now();
+    document.getElementById("filter").value = text;
+    document.getElementById("filter").dispatchEvent(new Event("input"));
+    document.body.getBoundingClientRect();
+    spans.push(performance.now() - begun);
+  }
+  return +Math.max(...spans).toFixed(1);
+});
+await tab.evaluate(() => Q.go({ k: Q.meta.show, cluster: 0 }));
+await tab.focus("#cluster-list");
+await tab.keyboard.press("Home");
+await tab.keyboard.press("ArrowDown");
+await tab.keyboard.press("Enter");
+check("list_keys", (await state(tab)).cluster === "1");
+await tab.keyboard.press("j");
+check("key_j", (await state(tab)).cluster === "2");
+await tab.keyboard.press("k");
+const before = (await state(tab)).k;
+await tab.keyboard.press("]");
+check("key_bracket", (await state(tab)).k !== before);
+await tab.keyboard.press("[");
+
+// one cluster: numbers, tokens, label, files
+await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 0, token: null }));
+await tab.waitForTimeout(400);
+check("facts", await tab.$$eval("#view-cluster .facts div", (all) => Object.fromEntries(all.map((one) => [one.children[0].textContent, one.children[1].textContent]))));
+check("rule", await tab.textContent("#view-cluster .rule .text"));
+check("means", await tab.$$eval("#view-cluster .card:first-child tbody tr", (all) => all.map((one) => [one.children[0].textContent, one.children[2].textContent])));
+check("similar", await tab.$eval("#view-cluster", (view) => view.textContent.match(/mean cosine within: (-?[\d.]+)/)?.[1] ?? null));
+check("rows", await tab.$$eval("#token-list .option", (all) => all.length));
+await tab.click("#token-list .option");
+await tab.waitForSelector("#token-losses");
+check("token", { state: await state(tab), losses: await tab.$$eval("#token-losses tbody tr", (all) => all.map((one) => [...one.children].map((cell) => cell.textContent))) });
+await tab.click("text=several lines");
+check("blocks", await tab.$$eval("#token-list pre", (all) => all.length));
+await tab.click("text=several lines");
+await tab.selectOption("#view-cluster select", { index: 0 });
+const label = 'mine, "quoted" <b>';
+await tab.fill("#name", label);
+await tab.press("#name", "Enter");
+await tab.dispatchEvent("#name", "change");
+check("named", (await tab.textContent("#view-cluster h2")).includes(label) && (await tab.textContent("#cluster-list")).includes(label));
+seen.downloads.labels = await download("#labels-download");
+seen.downloads.csv = await download("#export-csv");
+seen.downloads.json = await download("#export-json");
+await tab.click("#link");
+const part = await tab.$(".lineage button:not(.now)");
+await part.click();
+check("lineage", (await state(tab)).k !== String(await tab.evaluate(() => Q.meta.show)));
+await tab.goBack();
+check("back", (await state(tab)).k === String(await tab.evaluate(() => Q.meta.show)));
+await tab.waitForTimeout(300);
+if (await tab.$(".chips.stack button")) { await tab.click(".chips.stack button"); check("nearest", (await state(tab)).cluster !== "0"); }
+if (await tab.$("canvas.within")) { await tab.hover("canvas.within"); await tab.click("canvas.within"); check("within", "token" in (await state(tab))); }
+
+// the map and the heat map
+await tab.click('#views [data-view="map"]');
+await tab.waitForTimeout(400);
+await tab.selectOption("#map-colour", { index: 1 });
+await tab.selectOption("#map-colour", "cluster");
+for (const zoom of await tab.$$("[data-zoom]")) await zoom.click();
+await tab.focus("#map");
+for (const key of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "+", "-"]) await tab.keyboard.press(key);
+await tab.click("[data-zoom='0']");
+const field = await (await tab.$("#map")).boundingBox();
+let hit = null;
+for (let step = 0; step < 900 && !hit; step++) {
+  await tab.mouse.move(field.x + field.width * (0.2 + (0.6 * (step % 30)) / 30), field.y + field.height * (0.05 + (0.9 * Math.floor(step / 30)) / 30));
+  if (/cluster/.test(await tab.textContent("#map-readout"))) hit = await tab.textContent("#map-readout");
+}
+await tab.mouse.down();
+await tab.mouse.up();
+check("map_click", { hit, state: await state(tab) });
+if (await tab.evaluate(() => "heat" in Q.meta.chunks)) {
+  await tab.click('#views [data-view="heat"]');
+  await tab.waitForTimeout(400);
+  await tab.hover("#heat");
+  const said = await tab.textContent("#heat-readout");
+  await tab.click("#heat");
+  check("heat_click", { said, state: await state(tab) });
+}
+
+// search
+await tab.keyboard.press("/");
+await tab.waitForTimeout(200);
+check("key_slash", await tab.evaluate(() => document.activeElement.id === "query"));
+const search = async (text) => {
+  await tab.fill("#query", "");
+  await tab.fill("#query", text);
+  await tab.waitForTimeout(500);
+  return { status: await tab.textContent("#query-status"), ms: await tab.evaluate(() => Q.searchTime) };
+};
+const searches = {};
+for (const text of ["e", "\\w+\\($", "^zzzz$", "[aeiou].{3}n$"]) searches[text] = await search(text);
+check("searches", searches);
+seen.timings.search_ms = +Math.max(...Object.values(searches).map((one) => one.ms)).toFixed(1);
+check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid") });
+for (const scope of ["target", "before", "all", "source", "until"]) await tab.selectOption("#scope", scope);
+await search("e");
+await tab.check("#case");
+await tab.check("#inside");
+await tab.waitForTimeout(300);
+check("inside", await tab.textContent("#query-status"));
+await tab.uncheck("#inside");
+await tab.waitForTimeout(300);
+check("address", (await state(tab)).q);
+await tab.click("#query-list .option");
+check("found", "token" in (await state(tab)));
+
+// figures, numbers, colours; the same address opens the same
+await tab.click('#views [data-view="figures"]');
+await tab.waitForTimeout(500);
+check("figures", await tab.$$eval("#gallery figure", (all) => all.map((one) => one.id)));
+await tab.evaluate(async () => { for (const image of document.querySelectorAll("#gallery img")) { image.loading = "eager"; await image.decode(); } });
+check("pictures", await tab.$$eval("#gallery img", (all) => all.every((one) => one.naturalWidth > 0)));
+check("table", await tab.$$eval("#paper-table tbody tr", (all) => all.map((one) => [...one.children].map((cell) => cell.textContent))));
+const colours = [];
+for (let i = 0; i < 3; i++) { await tab.click("#theme"); colours.push(await tab.evaluate(() => getComputedStyle(document.body).backgroundColor)); }
+check("themes", new Set(colours).size);
+const place = await tab.evaluate(() => `#k=${Q.meta.show}&token=${Q.place(3)}`);
+const again = await open(desk, place);
+check("deep_link", { asked: place, title: await again.textContent("#view-cluster h2"), token: await again.textContent("#token-detail h3") });
+check("kept_label", await again.evaluate(() => Q.names.get(Q.meta.show, 0)));
+const slides = await again.evaluate(async () => {
+  const spans = [];
+  for (const view of ["law", "cluster", "map", "heat"]) {
+    Q.go({ view });
+    await new Promise((resume) => setTimeout(resume, 300));
+    for (const k of Q.meta.ks) {
+      const begun = performance.now();
+      Q.go({ k });
+      document.body.getBoundingClientRect();
+      spans.push([view, k, performance.now() - begun]);
+    }
+  }
+  return Object.fromEntries(["law", "cluster", "map", "heat"].map((view) => [view, +Math.max(...spans.filter((one) => one[0] === view).map((one) => one[2])).toFixed(1)]));
+});
+seen.timings.slider_ms = slides;
+check("hacked", await again.evaluate(() => window.hacked ?? null));
+await browser.close();
+console.log(JSON.stringify(seen));

@@ -1,0 +1,114 @@
+import json
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from hostile import MARKUP
+from quanta import clusters, figures
+from scipy.special import zeta
+
+LOOK = json.dumps({"width_inches": 6.5, "dpi": 60})
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    mpl.use("agg")
+
+
+def outputs(folder, name="x"):
+    return SimpleNamespace(**{end: str(folder / f"{name}.{end}") for end in ("png", "pdf", "csv")})
+
+
+def test_a_figure_is_the_same_bytes_twice_and_its_data_stand_beside_it(tmp_path):
+    data = pd.DataFrame({"x": [1.0, 2.0], "y_nats": [0.1, 1 / 3]})
+    made = []
+    for name in ("one", "two"):
+        figure, axes = figures.canvas(LOOK)
+        axes[0, 0].plot(data["x"], data["y_nats"], label="a")
+        axes[0, 0].legend()
+        figures.save(figure, outputs(tmp_path, name), data)
+        made.append([(tmp_path / f"{name}.{end}").read_bytes() for end in ("png", "pdf", "csv")])
+    assert made[0] == made[1]
+    assert pd.read_csv(tmp_path / "one.csv").equals(data)
+
+
+@pytest.mark.parametrize("alpha", [0.4, 1.0])
+def test_sampled_zipf_is_the_law_at_the_first_ranks_and_counts_whole_tokens(alpha):
+    """The commonest quantum has p_1 = 1/ζ(α+1) of the tokens; the section on theory of the paper, p_k = k^−(α+1)/ζ(α+1)."""
+    low, middle, high = figures.sampled_zipf(alpha, 4000, draws=40, seed=1)
+    for k in (1, 2, 3):
+        expected = 4000 * k ** -(alpha + 1) / zeta(alpha + 1)
+        assert middle[k - 1] == pytest.approx(expected, abs=3 * np.sqrt(expected))
+    assert (low <= middle).all() and (middle <= high).all() and (np.diff(middle) <= 0).all()
+    assert middle.sum() == pytest.approx(4000, rel=0.05)
+    assert np.array_equal(figures.sampled_zipf(alpha, 4000, draws=40, seed=1)[1], middle)
+
+
+def test_a_finite_number_of_tokens_flattens_the_law_where_quanta_have_few_tokens():
+    """Why a fit at high ranks does not give −(α+1) even without any clustering."""
+    _, middle, _ = figures.sampled_zipf(0.1, 2000, draws=40, seed=1)
+    slopes = []
+    for first, last in ((1, 10), (50, 200)):
+        ranks = np.arange(first, last + 1)
+        slopes.append(np.polyfit(np.log(ranks), np.log(middle[first - 1 : last]), 1)[0])
+    assert slopes[0] == pytest.approx(-1.1, abs=0.1)
+    assert slopes[1] > slopes[0] + 0.1
+
+
+def test_end_labels_do_not_overlap():
+    figure, axes = figures.canvas(LOOK)
+    ax = axes[0, 0]
+    for value in (1.0, 1.001, 1.002, 3.0):
+        ax.plot([0, 1, 2], [2, 2, value])
+    ax.plot([0, 1], [5, np.nan])
+    figures.end_labels(ax, ["a", "b", "c", "d"])
+    figure.canvas.draw()
+    heights = sorted(text.get_window_extent().y0 for text in ax.texts)
+    assert len(heights) == 4
+    assert min(np.diff(heights)) > 0.8 * max(text.get_window_extent().height for text in ax.texts)
+    at = {text.get_text(): text.get_window_extent().y0 for text in ax.texts}
+    assert at["a"] < at["b"] < at["c"] < at["d"]
+
+
+def test_any_text_of_a_corpus_can_be_drawn(tmp_path):
+    """Without a missing glyph, which is a warning, and without matplotlib reading mathematics into it."""
+    figure, axes = figures.canvas(LOOK)
+    for line, text in enumerate([*MARKUP, "日本語 \U0001f600 𝔘", "$\\frac{", "\n\t"]):
+        shown = figures.drawable(text)
+        assert "\n" not in shown
+        axes[0, 0].text(0, line / 12, shown, family="DejaVu Sans Mono", parse_math=False)
+    figures.save(figure, outputs(tmp_path))
+    assert figures.drawable("a日\n") == "a□⏎"
+
+
+def test_every_answer_names_the_paper():
+    assert all(text.startswith("The paper's") for text in figures.ANSWERS.values())
+
+
+def test_clusters_are_ordered_by_where_they_fall():
+    """Half of the fall, interpolated: a cluster that has fallen further between the same two steps comes first."""
+    mean = np.array([[6, 6, 6, 1], [6, 1, 0, 0], [6, 6, 1, 1], [6, 6, 2.9, 0.0], [6, 8, 8, 2]])
+    assert clusters.by_fall(mean).tolist() == [1, 2, 3, 0, 4]
+
+
+def test_striking_clusters_are_the_named_ones_then_the_best_described_each_with_another_target():
+    table = pd.DataFrame(
+        {
+            "n_clusters": [3, 5, 5, 5, 5, 5],
+            "label": [0, 0, 1, 2, 3, 4],
+            "size": [9, 5, 4, 3, 2, 1],
+            "target": list("xabbcd"),
+            "precision_held_out": [1, 0.5, 0.9, 1.0, np.nan, 0.2],
+            "recall_held_out": [1, 0.5, 0.9, 1.0, np.nan, 0.2],
+        }
+    )
+    assert clusters.striking(table, {}, 5, 3) == [2, 0, 4]
+    assert clusters.striking(table, {(5, 3): "mine", (3, 0): "other"}, 5, 3) == [3, 2, 0]
+
+
+def test_a_cluster_without_a_rule_is_described_by_its_target():
+    table = pd.DataFrame({"n_clusters": 2, "label": [0, 1], "rule": ['["a", "b"]', "[]"], "target": ["x", "y"]})
+    assert clusters.in_words(table, 2, 0) == "a, and b"
+    assert clusters.in_words(table, 2, 1) == "the target is often ‘y’"

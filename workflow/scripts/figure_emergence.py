@@ -1,0 +1,65 @@
+"""Mean loss of every cluster over training and over sizes: clusters fall one after another while the mean is smooth.
+
+Makes: `report/figures/emergence`.
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import clusters, corpus, figures, predictions, selection, storage
+from quanta.family import FAMILY_COLUMNS, in_order
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    label = clusters.at(clusters.read_labels(inputs.labels, len(chosen)), params.show)
+    family = storage.read_table(inputs.family, FAMILY_COLUMNS)
+    given = [tuple(member) for member in json.loads(params.members)]
+    paths = dict(zip(given, inputs.losses, strict=True))
+    members = in_order(given, family)
+    where = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
+    mean = {
+        member: np.bincount(label, predictions.read_losses(paths[member], tokens)[where]) / np.bincount(label)
+        for member in members
+    }
+    described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
+    names = clusters.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    panels = [
+        ([member for member in members if member[0] == params.dynamics and member[1] > 0], "training step"),
+        ([member for member in members if member[1] == params.final_step], "non-embedding parameters"),
+    ]
+    panels = [(line, title) for line, title in panels if len(line) > 1]
+    sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
+
+    figure, axes = figures.canvas(params.look, columns=len(panels), ratio=1.15 if len(panels) > 1 else 0.8)
+    drawn = []
+    for ax, (line, title) in zip(axes[0], panels, strict=True):
+        table = np.stack([mean[member] for member in line], axis=1)
+        order = clusters.by_fall(table)
+        image = ax.imshow(
+            table[order], aspect="auto", cmap="mako", interpolation="nearest", vmin=0, vmax=6, rasterized=True
+        )
+        ax.grid(visible=False)
+        steps = title == "training step"
+        ticks = [figures.count(member[1] if steps else sizes[member]) for member in line]
+        ax.set_xticks(range(len(line)), ticks, rotation=90 if steps else 0)
+        ax.set(xlabel=title, ylabel="cluster, earliest fall first")
+        for place, number in enumerate(order):
+            if (params.show, int(number)) in names:
+                text = figures.drawable(names[params.show, int(number)])[:24]
+                ax.annotate(text, (0, place), fontsize=5.5, color="black", va="center", parse_math=False,
+                            bbox={"fc": "white", "ec": "none", "pad": 0.4, "alpha": 0.8})  # fmt: skip
+        drawn.extend(
+            pd.DataFrame({"label": order, "model": model, "step": step, "mean_loss_nats": mean[model, step][order]})
+            for model, step in line
+        )
+    figure.colorbar(image, ax=list(axes[0]), label="mean loss of the cluster (nats)", shrink=0.7)
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True).drop_duplicates())
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,35 @@
+"""Are the clusters real: stability against size, and skill against purity in the target token.
+
+Makes: `report/figures/stability`.
+"""
+
+from typing import Any
+
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    names = ("n_clusters", "size", "stability_halves", "stability_seeds", "purity_target", "skill")
+    table = storage.read_table(inputs.clusters, names)
+    table = table[table["n_clusters"] == params.show]
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.9)
+    left, right = axes[0]
+    for column, name, colour in (
+        ("stability_seeds", "other seeds", figures.DATA),
+        ("stability_halves", "halves of the tokens", figures.FIT),
+    ):
+        left.plot(table["size"], table[column], ".", color=colour, label=f"{name}: median {table[column].median():.2f}")
+    left.set(xscale="log", xlabel="tokens in cluster", ylabel="best Jaccard index", ylim=(0, 1.02),
+             title=f"Stability, {params.show} clusters")  # fmt: skip
+    left.legend()
+    right.plot(table["purity_target"], table["skill"], ".", color=figures.DATA)
+    right.axhline(0.5, color=figures.NULL, ls="--", lw=1, label="mere token identity")
+    right.set(xlabel="share of the commonest target token", ylabel="skill beyond identity (area)", ylim=(0, 1.02),
+              title="Skill or token")  # fmt: skip
+    right.legend()
+    figures.save(figure, outputs)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
