@@ -55,12 +55,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         fourth.errorbar(beside, mine["value"], reach, fmt=marker, color=colour, ms=4, lw=0.8, label=label)
     ends = [estimates["alpha"].min() - 0.05, estimates["alpha"].max() + 0.05]
     fourth.plot(ends, ends, color=figures.FIT, lw=1, label="truth")
-    fourth.set(xlabel="true α", ylabel="estimated α")
+    fourth.set(xlabel="true α", ylabel="estimated α", ylim=(None, fourth.get_ylim()[1] + 0.9))  # room for the legend
     for ax in (first, second, third):
         ax.set_ylabel("adjusted Rand")
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
-    for ax in (second, third, fourth):
+    for ax in (second, third):
         ax.legend(fontsize=7)
+    fourth.legend(fontsize=7, loc="upper left", ncols=2)
     figures.save(figure, outputs)
 
 
