@@ -186,7 +186,9 @@ def _parity_calibration_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]
             shown = f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}], {one['verdict']}"
             rows.append((what, "", shown, where, condition))
         of = recorded[(recorded["condition"] == condition) & (recorded["estimator"] == name)].iloc[0]
-        what = f"QDG on parity, {words}: share of calibrated intervals that hold α (nominal: {of['nominal']:g}; recorded)"
+        what = (
+            f"QDG on parity, {words}: share of calibrated intervals that hold α (nominal: {of['nominal']:g}; recorded)"
+        )
         shown = f"{of['covered']:.2f} of {of['nets']:.0f} nets"
         rows.append((what, "", shown, "docs/results/parity-seeds/coverage.csv", condition))
     return rows
