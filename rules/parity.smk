@@ -128,6 +128,39 @@ rule parity_qdg:
         "../workflow/scripts/parity_qdg.py"
 
 
+rule parity_calibration:
+    input:
+        weights=parity_tables("fresh", "widest.npz"),
+        curves=parity_tables("fresh", "curves.parquet"),
+        nets=parity_tables("fresh", "nets.csv"),
+        envelopes=parity_tables("qdg", "envelopes.csv"),
+    output:
+        estimates=f"{R}/parity/calibration/estimates.csv",
+        coverage=f"{R}/parity/calibration/coverage.csv",
+    log:
+        f"{R}/logs/parity_calibration.log",
+    benchmark:
+        f"{R}/benchmarks/parity_calibration.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(parity_gradients_mb()),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        problem=parity_problem(),
+        qdg=of({key: PARITY["qdg"][key] for key in ("samples", "below_bits")}),
+        calibration=of(PARITY["calibration"]),
+        nets=[(float(alpha), config["seed"] + int(replicate)) for alpha in ALPHAS for replicate in REPLICATES],
+        first_seed=config["seed"],
+        code=code("parity_calibration"),
+    message:
+        "Calibrate the exponent of parity nets, whose truth is known"
+    script:
+        "../workflow/scripts/parity_calibration.py"
+
+
 rule figure_parity_scaling:
     input:
         curves=parity_shown("curves.parquet"),
@@ -236,7 +269,7 @@ rule figure_parity_exponents:
 rule figure_parity_recovery:
     input:
         scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
-        envelopes=parity_tables("qdg", "envelopes.csv"),
+        estimates=rules.parity_calibration.output.estimates,
     output:
         png=report(figure("parity_recovery"), caption="../workflow/report/parity_recovery.rst", category="5 Parity"),
         pdf=drawn("parity_recovery"),

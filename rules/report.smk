@@ -543,8 +543,10 @@ rule summary:
         parity=f"{R}/parity/fits.json",
         parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
         parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
+        parity_estimates=f"{R}/parity/calibration/estimates.csv",
         paper_parity="workflow/data/parity_exponents.csv",
         recorded_parity="docs/results/parity-cpu/exponents.csv",
+        recorded_parity_coverage="docs/results/parity-seeds/coverage.csv",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
     output:

@@ -11,7 +11,7 @@ import torch
 from benchmarks.parity import StraightforwardNet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quanta import parity, parity_fits, parity_qdg, theory
+from quanta import parity, parity_calibration, parity_fits, parity_qdg, theory
 from quanta import parity_training as training
 from quanta.errors import QuantaError
 
@@ -517,3 +517,109 @@ def test_too_few_good_samples_are_an_error(learned):
         parity_qdg.draw_probes(problem, net, 50, tasks=np.zeros(6, dtype=bool))
     with pytest.raises(QuantaError, match="sampling 'odd'"):
         parity_qdg.draw_probes(problem, net, 50, sampling="odd")
+
+
+# ------------------------------------------------------------------------------------------- calibration against the truth
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    """Both calibrations at 100 samples, from few simulations."""
+    return parity_calibration.calibrations(100, 24, simulations=125, held_out=25, seed=0)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 0.8])
+def test_collisions_of_zipf_labels_give_alpha_if_the_number_of_quanta_is_known(alpha):
+    # 12 quanta in exact proportions: taken for a piece of an endless law they look steeper, the more so the smaller α is
+    sizes = np.round(20_000 * np.arange(1, 13) ** -(alpha + 1.0)).astype(int)
+    labels = np.repeat(np.arange(12), sizes)
+    known = parity_calibration.collisions_of_labels(labels, 12)
+    assert known["value"] == pytest.approx(alpha, abs=0.002)
+    assert known["low"] < alpha < known["high"]
+    assert parity_calibration.collisions_of_labels(labels, 1e5)["value"] > alpha + 0.05
+
+
+def test_a_simulation_of_few_quanta_is_the_same_whoever_draws_it():
+    whole = parity_calibration.simulate(range(6), 60, 24, seed=3)
+    part = parity_calibration.simulate([4, 1], 60, 24, seed=3)
+    pd.testing.assert_frame_equal(whole.iloc[[4, 1]].reset_index(drop=True), part)
+    assert whole["planted_n_quanta"].between(2, 24).all()
+    assert whole["planted_alpha"].nunique() == 6
+
+
+def test_estimates_meet_alpha_when_every_cause_of_bias_is_taken_away(learned, calibrated):
+    problem, net, losses = learned
+    found = parity_calibration.estimates(
+        problem, net, losses, calibrated, samples=100, below_bits=0.1, learned_bits=0.1
+    )
+    table = parity_calibration.with_coverage(found).set_index(["condition", "estimator"])
+    assert set(table.index.get_level_values("condition")) == set(parity_calibration.CONDITIONS)
+    # true tasks, all of them learned, their number known: sampling is the only error left
+    best = table.loc[("learned tasks, one pattern", parity_calibration.TASKS_LEARNED)]
+    assert best["low"] <= problem.alpha <= best["high"]
+    for condition in ("learned tasks", "learned tasks, one pattern"):
+        # a law over few quanta collides more often than an endless one of the same α
+        values = table.loc[condition]["value"]
+        assert values[parity_calibration.TASKS] > values[parity_calibration.TASKS_LEARNED]
+    # patterns of bits divide a task into cases, unless there is one pattern
+    assert (
+        table.loc[("base", parity_calibration.CASES), "value"] < table.loc[("base", parity_calibration.TASKS), "value"]
+    )
+    one = table.loc["one pattern"]["value"]
+    assert one[parity_calibration.CASES] == one[parity_calibration.TASKS]
+    for name in (parity_calibration.LANGUAGE, parity_calibration.PARITY):
+        mine = found[found["estimator"] == name]
+        assert ((mine["low"] <= mine["value"]) & (mine["value"] <= mine["high"])).all()
+        assert mine["verdict"].notna().all()
+
+
+def test_a_net_with_fewer_than_two_learned_tasks_is_left_out(learned, calibrated):
+    problem, net, losses = learned
+    asked = {"samples": 100, "below_bits": 0.1, "learned_bits": 0.1}
+    assert parity_calibration.estimates(problem, net, np.ones_like(losses), calibrated, **asked).empty
+
+
+def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
+    table = pd.DataFrame(
+        {
+            "alpha": [0.2, 0.4, 0.4],
+            "condition": "base",
+            "estimator": [parity_calibration.LANGUAGE, parity_calibration.LANGUAGE, parity_calibration.ENVELOPE],
+            "value": [0.3, 0.7, 0.1],
+            "low": [0.1, 0.5, np.nan],
+            "high": [0.5, 0.9, np.nan],
+            "verdict": ["measured", "cannot tell: the interval is wide", None],
+        }
+    )
+    found = parity_calibration.coverage(parity_calibration.with_coverage(table), calibrated)
+    found = found.set_index(["condition", "estimator"])
+    row = found.loc[("base", parity_calibration.LANGUAGE)]
+    assert (row["covered"], row["cannot_tell"], row["nets"]) == (0.5, 0.5, 2)
+    assert row["bias"] == pytest.approx(0.2)
+    assert row["width"] == pytest.approx(0.4)
+    assert np.isnan(found.loc[("base", parity_calibration.ENVELOPE), "covered"])
+    held_out = found.loc[("simulations held out", parity_calibration.PARITY)]
+    assert held_out["nets"] == 25
+    assert held_out["covered"] == calibrated[parity_calibration.PARITY].coverage["covered"].mean()
+
+
+def test_too_few_samples_for_a_calibration_are_an_error():
+    with pytest.raises(QuantaError, match="at least 40"):
+        parity_calibration.calibrations(30, 24, simulations=125, held_out=25, seed=0)
+
+
+def test_snapshots_come_back_by_step_with_the_losses_measured_next(tmp_path):
+    path = tmp_path / "widest.npz"
+    np.savez(path, **{"step5.bias": np.zeros(2), "step20.bias": np.ones(2), "step20.output_bias": np.ones(1)})
+    found = parity_qdg.read_snapshots(path)
+    assert {step: sorted(net) for step, net in found.items()} == {5: ["bias"], 20: ["bias", "output_bias"]}
+    curves = pd.DataFrame(
+        {
+            "size": [8, 8, 8, 8, 4],
+            "step": [1, 7, 7, 20, 7],
+            "task": [0, 1, 0, 0, 0],
+            "loss_bits": [0.9, 0.7, 0.6, 0.1, 0.8],
+        }
+    )
+    losses = parity_qdg.losses_at(curves, 8, [5, 20, 30])
+    assert {step: own.tolist() for step, own in losses.items()} == {5: [0.6, 0.7], 20: [0.1], 30: [0.1]}

@@ -7,6 +7,7 @@ is held against the true tasks.
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,28 @@ def _forward(net: dict[str, Array], tasks: Array, bits: Array) -> tuple[Array, A
     weights = {name: np.asarray(weight, dtype=np.float64) for name, weight in net.items()}
     hidden = np.maximum(weights["code_weight"][tasks] + bits @ weights["bit_weight"].T + weights["bias"], 0)
     return hidden, hidden @ weights["output_weight"] + weights["output_bias"][0]
+
+
+def read_snapshots(path: str | Path) -> dict[int, dict[str, Array]]:
+    """Weights by step and name from `widest.npz`, whose arrays are called step{step}.{name}."""
+    found: dict[int, dict[str, Array]] = {}
+    with np.load(path, allow_pickle=False) as arrays:
+        for key in arrays.files:
+            step, name = key.removeprefix("step").split(".")
+            found.setdefault(int(step), {})[name] = arrays[key]
+    return found
+
+
+def losses_at(curves: pd.DataFrame, size: int, steps: Sequence[int]) -> dict[int, Float[Array, " task"]]:
+    """Held-out losses (bits) of the net of a size at the first measured step from each of `steps` on."""
+    own = curves[curves["size"] == size]
+    # a snapshot need not be a step that was measured: the next one after it is near enough to name the learned tasks
+    measured = np.sort(own["step"].unique())
+    places = np.minimum(np.searchsorted(measured, steps), len(measured) - 1)
+    return {
+        step: own[own["step"] == measured[place]].sort_values("task")["loss_bits"].to_numpy()
+        for step, place in zip(steps, places, strict=True)
+    }
 
 
 SAMPLINGS = ("frequency", "equal", "one pattern", "equal, one pattern")

@@ -1,22 +1,30 @@
-"""QDG on a parity net: adjusted Rand against the true tasks, by n_clusters, cause, noise, N and training; slopes.
+"""QDG on a parity net: adjusted Rand against the true tasks, by n_clusters, cause, noise, N and training; estimates of α.
 
 Makes: `report/figures/parity_recovery`.
 """
 
 from typing import Any
 
-import pandas as pd
-from quanta import figures, storage
+from quanta import figures, parity_calibration, storage
 from quanta.job import run
 
 CAUSES = ("base", "unsigned", "one pattern", "equal", "equal, unsigned", "equal, one pattern")
+# estimators of α, the condition that each is shown under, how it is drawn and named
+SHOWN = (
+    (parity_calibration.ENVELOPE, "base", "o", "envelope, −slope − 1"),
+    (parity_calibration.COSINES, "base", "s", "collisions by cosine"),
+    (parity_calibration.LANGUAGE, "base", "D", "calibrated"),
+    (parity_calibration.LANGUAGE, "one pattern", "^", "calibrated, one pattern"),
+    (parity_calibration.TASKS_LEARNED, "learned tasks, one pattern", "x", "tasks and K known"),
+)
+COLOURS = [colour for colour in figures.PALETTE if colour != figures.FIT]  # which is the truth's
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     scores = storage.read_table(
         inputs.scores, ("name", "n_clusters", "adjusted_rand", "adjusted_rand_cases", "noise", "samples", "step")
     )
-    envelopes = pd.concat([storage.read_table(path, ("condition", "alpha")) for path in inputs.envelopes])
+    estimates = storage.read_table(inputs.estimates, ("alpha", "condition", "estimator", "value", "low", "high"))
     figure, axes = figures.canvas(params.look, rows=2, columns=2, ratio=0.75)
     first, second, third, fourth = axes.flat
     for name, colour in zip(CAUSES, figures.PALETTE, strict=False):
@@ -39,17 +47,21 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         share = shown[column] / shown[column].max()
         third.plot(share, shown["best"], "o-", label=f"{label} (1 = {int(shown[column].max())})")
     third.set(xlabel="share of N or of training", ylim=(0, 1.02))
-    mine = envelopes[envelopes["condition"] == "base"]
-    fourth.plot(mine["true_slope"], mine["envelope_slope"], "o", label="envelope")
-    fourth.plot(mine["true_slope"], mine["true_sizes_slope"], "x", color=figures.NULL, label="sizes of the true tasks")
-    ends = [mine["true_slope"].min() - 0.1, mine["true_slope"].max() + 0.1]
-    fourth.plot(ends, ends, color=figures.FIT, lw=1, label="−(α + 1)")
-    fourth.set(xlabel="true slope −(α + 1)", ylabel="fitted slope")
+    for index, (estimator, condition, marker, label) in enumerate(SHOWN):
+        mine = estimates[(estimates["estimator"] == estimator) & (estimates["condition"] == condition)]
+        reach = [(mine["value"] - mine["low"]).fillna(0), (mine["high"] - mine["value"]).fillna(0)]
+        beside = mine["alpha"] + (index - 2) * 0.012 + mine["seed"] * 0.003  # so that intervals do not hide each other
+        colour = COLOURS[index]
+        fourth.errorbar(beside, mine["value"], reach, fmt=marker, color=colour, ms=4, lw=0.8, label=label)
+    ends = [estimates["alpha"].min() - 0.05, estimates["alpha"].max() + 0.05]
+    fourth.plot(ends, ends, color=figures.FIT, lw=1, label="truth")
+    fourth.set(xlabel="true α", ylabel="estimated α", ylim=(None, fourth.get_ylim()[1] + 0.9))  # room for the legend
     for ax in (first, second, third):
         ax.set_ylabel("adjusted Rand")
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
-    for ax in (second, third, fourth):
+    for ax in (second, third):
         ax.legend(fontsize=7)
+    fourth.legend(fontsize=7, loc="upper left", ncols=2)
     figures.save(figure, outputs)
 
 

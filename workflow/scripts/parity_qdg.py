@@ -7,7 +7,6 @@ kind of pair), `envelopes.csv` (slopes of the envelope beside the truth). The sh
 import json
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from quanta import parity, parity_fits, parity_qdg, storage
 from quanta.job import run
@@ -16,20 +15,10 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     problem = parity.ParityProblem(**json.loads(params.problem), alpha=params.alpha, seed=params.seed)
     qdg = json.loads(params.qdg)
-    weights: dict[int, dict[str, Any]] = {}
-    with np.load(inputs.weights, allow_pickle=False) as arrays:
-        for key in arrays.files:
-            step, name = key.removeprefix("step").split(".")
-            weights.setdefault(int(step), {})[name] = arrays[key]
+    weights = parity_qdg.read_snapshots(inputs.weights)
     curves = storage.read_table(inputs.curves, parity_fits.CURVE_COLUMNS)
-    sizes = storage.read_table(inputs.nets, parity_fits.NET_COLUMNS)["size"]
-    widest = curves[curves["size"] == sizes.max()]
-    # a snapshot need not be a step that was measured: the next one after it is near enough to name the learned tasks
-    measured = np.sort(widest["step"].unique())
-    losses = {}
-    for step in weights:
-        near = measured[min(int(np.searchsorted(measured, step)), len(measured) - 1)]
-        losses[step] = widest[widest["step"] == near].sort_values("task")["loss_bits"].to_numpy()
+    widest = int(storage.read_table(inputs.nets, parity_fits.NET_COLUMNS)["size"].max())
+    losses = parity_qdg.losses_at(curves, widest, list(weights))
     asked = parity_qdg.conditions(
         list(weights), qdg["samples"], noises=qdg["noises"], sample_numbers=qdg["sample_numbers"]
     )

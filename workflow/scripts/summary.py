@@ -172,7 +172,31 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
     envelope = storage.read_table(inputs.parity_envelopes, ("condition", "true_slope", "envelope_slope"))
     base = envelope[envelope["condition"] == "base"].iloc[0]
     what = f"QDG on parity: slope of the envelope (true: {base['true_slope']:.2f})"
-    return [*rows, (what, "-1.1 (true: -1.4)", f"{base['envelope_slope']:.3f}", "parity/qdg", "envelope_slope")]
+    rows.append((what, "-1.1 (true: -1.4)", f"{base['envelope_slope']:.3f}", "parity/qdg", "envelope_slope"))
+    return [*rows, *_parity_calibration_rows(inputs, alpha)]
+
+
+def _parity_calibration_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
+    """The calibrated exponent where the truth is known: this run's first net at the α shown, and recorded coverage."""
+    name, where = "calibrated, prior of language models", "parity/calibration/estimates.csv"
+    estimates = storage.read_table(inputs.parity_estimates, ("alpha", "seed", "condition", "estimator", "value"))
+    recorded = storage.read_table(inputs.recorded_parity_coverage, ("condition", "estimator", "nets", "covered"))
+    rows = []
+    for condition, words in (("base", "as language models"), ("one pattern", "one skill a task")):
+        mine = estimates[(estimates["condition"] == condition) & (estimates["estimator"] == name)]
+        mine = mine[mine["alpha"] == alpha].sort_values("seed")
+        if len(mine):
+            one = mine.iloc[0]
+            what = f"QDG on parity, {words}: calibrated α (true: {alpha:g}), 90 % interval"
+            shown = f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}], {one['verdict']}"
+            rows.append((what, "", shown, where, condition))
+        of = recorded[(recorded["condition"] == condition) & (recorded["estimator"] == name)].iloc[0]
+        what = (
+            f"QDG on parity, {words}: share of calibrated intervals that hold α (nominal: {of['nominal']:g}; recorded)"
+        )
+        shown = f"{of['covered']:.2f} of {of['nets']:.0f} nets"
+        rows.append((what, "", shown, "docs/results/parity-seeds/coverage.csv", condition))
+    return rows
 
 
 def _shown(fit: dict[str, Any]) -> str:
