@@ -26,7 +26,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax.plot(middle, means, "o-", color=figures.FIT, ms=3,
             label=f"mean; rank correlation {found['rank_correlation']:.2f}, adjusted Rand {found['adjusted_rand']:.2f}")  # fmt: skip
     ax.set(xlabel="cosine of gradients", ylabel="correlation of loss curves")
-    ax.legend()
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
     figures.save(figure, outputs)
 
 

@@ -22,12 +22,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         left.plot(table["size"], table[column], ".", color=colour, label=f"{name}: median {table[column].median():.2f}")
     left.set(xscale="log", xlabel="tokens in cluster", ylabel="best Jaccard index", ylim=(0, 1.02),
              title=f"Stability, {params.show} clusters")  # fmt: skip
-    left.legend()
+    left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     right.plot(table["purity_target"], table["skill"], ".", color=figures.DATA)
     right.axhline(0.5, color=figures.NULL, ls="--", lw=1, label="mere token identity")
     right.set(xlabel="share of the commonest target token", ylabel="skill beyond identity (area)", ylim=(0, 1.02),
               title="Skill or token")  # fmt: skip
-    right.legend()
+    right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     figures.save(figure, outputs)
 
 
