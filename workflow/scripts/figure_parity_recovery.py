@@ -61,7 +61,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     for ax in (second, third):
         ax.legend(fontsize=7)
-    fourth.legend(fontsize=7, loc="upper left", ncols=2)
+    fourth.legend(fontsize=6, loc="upper left", ncols=2, columnspacing=0.8)
     figures.save(figure, outputs)
 
 
