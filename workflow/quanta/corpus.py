@@ -123,16 +123,20 @@ def jsonl_documents(
         ) from error
 
 
+def _unusable(error: Exception, field: str, where: str) -> QuantaError:
+    return QuantaError(
+        where,
+        f"{type(error).__name__}: {error}",
+        f"a JSON object with a text under {field!r}",
+        "mend the line, or set corpus.jsonl.field to the name of the text field",
+    )
+
+
 def _object(line: str, field: str, where: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise QuantaError(
-            where,
-            f"{type(error).__name__}: {error}",
-            f"a JSON object with a text under {field!r}",
-            "mend the line, or set corpus.jsonl.field to the name of the text field",
-        ) from error
+        raise _unusable(error, field, where) from error
 
 
 def _subset_of(row: Any, subset: str | None, where: str) -> str:
@@ -155,12 +159,7 @@ def _text_of(row: Any, field: str, where: str) -> str:
         if not isinstance(text, str):
             raise TypeError(f"{field!r} holds a {type(text).__name__}")
     except (KeyError, TypeError) as error:
-        raise QuantaError(
-            where,
-            f"{type(error).__name__}: {error}",
-            f"a JSON object with a text under {field!r}",
-            "mend the line, or set corpus.jsonl.field to the name of the text field",
-        ) from error
+        raise _unusable(error, field, where) from error
     return text
 
 
