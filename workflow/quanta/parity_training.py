@@ -13,7 +13,6 @@ all of them. What the straightforward way computes is kept to the letter; three 
 A net never sees another one: the products that bring them together only add exact zeros.
 """
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -439,8 +438,3 @@ def _resume(path: Path, identity: str, state: _State, nets: Nets, optimizer: tor
     for name, weight in nets.weights.items():
         weight.copy_(content["weights"][name])
     optimizer.load_state_dict(content["optimizer"])
-
-
-def with_steps(settings: TrainingSettings, steps: int) -> TrainingSettings:
-    """The same settings for another number of steps."""
-    return dataclasses.replace(settings, steps=steps)
