@@ -58,6 +58,7 @@ rule texts:
                 )
             }
         ),
+        containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
         documents=config["corpus"]["documents"] if config["corpus"]["take"] == "first" else None,
         versions=of(surroundings.versions(config)),
         code=code("texts"),

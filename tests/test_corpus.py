@@ -263,7 +263,7 @@ def made(tmp_path_factory):
     script("texts")(
         names(),
         names(texts=folder / "texts.parquet", sources=folder / "sources.json"),
-        names(corpus=json.dumps(settings), versions="{}", documents=None),
+        names(corpus=json.dumps(settings), versions="{}", containment=None, documents=None),
     )
     script("tokenizer")(
         names(texts=folder / "texts.parquet", model=[]),

@@ -22,7 +22,7 @@ import pandas as pd
 import zstandard
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from quanta import storage
+from quanta import duplicates, storage
 from quanta.errors import QuantaError
 from quanta.progress import Progress, log
 from quanta.shapes import Array, Int, UInt
@@ -253,14 +253,20 @@ def split_of(source: str, heldout_share: float) -> str:
     return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
 
 
-def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.DataFrame:
+def documents_table(
+    documents: Iterable[Document], heldout_share: float, containment: float | None = None
+) -> pd.DataFrame:
     """Columns source, split, text, subset; one row a document, in the order given.
+
+    With `containment`, near duplicates (`duplicates.groups`) have the split of that of them whose source sorts first.
 
     Raises:
         QuantaError: there is no document at all, or none in a split that must have some.
     """
-    table = pd.DataFrame([(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents])
-    table.columns = pd.Index(["source", "split", "text", "subset"]) if len(table) else table.columns
+    rows = [(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents]
+    table = pd.DataFrame(rows, columns=pd.Index(["source", "split", "text", "subset"]))
+    if containment is not None and 0 < heldout_share < 1:
+        table["split"] = _with_near_duplicates(table, heldout_share, containment)
     wanted = {HELD_OUT: heldout_share > 0, TRAINING: heldout_share < 1}
     for split, needed in wanted.items():
         if needed and not (len(table) and (table["split"] == split).any()):
@@ -271,6 +277,18 @@ def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.D
                 "lower corpus.minimum_characters, change corpus.heldout_share, or give a larger corpus",
             )
     return table
+
+
+def _with_near_duplicates(table: pd.DataFrame, heldout_share: float, containment: float) -> "pd.Series[str]":
+    group = table["source"].groupby(duplicates.groups(table["text"], containment))
+    split = group.transform("min").map(lambda source: split_of(source, heldout_share))
+    sizes = group.size()
+    log.info(
+        "near duplicates: %d documents in %d groups, the largest of %d; %d documents changed sides",
+        *(sizes[sizes > 1].sum(), (sizes > 1).sum(), sizes.max() if len(sizes) else 0),
+        (split != table["split"]).sum(),
+    )
+    return split
 
 
 # ---------------------------------------------------------------------------------------------- tokenizer

@@ -1,4 +1,4 @@
-"""Read the texts of the corpus, leave out short and repeated ones, split them.
+"""Read the texts of the corpus, leave out short and repeated ones, split them with near duplicates on one side.
 
 Makes: `corpus/texts.parquet` (source, split, text, subset), which `datasets.load_dataset("parquet", data_files=…)` reads, and
 `corpus/sources.json`, which says where they come from.
@@ -37,7 +37,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         origin = {"file": Path(path).name, "sha256": corpus.file_hash(path)}
     repeated = settings.get("repeated") == "keep"
     kept = islice(corpus.distinct(documents, settings["minimum_characters"], repeated=repeated), params.documents)
-    table = corpus.documents_table(kept, settings["heldout_share"])
+    table = corpus.documents_table(kept, settings["heldout_share"], params.containment)
     with storage.atomic(outputs.texts) as temporary:
         datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)
     counts = {str(split): len(part) for split, part in table.groupby("split")}
