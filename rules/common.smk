@@ -73,6 +73,11 @@ def text_file():
     return [path] if config["corpus"]["source"] == "jsonl" and os.path.exists(path) else []
 
 
+def manifest_file():
+    """The record of what the models were trained on, where they were trained elsewhere on such a corpus."""
+    return []
+
+
 def tokenizer_source():
     """Models that were not trained here bring their tokenizer: that of the smallest is taken."""
     return [] if SOURCE == "train" else [f"{R}/models/{MODELS[0]}/step{FINAL}"]
@@ -276,7 +281,8 @@ def minutes(value):
 def check_surroundings():
     """Refuse before any job what only a real run can trip over: files, packages, disk."""
     try:
-        surroundings.check(config, Path(R), lock=Path(workflow.basedir) / "envs/requirements.lock")
+        lock = Path(workflow.basedir) / "envs/requirements.lock"
+        surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
 
