@@ -25,6 +25,7 @@ except QuantaError as error:
 R = f"results/{config['run']}"
 FINAL = settings.final_step(config)
 DYNAMICS = config["dynamics"]["model"]
+FOLLOWED = settings.followed(config)
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
@@ -154,7 +155,7 @@ def paper_settings():
 
 def size_of(wildcards):
     """Shape and learning rate of one size of the ladder."""
-    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+    return of(settings.trained(config, wildcards.model))
 
 
 def recipe():

@@ -101,12 +101,13 @@ def estimated_bytes(config: Mapping[str, Any]) -> int:
     """About what the run's results take on disk. Weights fetched from elsewhere are not known and not in it."""
     corpus, qdg, models = config["corpus"], config["qdg"], config["models"]
     tokens = corpus["documents"] * corpus["context"]
-    steps = len(config["dynamics"]["steps"]) if config["dynamics"]["model"] else 0
+    followed = [config["dynamics"]["model"], *config["dynamics"]["further"]] if config["dynamics"]["model"] else []
+    steps = len(config["dynamics"]["steps"]) * len(followed)
     members, weights, counts = 8 + steps, 0, dict[str, int]()
     if models["source"] == "train":
         members = len(models["train"]["sizes"]) + steps
         counts = {s["name"]: _parameters(s, corpus["tokenizer"]["vocabulary"]) for s in models["train"]["sizes"]}
-        weights = sum(counts.values()) + counts.get(config["dynamics"]["model"], 0) * steps
+        weights = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
     n = qdg["tokens"]
     width = qdg["features"] if qdg["mode"] == "sketch" else counts.get(qdg["model"], 0)
     matrices = 4 * n * n + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width
