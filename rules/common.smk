@@ -30,6 +30,7 @@ AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
+SEEDED = settings.seeded(config)
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
 EXTENSIONS = ["png", "pdf"]
 PARITY = config["parity"]
@@ -138,6 +139,22 @@ def on_axis(axis):
     return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
+def learning_axes():
+    """Name and (model, step) pairs of each axis on which clusters are learned: steps of the followed models, sizes."""
+    axes = [[f"step of {name}", [member for member in MEMBERS if member[0] == name]] for name in FOLLOWED]
+    return [[name, line] for name, line in [*axes, ["size", on_axis("size")]] if len(line) > 1]
+
+
+def learning_members():
+    """Their pairs, each once."""
+    return list(dict.fromkeys(member for _, line in learning_axes() for member in line))
+
+
+def seeded_members():
+    """(model, step) pairs of the sizes that have several seeds, seed by seed."""
+    return [(model, FINAL) for models in SEEDED.values() for model in models]
+
+
 def losses_on_axis(wildcards):
     """Files of losses along the axis that the wildcards name."""
     return losses_of(on_axis(wildcards.axis))
@@ -185,7 +202,8 @@ def figure_names():
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
-    names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
+    names += ["sharpness"] + (["seeds"] if SEEDED else [])
+    names += ["clusters", "emergence", "learned", "affinity", "spectrum", "rank_frequency"]
     return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
 
 

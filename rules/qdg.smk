@@ -1,5 +1,6 @@
 # Needs: losses, and the weights of one model, qdg.model.
-# Makes: qdg/ — selected tokens, gradient features, affinity, embedding, labels for every n_clusters, rank-frequency.
+# Makes: qdg/ — selected tokens, gradient features, affinity, embedding, labels for every n_clusters, rank-frequency,
+# and, with the losses of all sizes and steps, when each cluster is learned.
 
 QDG_FOLDER = f"{R}/models/{config['qdg']['model']}/step{FINAL}"
 PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(config["qdg"]["shards"])]
@@ -271,3 +272,41 @@ rule rank_frequency:
         "Rank-frequency law of the clusters"
     script:
         "../workflow/scripts/rank_frequency.py"
+
+
+rule learned:
+    input:
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=f"{R}/qdg/descriptions.parquet",
+        losses=losses_of(learning_members()),
+        family=rules.family.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
+    output:
+        table=f"{R}/qdg/learned.csv",
+        order=f"{R}/qdg/learned.json",
+    log:
+        f"{R}/logs/learned.log",
+    benchmark:
+        f"{R}/benchmarks/learned.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes_of_tokens(1500, 34),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        axes=of(learning_axes()),
+        members=of(learning_members()),
+        show=config["qdg"]["show"],
+        least=config["dynamics"]["least_tokens"],
+        draws=config["scaling"]["bootstrap"],
+        seed=config["seed"],
+        code=code("learned"),
+    message:
+        "When each cluster is learned, and whether frequent ones are first"
+    script:
+        "../workflow/scripts/learned.py"

@@ -134,7 +134,7 @@ if DYNAMICS:
             runtime=minutes(10),
             gpu=0,
         params:
-            model=DYNAMICS,
+            models=FOLLOWED,
             look=look(),
             code=code("figure_dynamics"),
         message:
@@ -168,6 +168,35 @@ rule figure_sharpness:
         "Figure: how sharply single tokens are learned"
     script:
         "../workflow/scripts/figure_sharpness.py"
+
+
+if SEEDED:
+
+    rule figure_seeds:
+        input:
+            table=rules.seeds_sharpness.output.table,
+            drops=rules.seeds_sharpness.output.drops,
+            numbers=rules.seeds_sharpness.output.numbers,
+        output:
+            png=report(figure("seeds"), caption="../workflow/report/seeds.rst", category="2 Scaling"),
+            pdf=drawn("seeds"),
+            csv=behind("seeds"),
+        log:
+            f"{R}/logs/figure_seeds.log",
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(700),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            look=look(),
+            code=code("figure_seeds"),
+        message:
+            "Figure: sharp drops of one seed in the others"
+        script:
+            "../workflow/scripts/figure_seeds.py"
 
 
 rule describe:
@@ -367,7 +396,7 @@ rule figure_emergence:
     params:
         show=config["qdg"]["show"],
         members=of(MEMBERS),
-        final_step=FINAL,
+        sizes=of(on_axis("size")),
         dynamics=DYNAMICS,
         look=look(),
         code=code("figure_emergence"),
@@ -375,6 +404,42 @@ rule figure_emergence:
         "Figure: clusters learned one after another"
     script:
         "../workflow/scripts/figure_emergence.py"
+
+
+rule figure_learned:
+    input:
+        table=rules.learned.output.table,
+        order=rules.learned.output.order,
+        selection=rules.select.output.tokens,
+        labels=rules.labels.output.labels,
+        described=rules.describe.output.table,
+        family=rules.family.output.table,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
+        names=reader_names(),
+    output:
+        png=report(figure("learned"), caption="../workflow/report/learned.rst", category="3 QDG"),
+        pdf=drawn("learned"),
+        csv=behind("learned"),
+    log:
+        f"{R}/logs/figure_learned.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        show=config["qdg"]["show"],
+        axes=of(learning_axes()),
+        look=look(),
+        code=code("figure_learned"),
+    message:
+        "Figure: when each cluster is learned"
+    script:
+        "../workflow/scripts/figure_learned.py"
 
 
 rule figure_calibration:
@@ -539,6 +604,8 @@ rule summary:
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
+        learned=rules.learned.output.order,
+        seeds=if_made("seeds_sharpness", "numbers"),
         theory=f"{R}/theory/fits.json",
         parity=f"{R}/parity/fits.json",
         parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
@@ -569,6 +636,7 @@ rule summary:
         axes=AXES,
         final_step=FINAL,
         qdg_model=config["qdg"]["model"],
+        learning=[name for name, _ in learning_axes()],
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
         settings=paper_settings(),

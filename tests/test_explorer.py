@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from quanta import clusters, descriptions, explorer
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from scipy.sparse import csc_matrix
-from support import ROOT
+from support import ROOT, tokens_of
 
 OURS = sorted((ROOT / "workflow/report/explorer").glob("*.js"))
 BROWSER = ROOT / "tests/browser"
@@ -265,6 +266,21 @@ def test_a_fingerprint_is_that_of_the_set_of_tokens():
 
 
 # --------------------------------------------------------------------------------------------------------- descriptions
+
+
+def test_a_rule_is_counted_on_any_predictions_as_on_those_that_it_was_made_from():
+    rng = np.random.default_rng(0)
+    tokens = tokens_of([rng.integers(0, 5, 40) for _ in range(12)])
+    texts = SimpleNamespace(of=lambda token: ["a", " b", "(", "\n", "7"][token])
+    flat = np.flatnonzero(tokens.predicted())[::3]
+    document, position = tokens.place(flat)
+    found = descriptions.conditions(pd.DataFrame({"document": document, "position": position}), tokens, texts)
+    held = np.asarray(found.holds.sum(axis=0)).ravel().astype(int)
+    assert len(found.names) > 30
+    assert (descriptions.occurrences([[name] for name in found.names], flat, tokens, texts) == held).all()
+    pair = found.names[:2]
+    both = descriptions.occurrences([pair, []], flat, tokens, texts)
+    assert both.tolist() == [int(found.holds[:, [0, 1]].toarray().all(axis=1).sum()), 0]
 
 
 def test_the_rule_that_made_a_cluster_is_found():

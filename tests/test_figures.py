@@ -72,6 +72,27 @@ def test_end_labels_do_not_overlap():
     assert at["a"] < at["b"] < at["c"] < at["d"]
 
 
+def test_names_of_points_cover_no_point_and_no_other_name():
+    """In a crowd some are left out, and those that are left stand free and inside."""
+    rng = np.random.default_rng(0)
+    ax = figures.canvas(LOOK)[1][0, 0]
+    points = rng.lognormal(0, 1, (60, 2))
+    ax.plot(*points.T, "o", ms=2)
+    ax.set(xscale="log", yscale="log")
+    figures.point_labels(ax, points, {index: f"name {index}" for index in range(0, 60, 2)})
+    boxes = []
+    for note in ax.texts:
+        note.get_window_extent()
+        boxes.append(mpl.text.Text.get_window_extent(note))
+    assert 4 <= len(boxes) <= 30
+    at = ax.transData.transform(points)
+    inside = ax.get_window_extent()
+    for i, box in enumerate(boxes):
+        assert not box.count_contains(at) and not box.count_overlaps(boxes[:i])
+        assert inside.count_contains(box.corners()) == 4
+    assert {note.get_text() for note in ax.texts} <= {f"name {index}" for index in range(0, 60, 2)}
+
+
 def test_any_text_of_a_corpus_can_be_drawn(tmp_path):
     """Without a missing glyph, which is a warning, and without matplotlib reading mathematics into it."""
     figure, axes = figures.canvas(LOOK)

@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
 SMOKE = "config/smoke.yaml"
 AFTER_EMBEDDING = {
-    "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "figure_affinity", "figure_calibration",
-    "figure_clusters", "figure_emergence", "figure_nulls", "figure_rank_frequency", "figure_stability", "summary", "page",
+    "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figure_affinity", "figure_calibration",
+    "figure_clusters", "figure_emergence", "figure_learned", "figure_nulls", "figure_rank_frequency", "figure_stability", "summary", "page",
 }  # fmt: skip
 
 
@@ -126,7 +126,8 @@ def test_the_run_makes_what_it_promises(finished):
     results = finished / "results/smoke"
     promised = """corpus/tokens.npy corpus/offsets.npy corpus/documents.parquet corpus/tokenizer/tokenizer.json
         models/family.csv models/tiny-a/step60/model.safetensors models/tiny-b/step8/config.json
-        losses/tiny-c/step60.npy scaling/mean_loss.csv scaling/fits.json qdg/tokens.parquet qdg/features.npy
+        losses/tiny-c/step60.npy scaling/mean_loss.csv scaling/fits.json scaling/seeds_sharpness.csv qdg/tokens.parquet
+        qdg/learned.csv qdg/learned.json report/figures/learned.png report/figures/seeds.png qdg/features.npy
         qdg/affinity.npy qdg/embedding.npy qdg/eigenvalues.npy qdg/labels.parquet qdg/rank_frequency.csv qdg/fits.json
         report/figures/rank_frequency.png report/figures/rank_frequency.pdf report/index.html report/summary.json"""
     for name in promised.split():
@@ -415,7 +416,7 @@ def test_the_slurm_profile_plans(fresh):
 
 def test_parts_are_as_many_as_asked_for(fresh):
     text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3}, "qdg": {"shards": 5}})
-    assert re.search(r"^losses +12$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
+    assert re.search(r"^losses +18$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
 
 
 def test_exact_gradients_are_never_joined(fresh):

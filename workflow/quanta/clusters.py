@@ -110,6 +110,20 @@ def striking(table: pd.DataFrame, names: Mapping[tuple[int, int], str], n_cluste
     return (named + others)[:number]
 
 
+def typical(
+    label: Int[Array, " token"], selection: pd.DataFrame, tokens: Tokens, texts: Texts
+) -> list[tuple[str, str]]:
+    """For each cluster its commonest pair of target and token before it, as (text before, text of the target)."""
+    flat = tokens.offsets[selection["document"].to_numpy()] + selection["position"].to_numpy()
+    pairs = np.stack([tokens.ids[flat - 1], tokens.ids[flat]], axis=1)
+    found = []
+    for cluster in range(int(label.max()) + 1):
+        unique, counts = np.unique(pairs[label == cluster], axis=0, return_counts=True)
+        before, target = unique[counts.argmax()]
+        found.append((texts.of(int(before)), texts.of(int(target))))
+    return found
+
+
 def by_fall(mean: Float[Array, "cluster member"]) -> Int[Array, " cluster"]:
     """Order of clusters by where along an axis their mean loss has fallen half of its way, the earliest first.
 

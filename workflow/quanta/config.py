@@ -196,7 +196,11 @@ def trained(config: Config, model: str) -> dict[str, Any]:
 def _member(config: Config, model: str) -> dict[str, Any]:
     source = config["models"]["source"]
     if source == "folder":
-        return next(({"seed": int(row["seed"])} for row in listed_members(config) if row["model"] == model), {})
+        row = next((row for row in listed_members(config) if row["model"] == model), None)
+        if row is None:
+            return {}
+        size = row.get("non_embedding_parameters")
+        return {"seed": int(row["seed"])} | ({"parameters": int(size)} if size else {})
     listed = config["models"]["hub"]["members"] if source == "hub" else config["models"]["train"]["sizes"]
     return next((dict(member) for member in listed if member["name"] == model), {})
 
@@ -225,6 +229,22 @@ def described(config: Config, model: str, step: int) -> dict[str, Any]:
         "seed": member.get("seed", 0),
         "optimiser_step": int(scaled) if scaled == int(scaled) else scaled,
     }
+
+
+def seeded(config: Config) -> dict[int, list[str]]:
+    """Models by seed, smallest first, of the sizes that have all of these seeds; empty unless two sizes share two seeds.
+
+    Sizes are told apart by the non-embedding parameters that the configuration knows; a model without takes no part.
+    """
+    by_size: dict[int, dict[int, str]] = {}
+    for model in model_names(config):
+        member = _member(config, model)
+        size = parameters(member) if config["models"]["source"] == "train" else member.get("parameters")
+        if size is not None:
+            by_size.setdefault(size, {}).setdefault(member.get("seed", 0), model)
+    several = [by_size[size] for size in sorted(by_size) if len(by_size[size]) > 1]
+    shared = sorted(set(several[0]).intersection(*several[1:])) if len(several) > 1 else []
+    return {seed: [models[seed] for models in several] for seed in shared} if len(shared) > 1 else {}
 
 
 def _check_across(config: Config) -> None:

@@ -170,6 +170,25 @@ def matches(holds: csc_matrix, rule: Sequence[int]) -> Bool[Array, " token"]:
     return np.asarray(holds[:, list(rule)].toarray().all(axis=1))
 
 
+def occurrences(
+    rules: Sequence[Sequence[str]], flat: Int[Array, " n"], tokens: Tokens, texts: Texts
+) -> Int[Array, " rule"]:
+    """Predictions among those given (flat indices) for which all conditions of a rule hold; none for an empty rule."""
+    wanted = [frozenset(rule) for rule in rules]
+    known = frozenset().union(*wanted)
+    cache: dict[int, str] = {}
+    found = np.zeros(len(wanted), dtype=np.int64)
+    documents, positions = tokens.place(flat)
+    for document, position in zip(documents.tolist(), positions.tolist(), strict=True):
+        ids = tokens.document(document)[max(position - WINDOW, 0) : position + 1].tolist()
+        for token in ids:
+            if token not in cache:
+                cache[token] = texts.of(token)
+        holds = known & _of_token([cache[token] for token in ids], ids, position)
+        found += [bool(rule) and rule <= holds for rule in wanted]
+    return found
+
+
 def describe(labels: pd.DataFrame, selection: pd.DataFrame, found: Conditions) -> pd.DataFrame:
     """The best rule of every cluster at every k.
 

@@ -303,11 +303,12 @@ def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_
         "affinity": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
         "clusters": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
         "emergence": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
+        "learned": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
         "spectrum": f"n = {n_tokens:,} tokens of {model}.",
         "rank_frequency": f"n = {n_tokens:,} tokens of {model}.",
         "learning_curves": f"{models} models.",
     }
-    kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness")
+    kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness", "seeds")
     n = own.get(figure, f"n = {predictions:,} predictions of each model." if figure.startswith(kinds) else "")
     return f"{n} Run {summary['run']}.".strip()
 

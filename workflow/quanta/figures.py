@@ -1,7 +1,8 @@
 """One visual language for all figures: sizes, colours, axes, fits. Each figure itself is drawn by its own script."""
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -11,6 +12,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 
 from quanta import storage
 from quanta.shapes import Array, Float
@@ -51,6 +54,7 @@ ANSWERS = {
     "rank_frequency": "The paper's figure of the rank-frequency law",
     "clusters": "The paper's figure 1, auto-discovered quanta",
     "emergence": "The paper's heat map of sparse-parity tasks against scale, here for the clusters of a language model",
+    "learned": "The paper's hypothesis that quanta are learned in the order of their frequency (section 2)",
     "theory": "The paper's figure of the theory's power laws",
     "parity_scaling": "The paper's figure of multitask sparse parity in parameters, steps and data",
     "parity_heatmap": "The paper's heat map of sparse-parity tasks against scale",
@@ -124,14 +128,14 @@ def value_with_interval(fit: dict[str, Any]) -> str:
     return f"{fit['value']:.3f} [{low:.3f}, {high:.3f}]"
 
 
-def end_labels(ax: Axes, texts: Sequence[str]) -> None:
+def end_labels(ax: Axes, texts: Sequence[str], *, lines_a_text: int = 1) -> None:
     """Name each line at its right end, in its own colour, moved apart where ends are close."""
     ax.figure.canvas.draw()
     lines = ax.get_lines()[: len(texts)]
     ends = [np.asarray(line.get_xydata(), dtype=float) for line in lines]
     ends = [points[np.isfinite(points).all(axis=1)][-1] for points in ends]
     pixels = ax.transData.transform(np.array(ends))
-    gap = 8.5 * ax.figure.dpi / 72
+    gap = 8.5 * lines_a_text * ax.figure.dpi / 72
     order = np.argsort(pixels[:, 1])
     heights = pixels[order, 1].copy()
     for i in range(1, len(heights)):
@@ -142,6 +146,30 @@ def end_labels(ax: Axes, texts: Sequence[str]) -> None:
             texts[i], ends[i], xytext=(5, (height - pixels[i, 1]) * 72 / ax.figure.dpi), textcoords="offset points",
             fontsize=7, va="center", color=lines[i].get_color(), annotation_clip=False,
         )  # fmt: skip
+
+
+def point_labels(ax: Axes, points: Float[Array, "point 2"], texts: Mapping[int, str], *, size: float = 6) -> None:
+    """Name some of the points beside them, where that covers no point and no earlier name; one without room is left out.
+
+    `points` are in the axes' own units, `texts` the names by index, the first of which have the choice.
+    """
+    ax.figure.canvas.draw()
+    inside, unit = ax.get_window_extent(), ax.figure.dpi / 72
+    taken = [Bbox.from_bounds(x - unit, y - unit, 2 * unit, 2 * unit) for x, y in ax.transData.transform(points)]
+    directions = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
+    for index, text in texts.items():
+        for far, (x, y) in itertools.product((5, 10, 16, 24), directions):
+            note = ax.annotate(
+                text, points[index], xytext=(x * far, y * far), textcoords="offset points", fontsize=size, va="center",
+                ha={1: "left", -1: "right", 0: "center"}[x], family="DejaVu Sans Mono", parse_math=False,
+                arrowprops={"arrowstyle": "-", "lw": 0.4, "color": "0.4", "shrinkA": 0, "shrinkB": 2},
+            )  # fmt: skip
+            note.get_window_extent()  # which also puts the text in its place
+            box = Text.get_window_extent(note)
+            if inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) and not box.count_overlaps(taken):
+                taken.append(box)
+                break
+            note.remove()
 
 
 def sampled_zipf(alpha: float, n_tokens: int, *, draws: int, seed: int) -> Float[Array, "quantile rank"]:

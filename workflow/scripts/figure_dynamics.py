@@ -1,25 +1,48 @@
-"""Mean loss of one model over its training (the paper's appendix on dynamics).
+"""Mean loss over training of every model whose steps are followed (the paper's appendix on dynamics).
 
-Makes: `report/figures/dynamics`.
+Makes: `report/figures/dynamics`. The exponent is fitted over the last tenfold of steps.
 """
 
 from typing import Any
 
-from quanta import figures, storage
+import numpy as np
+import pandas as pd
+from quanta import figures, scaling, storage
 from quanta.job import run
+
+SPAN = 10  # the range of the fit: from the last step over this
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(inputs.table, ("model", "step", "mean_loss_nats"))
-    table = table[(table["model"] == params.model) & (table["step"] > 0)]
+    table = table[table["model"].isin(params.models)].sort_values(["model", "step"])
+    final = int(table["step"].max())
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
-    ax.plot(table["step"], table["mean_loss_nats"], "o-", color=figures.DATA, label=params.model)
+    labels, drawn = [], []
+    for index, model in enumerate(params.models):
+        own = table[table["model"] == model]
+        shown = own[own["step"] > 0]
+        colour = figures.PALETTE[index % len(figures.PALETTE)]
+        marker = "osD^vP"[index % 6]
+        ax.plot(shown["step"], shown["mean_loss_nats"], marker + "-", ms=4, color=colour)
+        late = own["step"] >= final / SPAN
+        own = own.assign(fit_nats=np.nan)
+        labels.append(model)
+        if late.sum() > 2:
+            step = own.loc[late, "step"].to_numpy()
+            alpha, scale = scaling.power_law(step, own.loc[late, "mean_loss_nats"].to_numpy())
+            own.loc[late, "fit_nats"] = scale * step**-alpha
+            labels[-1] = f"{model}\nexponent {alpha:.3f}"
+        drawn.append(own[["model", "step", "mean_loss_nats", "fit_nats"]])
+    for own in drawn:
+        ax.plot(own["step"], own["fit_nats"], "--", color="black", lw=0.9)
+    ax.axvspan(final / SPAN, final, color=figures.NULL, alpha=0.12, lw=0)
     figures.log_axis(ax, "training step")
     ax.set(ylabel="held-out mean loss (nats a token)")
     figures.log_ticks(ax, list(table["mean_loss_nats"]))
-    ax.legend()
-    figures.save(figure, outputs, table[["model", "step", "mean_loss_nats"]])
+    figures.end_labels(ax, labels, lines_a_text=max(label.count("\n") + 1 for label in labels))
+    figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 
 if __name__ == "__main__":

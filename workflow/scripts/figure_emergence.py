@@ -28,9 +28,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     }
     described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
     names = clusters.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    sizes_of_one_seed = set(map(tuple, json.loads(params.sizes)))
     panels = [
         ([member for member in members if member[0] == params.dynamics and member[1] > 0], "training step"),
-        ([member for member in members if member[1] == params.final_step], "non-embedding parameters"),
+        ([member for member in members if member in sizes_of_one_seed], "non-embedding parameters"),
     ]
     panels = [(line, title) for line, title in panels if len(line) > 1]
     sizes = family.set_index(["model", "step"])["non_embedding_parameters"]

@@ -8,7 +8,7 @@ import json
 from typing import Any
 
 import pandas as pd
-from quanta import paper, stability, storage
+from quanta import emergence, paper, seeds, stability, storage
 from quanta.job import run
 
 PAPER = "arXiv 2303.13506"
@@ -23,6 +23,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     alpha, slope, null = scaling["alpha_n"], qdg["envelope_slope"], qdg["identity_slope"]
     low_share = selection["below_threshold"] / selection["predictions"]
     size = curves["size"]
+    order = storage.read_json(inputs.learned)
+    learned = {axis: emergence.main_line(order, axis) for axis in params.learning}
+    luck = storage.read_json(inputs.seeds[0]) if inputs.seeds else None
     calibrated, pairs = qdg["calibrated_alpha"], qdg["alpha_by_collisions"]
     draws = storage.read_table(inputs.stability, ("kind", "slope"))
     anew = stability.half_sample_interval(slope["value"], draws.loc[draws["kind"] == "half", "slope"].to_numpy())
@@ -67,6 +70,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ),
         ("slope with the clustering done anew on halves", "", anew, "qdg/stability.csv", "slope"),
         *((f"slope of null model: {null.model}", "", _null(null), "calibration/nulls.csv", null.model) for null in others),
+        *_learning_rows(order, learned),
+        *(_seed_rows(luck) if luck else []),
         *_theory_rows(storage.read_json(inputs.theory)["published"]),
         *_parity_rows(inputs, params.parity_alpha),
     ]  # fmt: skip
@@ -87,6 +92,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 f"null, tokens grouped by identity: {_shown(null)}",
                 f"calibrated α = {_shown(calibrated)} ({calibrated['verdict']})",
                 f"the slope is distinguishable from {_names(others, 'True')}; not from {_names(others, 'False')}",
+                *(_learning_words(axis, line) for axis, line in list(learned.items())[:1]),
+                *([_seed_words(luck)] if luck else []),
             ],
             "numbers": {
                 "alpha_n": alpha,
@@ -99,6 +106,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 "envelope_slope_clustered_anew": anew,
                 "nulls": {row.model: _null(row) for row in others},
                 "selection": selection,
+                "order_of_learning": learned,
+                "seeds": luck,
                 "token_curves": curves,
             },
             "corpus": storage.read_json(inputs.sources),
@@ -120,6 +129,59 @@ def _names(rows: list[Any], answer: str) -> str:
 def _theory(alpha: dict[str, Any]) -> dict[str, Any]:
     interval = [-alpha["interval"][1] - 1, -alpha["interval"][0] - 1] if alpha.get("interval") else None
     return {"value": -alpha["value"] - 1, "interval": interval}
+
+
+def _learning_rows(order: dict[str, Any], learned: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """The paper's hypothesis, that frequent quanta are learned first, and what speaks against reading it off cluster size."""
+    rows: list[tuple[Any, ...]] = []
+    for axis, line in learned.items():
+        what = f"rank correlation of a cluster's size with when it is learned, {axis}"
+        rows.append((what, "negative (hypothesis)", line, "qdg/learned.json", f"correlations, {axis}"))
+    axis = next(iter(learned))
+    for words, wanted in (
+        (
+            "the same, given the corpus's count of the target",
+            {"groups": "clusters", "frequency": "size", "given": "target"},
+        ),
+        ("null: groups of one target, size", {"groups": "targets", "frequency": "size", "given": None}),
+    ):
+        line = emergence.line_of(order, axis, reference=emergence.main_reference(axis), **wanted)
+        rows.append((f"{words}, {axis}", "", line, "qdg/learned.json", f"correlations, {wanted['groups']}"))
+    return rows
+
+
+def _learning_words(axis: str, line: dict[str, Any]) -> str:
+    if line["value"] is None:
+        return f"{emergence.verdict(line)} ({axis})"
+    return f"{emergence.verdict(line)}: ρ = {_shown(line)}, p = {line['p_value']:.2g}, {line['n']} clusters ({axis})"
+
+
+def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
+    rows: list[tuple[Any, ...]] = []
+    for kind, words in (
+        ("drop", f"drops of more than {luck['drop_nats']:g} nats between neighbouring sizes"),
+        ("sharp", "tokens with 80 % of their fall in one step of size"),
+        ("monogenic", "monogenic tokens"),
+        ("polygenic", "polygenic tokens"),
+    ):
+        for where in (seeds.ANOTHER, seeds.AVERAGE):
+            fit = luck["recurs"][kind][where]
+            chance = "" if fit["expected"] is None else f" (independent: {fit['expected']:.3f})"
+            what = f"{words}, share that recurs in {where}"
+            rows.append((what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs, {kind}"))
+    return rows
+
+
+def _seed_words(luck: dict[str, Any]) -> str:
+    fit, sizes = luck["recurs"]["drop"][seeds.ANOTHER], luck["non_embedding_parameters"]
+    among = f"{len(sizes)} sizes up to {sizes[-1]:,} parameters"
+    if fit["value"] is None:
+        return f"no drop of more than {luck['drop_nats']:g} nats between neighbouring sizes to look for in another seed ({among})"
+    low, high = fit["interval"]
+    return (
+        f"{fit['value']:.0%} [{low:.0%}, {high:.0%}] of drops of more than {luck['drop_nats']:g} nats recur in another seed "
+        f"({fit['expected']:.0%} if seeds were independent; {among})"
+    )
 
 
 def _theory_rows(published: dict[str, Any]) -> list[tuple[Any, ...]]:

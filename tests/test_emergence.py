@@ -1,0 +1,155 @@
+import numpy as np
+import pandas as pd
+import pytest
+from quanta import emergence
+from quanta.errors import QuantaError
+
+
+def labels_of(sizes, k=None):
+    own = np.repeat(np.arange(len(sizes)), sizes)
+    return pd.DataFrame({"n_clusters": k or len(sizes), "token": np.arange(len(own)), "label": own})
+
+
+def test_a_halving_is_exact_where_the_loss_is_linear_in_the_logarithm_of_the_axis():
+    at = np.array([1.0, 10, 100, 1000])
+    curve = (8 - np.log10(at) * 2)[:, None]  # at half of 8 at 10^2; at half of 6 at 10^2.5
+    assert emergence.halving(curve, at, np.array([8.0]))[0] == pytest.approx(100)
+    assert emergence.halving(curve, at, 6.0)[0] == pytest.approx(10**2.5)
+
+
+def test_a_halving_follows_the_units_of_the_axis_and_knows_none_of_the_loss():
+    rng = np.random.default_rng(0)
+    at, curves = np.array([20.0, 40, 90, 400]), rng.uniform(0, 8, (4, 300))
+    found = emergence.halving(curves, at, 8.0)
+    np.testing.assert_allclose(emergence.halving(curves * 3, at * 7, 24.0), found * 7)
+    learned = np.isfinite(found)
+    assert (found[learned] >= 20).all() and (found[learned] <= 400).all()
+    assert (learned == (curves <= 4).any(axis=0)).all()
+    assert ((found == 20) == (curves[0] <= 4)).all()
+
+
+def test_the_first_crossing_counts_and_step_0_stands_at_1():
+    curves = np.array([[8.0, 8.0], [2.0, 6.0], [7.0, 7.0], [1.0, 5.0]])
+    found = emergence.halving(curves, np.array([0, 20, 40, 80]), curves[0])
+    assert found[0] == pytest.approx(np.exp(np.log(20) * 4 / 6)) and np.isinf(found[1])
+
+
+@pytest.mark.parametrize("at", [[10], [10, 10], [20, 10]])
+def test_an_axis_that_does_not_rise_is_refused(at):
+    with pytest.raises(QuantaError, match="at least two, rising"):
+        emergence.halving(np.ones((len(at), 3)), np.array(at), 2.0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 31])
+def test_the_interval_of_a_median_is_that_of_its_bootstrap(n):
+    rng = np.random.default_rng(n)
+    places = rng.lognormal(size=n)
+    places[: n // 4] = np.inf
+    middle, low, high = emergence.median(places)
+    drawn = np.sort(rng.choice(places, (20000, n)), axis=1)[:, (n + 1) // 2 - 1]
+    assert middle == np.sort(places)[(n + 1) // 2 - 1]
+    assert (drawn <= low).mean() >= 0.05 - 0.01 and (drawn < low).mean() <= 0.05 + 0.01
+    assert (drawn <= high).mean() >= 0.95 - 0.01 and (drawn < high).mean() <= 0.95 + 0.01
+
+
+def test_a_cluster_is_censored_if_more_than_half_of_it_is_never_learned():
+    assert np.isinf(emergence.median(np.array([1, 2, np.inf, np.inf, np.inf]))[0])
+    assert emergence.median(np.array([1, 2, np.inf, np.inf]))[0] == 2
+
+
+def test_the_table_has_every_cluster_of_every_clustering_with_its_own_tokens():
+    labels = pd.concat([labels_of([3, 5]), labels_of([2, 1, 5])])
+    places = np.array([1, 2, np.inf, 4, 5, 6, 7, 8.0])
+    table = emergence.learned(labels, {("size", "untrained"): places}).set_index(["n_clusters", "label"])
+    assert table["size"].tolist() == [3, 5, 2, 1, 5]
+    assert table["rank"].tolist() == [2, 1, 2, 3, 1]
+    assert table["learned"].tolist() == [2, 6, 1, np.inf, 6]
+    assert table["share_learned"].round(3).tolist() == [0.667, 1, 1, 0, 1]
+    assert (table["low"] <= table["learned"]).all() and (table["learned"] <= table["high"]).all()
+
+
+def test_a_correlation_is_of_ranks_alone():
+    rng = np.random.default_rng(1)
+    x, y = rng.lognormal(size=40), rng.lognormal(size=40)
+    found = emergence.correlate(x, y, draws=200, seed=0)
+    y_censored = np.where(y == y.max(), np.inf, y)
+    assert emergence.correlate(np.log(x), y_censored**3, draws=200, seed=0) == found
+    low, high = found["interval"]
+    assert low < found["value"] < high
+
+
+def test_p_values_are_small_as_often_as_they_say_where_nothing_is_there():
+    """Of 100 draws without any order, 5 % within the binomial's 99.9 %."""
+    rng = np.random.default_rng(2)
+    small = sum(
+        emergence.correlate(rng.zipf(1.5, 40), rng.lognormal(size=40), draws=200, seed=i)["p_value"] < 0.05
+        for i in range(100)
+    )
+    assert small <= 13
+
+
+def test_intervals_hold_a_planted_order_and_its_p_value_is_small():
+    rng = np.random.default_rng(3)
+    x = rng.lognormal(size=80)
+    found = emergence.correlate(x, np.exp(-np.log(x) + rng.normal(0, 1, 80)), draws=400, seed=0)
+    truth = -6 / np.pi * np.arcsin(np.sqrt(0.5) / 2)  # Spearman's ρ of a normal pair of correlation −√½
+    assert found["interval"][0] < truth < found["interval"][1] < 0
+    assert found["p_value"] < 0.01 and found["kendall"] < 0
+    assert emergence.verdict(found) == "frequent clusters are learned earlier"
+
+
+def test_what_a_third_quantity_explains_is_gone_when_it_is_given():
+    rng = np.random.default_rng(4)
+    third = rng.lognormal(size=150)
+    size = third * rng.lognormal(0, 0.5, 150)
+    by_third = -third * rng.lognormal(0, 0.3, 150)
+    plain = emergence.correlate(size, by_third, draws=300, seed=0)
+    partial = emergence.correlate(size, by_third, given=third, draws=300, seed=0)
+    assert plain["interval"][1] < -0.4
+    assert partial["interval"][0] < 0 < partial["interval"][1] or abs(partial["value"]) < 0.15
+    own = emergence.correlate(size, -size * rng.lognormal(0, 0.3, 150), given=third, draws=300, seed=0)
+    assert own["interval"][1] < -0.3 and own["p_value"] < 0.01
+
+
+def test_too_few_clusters_or_no_spread_give_no_correlation():
+    none = emergence.correlate(np.arange(3), np.arange(3), draws=10, seed=0)
+    flat = emergence.correlate(np.ones(9), np.arange(9), draws=10, seed=0)
+    assert none["value"] is None and flat["value"] is None
+    assert "too few" in emergence.verdict(none)
+
+
+def test_within_groups_only_pairs_of_one_group_are_compared():
+    group = np.repeat([0, 1, 2], 6)
+    size = np.tile(np.arange(6), 3)
+    between = emergence.within_groups(size, group.astype(float), group, draws=50, seed=0)
+    assert between["value"] is None and between["pairs"] == 0
+    against = emergence.within_groups(size, 100.0 * group - size, group, draws=200, seed=0)
+    assert against["value"] == -1 and against["pairs"] == 45 and against["p_value"] < 0.02
+
+
+def test_equal_tokens_keep_a_planted_order_and_leave_small_clusters_out():
+    sizes = [40, 30, 20, 10, 6, 3]
+    label = labels_of(sizes)["label"].to_numpy()
+    places = 1 / np.array(sizes)[label] + np.random.default_rng(0).uniform(0, 1e-3, len(label))
+    found = emergence.equal_tokens(label, places, least=5, seed=0)
+    assert found["n"] == 5 and found["value"] == pytest.approx(-1)
+
+
+def test_the_order_of_learning_finds_what_was_planted_and_its_null_does_not():
+    """Skills of one target each at random: grouping by target mixes them, grouping by skill shows the order."""
+    rng = np.random.default_rng(5)
+    sizes = np.sort(rng.integers(5, 60, 40))[::-1]
+    labels = labels_of(sizes)
+    own = labels["label"].to_numpy()
+    places = {("size", "even odds"): 1e6 / sizes[own] * rng.lognormal(0, 0.2, len(own))}
+    target = rng.integers(0, 12, len(own))
+    counts = np.bincount(target, minlength=12)
+    table = emergence.learned(labels, places)
+    order = emergence.order_of_learning(
+        table, labels, places, target, counts, sizes * 10.0, {"size": 1.0}, show=40, least=5, draws=100, seed=0
+    )
+    line = emergence.main_line(order, "size")
+    assert line["value"] < -0.9 and line["n"] == 40
+    assert emergence.line_of(order, "size", frequency="rule", given=None)["value"] == pytest.approx(line["value"])
+    null = emergence.line_of(order, "size", groups="targets", frequency="size")
+    assert null["interval"][1] > line["value"] + 0.2
