@@ -172,6 +172,21 @@ def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished
             assert part in text, f"{row.quantity}: {row.file} has no {part!r}"
 
 
+def test_the_notebook_reads_a_finished_run(finished):
+    """In its own folder, without an installed library and without torch."""
+    arguments = [sys.executable, "-W", "error", str(ROOT / "tests/notebook.py"), "results.ipynb", "smoke"]
+    done = subprocess.run(
+        arguments,
+        cwd=finished / "docs/notebook",
+        env=environment() | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alpha = json.loads((finished / "results/smoke/qdg/fits.json").read_text())["envelope_slope"]["value"]
+    assert f"slope {alpha:.3f}" in done.stdout and "this run has not made it" in done.stdout
+
+
 def test_nothing_is_left_to_do(finished):
     assert planned(finished) == {}
 
