@@ -30,7 +30,7 @@ MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(co
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
-EXTENSIONS = ["png", "pdf"]
+EXTENSIONS = ["png", "pdf", "csv"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
@@ -38,7 +38,6 @@ SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first
 CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
-WITHOUT_DATA = (*THEORY_FIGURES, *PARITY_FIGURES, *CALIBRATION_FIGURES)  # these draw tables of the run as they are
 
 
 wildcard_constraints:
@@ -167,11 +166,6 @@ def figure_names():
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
     return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
-
-
-def figures_with_data():
-    """Those of them that put what they draw beside the picture, as CSV."""
-    return [name for name in figure_names() if name not in WITHOUT_DATA]
 
 
 def caption_of(name):

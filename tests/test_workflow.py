@@ -134,6 +134,11 @@ def test_the_run_makes_what_it_promises(finished):
     assert not list(results.rglob("*.part*")), "parts are removed when they are joined"
     hidden = {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
     assert not hidden, "no temporary file is left"
+    figures = {path.stem for path in (results / "report/figures").glob("*.png")}
+    for name in figures:
+        data = pd.read_csv(results / f"report/figures/{name}.csv")
+        assert len(data) and data.notna().any().any(), f"{name} has its data beside it"
+    assert len(figures) > 20
     output = (finished / "output.txt").read_text()
     assert "results/smoke/report/index.html" in output and "envelope slope" in output
 
