@@ -289,6 +289,12 @@ def parity_problem():
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
 
 
+def parity_extent():
+    """Its settings that the paper states, by the names in quanta/paper.py."""
+    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"])}
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
+
+
 def parity_training():
     """How its nets are trained, as a param."""
     keys = "learning_rate weight_decay precision evaluations held_out_per_task checkpoint_every".split()

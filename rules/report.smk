@@ -578,6 +578,7 @@ rule summary:
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
         settings=paper_settings(),
+        parity=parity_extent(),
         code=code("summary"),
     message:
         "Summary: the paper against this run"

@@ -421,7 +421,7 @@ def test_in_a_browser_the_numbers_are_those_of_the_tables(used, run):
     assert len(checks["token"]["losses"]) == 5
     for model, step, loss in checks["token"]["losses"]:
         assert abs(float(loss) - losses[model, int(step)][token]) <= 0.00051
-    table = pd.read_csv(run / "report/paper_against_ours.csv", dtype=str)
+    table = pd.read_csv(run / "report/paper_against_ours.csv", dtype=str, keep_default_na=False)
     assert checks["table"] == table.to_numpy().tolist()
 
 
