@@ -25,6 +25,7 @@ except QuantaError as error:
 R = f"results/{config['run']}"
 FINAL = settings.final_step(config)
 DYNAMICS = config["dynamics"]["model"]
+FOLLOWED = settings.followed(config)
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
@@ -70,6 +71,25 @@ def text_file():
         return [f"{R}/corpus/fetched"]
     path = config["corpus"]["jsonl"]["path"]
     return [path] if config["corpus"]["source"] == "jsonl" and os.path.exists(path) else []
+
+
+def manifest_file():
+    """The record of what the models were trained on, where they were trained elsewhere on such a corpus."""
+    found = settings.in_folder(config, "manifest.csv") if config["corpus"]["source"] == "python" else None
+    return [str(found)] if found else []
+
+
+def hash_of(wildcards):
+    """The hash that the given folder's table has for a checkpoint."""
+    return settings.expected_hash(config, wildcards.model, int(wildcards.step))
+
+
+def curves():
+    """Learning curves: of the models that are trained here, or those that came with them."""
+    if SOURCE == "folder":
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        return [str(path) for path in paths] if all(paths) else []
+    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
 
 
 def tokenizer_source():
@@ -148,7 +168,7 @@ def paper_settings():
 
 def size_of(wildcards):
     """Shape and learning rate of one size of the ladder."""
-    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+    return of(settings.trained(config, wildcards.model))
 
 
 def recipe():
@@ -159,7 +179,7 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if SOURCE == "train" else []
+    names = ["learning_curves"] if curves() else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
@@ -270,7 +290,8 @@ def minutes(value):
 def check_surroundings():
     """Refuse before any job what only a real run can trip over: files, packages, disk."""
     try:
-        surroundings.check(config, Path(R), lock=Path(workflow.basedir) / "envs/requirements.lock")
+        lock = Path(workflow.basedir) / "envs/requirements.lock"
+        surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
 

@@ -3,6 +3,7 @@
 Imported while Snakemake parses, once a job: nothing heavy here.
 """
 
+import csv
 import difflib
 import json
 import re
@@ -113,6 +114,9 @@ def model_names(config: Config) -> list[str]:
     if source == "hub":
         return [member["name"] for member in config["models"]["hub"]["members"]]
     path = config["models"]["folder"]["path"]
+    listed = list(dict.fromkeys(row["model"] for row in listed_members(config)))
+    if listed:
+        return listed
     folder = Path(path) if path else None
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder and folder.is_dir() else []
     names = [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]
@@ -126,6 +130,37 @@ def model_names(config: Config) -> list[str]:
     return names
 
 
+def in_folder(config: Config, name: str) -> Path | None:
+    """A file or folder beside the models of a given folder, if it is there: family.csv, manifest.csv, tokenizer."""
+    path = config["models"]["folder"]["path"]
+    found = Path(path) / name if config["models"]["source"] == "folder" and path else None
+    return found if found and found.exists() else None
+
+
+def listed_members(config: Config) -> list[dict[str, str]]:
+    """Rows of the given folder's family.csv (as `family.csv` of a run, or part of it); none where it has none.
+
+    Raises:
+        QuantaError: the table lacks model, step, seed or sha256.
+    """
+    path = in_folder(config, "family.csv")
+    if not path:
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = ("model", "step", "seed", "sha256")
+    if not rows or not all(row.get(key) for row in rows for key in wanted):
+        raise QuantaError(str(path), "a table without some of these", f"in each row {', '.join(wanted)}",
+                          "fetch it anew, or take it away to use the folder as it is")  # fmt: skip
+    return rows
+
+
+def expected_hash(config: Config, model: str, step: int) -> str | None:
+    """SHA-256 of the weights that the given folder's table names for a model and step; None where it names none."""
+    rows = listed_members(config)
+    return next((row["sha256"] for row in rows if (row["model"], row["step"]) == (model, str(step))), None)
+
+
 def final_step(config: Config) -> int:
     """The step at which sizes are compared."""
     models = config["models"]
@@ -135,13 +170,35 @@ def final_step(config: Config) -> int:
 
 def saved_steps(config: Config, model: str) -> list[int]:
     """Steps of a model that are evaluated: all of the dynamics' for its model, the final one for the others."""
+    return list(config["dynamics"]["steps"]) if model in followed(config) else [final_step(config)]
+
+
+def followed(config: Config) -> list[str]:
+    """Models whose steps are evaluated, the one that figures show first."""
     dynamics = config["dynamics"]
-    return list(dynamics["steps"]) if model == dynamics["model"] else [final_step(config)]
+    return [dynamics["model"], *dynamics["further"]] if dynamics["model"] is not None else []
+
+
+def parameters(size: Mapping[str, Any]) -> int:
+    """Non-embedding parameters of a GPT-NeoX shape: 12 d² + 13 d a layer and the final layer norm's 2 d."""
+    width, layers = int(size["width"]), int(size["layers"])
+    return layers * (12 * width**2 + 13 * width) + 2 * width
+
+
+def trained(config: Config, model: str) -> dict[str, Any]:
+    """A size of the ladder with its learning rate: its own, else by the rule rate_at_100k · (N / 100,000)^exponent."""
+    train = config["models"]["train"]
+    size = next(dict(size) for size in train["sizes"] if size["name"] == model)
+    rate = train["rate_at_100k"] * (parameters(size) / 1e5) ** train["rate_exponent"]
+    return {"learning_rate": float(f"{rate:.3g}"), "precision": "bfloat16", "seed": 0} | size
 
 
 def _member(config: Config, model: str) -> dict[str, Any]:
-    hub = config["models"]["hub"]["members"] if config["models"]["source"] == "hub" else []
-    return next((dict(member) for member in hub if member["name"] == model), {})
+    source = config["models"]["source"]
+    if source == "folder":
+        return next(({"seed": int(row["seed"])} for row in listed_members(config) if row["model"] == model), {})
+    listed = config["models"]["hub"]["members"] if source == "hub" else config["models"]["train"]["sizes"]
+    return next((dict(member) for member in listed if member["name"] == model), {})
 
 
 def request(config: Config, model: str, step: int) -> dict[str, Any]:
@@ -189,10 +246,11 @@ def _check_across(config: Config) -> None:
         if size["width"] % (size["heads"] * 2):
             refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
                    "a width that is an even multiple of heads", "change one of them")  # fmt: skip
-        size.setdefault("precision", "float32")
     last = final_step(config)
     if dynamics["model"] is not None:
         _check_model(names, dynamics["model"], "dynamics.model")
+        for index, name in enumerate(dynamics["further"]):
+            _check_model(names, name, f"dynamics.further.{index}")
         steps = dynamics["steps"]
         if steps != sorted(set(steps)) or not steps or steps[-1] != last:
             refuse("dynamics.steps", f"{steps}", f"rising steps that end at the final one, {last}",
