@@ -361,6 +361,7 @@ def used(run):
     """What a reader's browser saw when every control was used."""
     found = _browser()
     if isinstance(found, str):
+        assert os.environ.get("QUANTA_BROWSER") != "required", found
         pytest.skip(found)
     arguments = ["node", str(BROWSER / "explorer.mjs"), *found, str(run / "report/index.html")]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=600)
