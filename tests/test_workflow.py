@@ -182,6 +182,32 @@ def test_snakemakes_own_report(work):
     assert "rank_frequency.png" in text and "paper_against_ours.csv" in text
 
 
+def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
+    smoke(work, "export")
+    export = work / "results/smoke/export"
+    over = {"run": "given", "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}}}
+    smoke(work, "results/given/scaling/mean_loss.csv", over=over)
+    own, given = work / "results/smoke", work / "results/given"
+    for name in ("corpus/tokens.npy", "corpus/offsets.npy"):
+        assert (own / name).read_bytes() == (given / name).read_bytes(), "the held-out text is that of the training"
+    columns = ["model", "step", "non_embedding_parameters", "n_predictions"]
+    before, after = (pd.read_csv(run / "scaling/mean_loss.csv") for run in (own, given))
+    assert before[columns].equals(after[columns])
+    assert 0 < (before["mean_loss_nats"] - after["mean_loss_nats"]).abs().max() < 1e-3
+    table = pd.read_csv(export / "family.csv")
+    assert (table["rounding_nats"] < 1e-3).all() and table["sha256"].nunique() == len(table)
+    assert pd.read_csv(given / "models/family.csv")["sha256"].tolist() == table["sha256"].tolist()
+    card = (export / "README.md").read_text()
+    assert "tiny-b: 8, 60" in card and "networkx" in card
+    weights = export / "tiny-a/step60/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    shutil.rmtree(given / "models/tiny-a")
+    output = smoke(work, "results/given/scaling/mean_loss.csv", over=over, fails=True)
+    assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
+
+
 # -------------------------------------------------------------------------------------------------- what reruns
 
 
