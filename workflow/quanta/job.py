@@ -11,11 +11,13 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from quanta import cards
 from quanta.errors import QuantaError
 from quanta.memory import keep_freed_memory
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
 PARENT = "QUANTA_SNAKEMAKE_PID"
+_card: str | None = None
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
@@ -40,7 +42,7 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     log = logging.getLogger("quanta")
     try:
         if "torch" in sys.modules:
-            _settle_torch()
+            _settle_torch(int(snakemake.resources.get("gpu") or 0))
         with threadpool_limits(THREADS):
             main(snakemake.input, snakemake.output, snakemake.params)
     except QuantaError as error:
@@ -52,22 +54,30 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
 
 
 def device() -> str:
-    """Where a model goes: the GPU if there is one, else the CPU; which one is logged."""
+    """Where a model goes, "cuda" or "cpu"; which one, and why, is logged.
+
+    The GPU, if the rule asks for one (its resource `gpu`) and the machine has one; else the CPU. `run` has locked the
+    card before, and CUDA sees no other.
+    """
     import torch
 
-    chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    name = f"GPU, {torch.cuda.get_device_name()}" if chosen == "cuda" else "CPU"
-    logging.getLogger("quanta").info("runs on the %s", name)
-    return chosen
+    log = logging.getLogger("quanta")
+    if _card is not None and torch.cuda.is_available():
+        log.info("runs on GPU %s, %s", _card, torch.cuda.get_device_name())
+        return "cuda"
+    log.info("runs on the CPU%s", "" if _card is None else f": CUDA cannot use GPU {_card} that the job was given")
+    return "cpu"
 
 
-def _settle_torch() -> None:
+def _settle_torch(gpu: int) -> None:
+    global _card
     import torch
 
+    _card = cards.settle(gpu, torch.cuda.device_count)
     keep_freed_memory()
 
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    torch.use_deterministic_algorithms(_card is None or not torch.cuda.is_available())
 
 
 def _log_to(path: str | None, rule: str) -> None:

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
@@ -292,13 +291,6 @@ def check_memory(need: int, available: int) -> None:
             f"at most {available / 2**30:.1f} GiB, what is free on the device",
             "lower parity.batch_size, or take fewer or smaller parity.widths or parity.data_sizes",
         )
-
-
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
 
 
 def train(
