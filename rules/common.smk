@@ -15,6 +15,7 @@ from quanta.errors import QuantaError
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
+    library.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
@@ -333,8 +334,11 @@ def minutes(value):
 
 
 def check_surroundings():
-    """Refuse before any job what only a real run can trip over: files, packages, disk."""
+    """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
+        recovery.cancel_orphans()
+        if not workflow.local_exec:
+            recovery.note_cluster(Path(".snakemake"))
         surroundings.check(config, Path(R), lock=Path(workflow.basedir) / "envs/requirements.lock")
     except QuantaError as error:
         raise WorkflowError(str(error)) from None

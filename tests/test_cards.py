@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta import cards
+from repository import command, environment
 from support import ROOT
 
 JOB = """
@@ -107,3 +109,37 @@ def test_a_batch_fits_or_is_a_single_token(batch, a_token, free, fixed):
     room = cards.SHARE * free - fixed
     assert fits == 1 or fits * a_token <= room
     assert fits == batch or (2 * fits + 1) * a_token > room, "no smaller than it must be"
+
+
+@pytest.mark.workflow
+def test_the_gpus_of_one_machine_are_shared_out_by_number(tmp_path):
+    """`--resources gpu=2`: never more than two jobs, and never two with one number."""
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (folder / "Snakefile").write_text(
+        f"""
+import sys
+resource_scopes: gpu="local"
+rule all:
+    input: expand("{{i}}.txt", i=range(6))
+rule one:
+    output: "{{i}}.txt"
+    threads: 1
+    resources: gpu=1
+    shell: "PYTHONPATH={ROOT / "workflow"} {sys.executable} card.py > {{output}}"
+"""
+    )
+    (folder / "card.py").write_text(
+        "import time\nfrom quanta import cards\nbegan = time.time()\ncard = cards.settle(1, lambda: 2)\n"
+        "held = time.time()\ntime.sleep(0.5)\nprint(card, held, time.time())\n"
+    )
+    kept = {k: v for k, v in environment().items() if k != "CUDA_VISIBLE_DEVICES"}
+    subprocess.run(
+        command("--cores", "6", "--resources", "gpu=2"),
+        cwd=folder, env=kept | {"TMPDIR": str(tmp_path)}, check=True, capture_output=True,
+    )  # fmt: skip
+    rows = [(folder / f"{i}.txt").read_text().split() for i in range(6)]
+    assert {card for card, _, _ in rows} == {"0", "1"}
+    for card in ("0", "1"):
+        held = sorted((float(a), float(b)) for name, a, b in rows if name == card)
+        assert all(end <= begin for (_, end), (begin, _) in pairwise(held))

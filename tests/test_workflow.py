@@ -1,14 +1,12 @@
 """The pipeline as a user runs it: Snakemake itself, in a copy of the repository, on the smoke configuration."""
 
 import base64
-import hashlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -16,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
-from support import ROOT
+from repository import command, copy_of_the_repository, environment, hashes
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
@@ -25,33 +23,6 @@ AFTER_EMBEDDING = {
     "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "figure_affinity", "figure_calibration",
     "figure_clusters", "figure_emergence", "figure_nulls", "figure_rank_frequency", "figure_stability", "summary", "page",
 }  # fmt: skip
-
-
-def copy_of_the_repository(target):
-    """The tracked files, as they are now: nothing else may be needed."""
-    try:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"],
-            cwd=ROOT, capture_output=True, check=True, text=True,
-        ).stdout.split("\0")  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):  # an archive without its history
-        wanted = ("Snakefile", "config", "envs", "rules", "slurm", "workflow")
-        listed = [str(p.relative_to(ROOT)) for name in wanted for p in [ROOT / name, *(ROOT / name).rglob("*")]]
-    for name in listed:
-        if name and (ROOT / name).is_file() and not name.startswith("tests/") and "__pycache__" not in name:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "snakemake", *arguments]
-
-
-def environment():
-    """Without what the tests themselves set, and without a way out to the network."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "HF_", "PYTHONPATH", "QUANTA_"))}
-    return kept | {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
 
 
 def snakemake(folder, *arguments, fails=False):
@@ -81,16 +52,6 @@ def planned(folder, over=None):
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     assert jobs.pop("all") == 1
     return jobs
-
-
-def hashes(folder):
-    """SHA-256 of every table and array of the run."""
-    results = folder / "results/smoke"
-    kinds = {".npy", ".csv", ".parquet", ".json", ".safetensors"}
-    files = [p for p in results.rglob("*") if p.suffix in kinds and p.is_file()]
-    names = {str(p.relative_to(results)): p for p in files}
-    kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/"))}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(kept.items())}
 
 
 def replace(path, old, new):

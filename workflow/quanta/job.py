@@ -42,7 +42,7 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     log = logging.getLogger("quanta")
     try:
         if "torch" in sys.modules:
-            _settle_torch(int(snakemake.resources.get("gpu") or 0))
+            _settle_torch(_gpus(snakemake.resources))
         with threadpool_limits(THREADS):
             main(snakemake.input, snakemake.output, snakemake.params)
     except QuantaError as error:
@@ -51,6 +51,11 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     except Exception:
         log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
         sys.exit(1)
+
+
+def _gpus(resources: Any) -> int:
+    """Cards that the rule asks for: by number, or as a scheduler's generic resource ("gpu:h100:1")."""
+    return int(resources.get("gpu") or str(resources.get("gres") or "").startswith("gpu"))
 
 
 def device() -> str:
