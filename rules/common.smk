@@ -62,7 +62,7 @@ def look():
 
 
 def code(script):
-    """Hash of what a script imports from the library; Snakemake itself watches only the script."""
+    """Hashes of what a script imports from the library; Snakemake itself watches only the script."""
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 

@@ -49,8 +49,8 @@ def _version(distribution: str) -> str:
 
 
 @cache
-def _read(path: Path) -> tuple[str, frozenset[str]]:
-    """(hash of the syntax tree and of versions, modules of `quanta` it imports)."""
+def _read(path: Path) -> tuple[str, frozenset[str], frozenset[str]]:
+    """(hash of the syntax tree, modules of `quanta` it imports, packages that compute it imports)."""
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     imported: set[str] = set()
     packages: set[str] = set()
@@ -64,24 +64,27 @@ def _read(path: Path) -> tuple[str, frozenset[str]]:
             packages |= {a.name.split(".")[0] for a in node.names}
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             packages.add(node.module.split(".")[0])
-    versions = [f"{name} {_version(COMPUTE[name])}" for name in sorted(packages & set(COMPUTE))]
-    return hashlib.sha256("\n".join([_stripped(tree), *versions]).encode()).hexdigest(), frozenset(imported)
+    digest = hashlib.sha256(_stripped(tree).encode()).hexdigest()
+    return digest, frozenset(imported), frozenset(packages & set(COMPUTE))
 
 
 @cache
 def code_hash(script: str | Path, package: Path = PACKAGE) -> str:
-    """Short hash of every module of `quanta` that the script imports, directly or not; the script itself is left out.
+    """Short hashes of all modules of `quanta` that the script imports, directly or not, and versions of what computes.
 
-    Of the script, the versions of the packages that it imports itself are not part: scripts compute through the library.
+    By name, so that a dry run shows which module is another one. The script itself and what it imports beside the
+    library are left out: Snakemake watches it, and scripts compute through the library.
     """
-    waiting, seen = set(_read(Path(script))[1]), dict[str, str]()
+    waiting, seen, packages = set(_read(Path(script))[1]), dict[str, str](), set[str]()
     while waiting:
         name = waiting.pop()
         path = package / f"{name}.py"
         if name not in seen and path.is_file():
-            seen[name], more = _read(path)
-            waiting |= more
-    return hashlib.sha256("".join(f"{n}{seen[n]}" for n in sorted(seen)).encode()).hexdigest()[:16]
+            seen[name], imported, used = _read(path)
+            waiting |= imported
+            packages |= used
+    parts = [f"{name} {seen[name][:8]}" for name in sorted(seen)]
+    return ", ".join(parts + [f"{name} {_version(COMPUTE[name])}" for name in sorted(packages)])
 
 
 def keep_times(scripts: Path, register: Path) -> list[str]:
@@ -99,7 +102,7 @@ def keep_times(scripts: Path, register: Path) -> list[str]:
         known = {}
     seen, set_back = {}, []
     for path in sorted(scripts.glob("*.py")):
-        digest, _ = _read(path)
+        digest = _read(path)[0]
         now = path.stat().st_mtime_ns
         before = known.get(path.name, ["", now])
         if digest == before[0] and now > before[1]:

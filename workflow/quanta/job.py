@@ -1,22 +1,25 @@
 """Runs a script's `main` under Snakemake: logging, numerical threads, errors without frames, no orphans."""
 
+import errno
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from quanta import cards
+from quanta import cards, checksums
 from quanta.errors import QuantaError
 from quanta.memory import keep_freed_memory
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
 PARENT = "QUANTA_SNAKEMAKE_PID"
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _card: str | None = None
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
@@ -43,14 +46,30 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     try:
         if "torch" in sys.modules:
             _settle_torch(_gpus(snakemake.resources))
+        checksums.check(snakemake.input)
         with threadpool_limits(THREADS):
             main(snakemake.input, snakemake.output, snakemake.params)
+        checksums.record(snakemake.output)
     except QuantaError as error:
         log.error("%s: %s", snakemake.rule, error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL | CLOSED:
+            log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
+        else:
+            log.error("%s: %s", snakemake.rule, _no_writing(error, snakemake.output))
         sys.exit(1)
     except Exception:
         log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
         sys.exit(1)
+
+
+def _no_writing(error: OSError, outputs: Sequence[str]) -> QuantaError:
+    """What a user reads when a disk is full or a folder may not be written."""
+    where = Path(error.filename or outputs[0]).parent
+    if error.errno in FULL:
+        return QuantaError(str(where), f"{error.strerror}", "room for the outputs", "free some, then start again")
+    return QuantaError(str(where), f"{error.strerror}", "a folder that can be written", "allow it, then start again")
 
 
 def _gpus(resources: Any) -> int:
