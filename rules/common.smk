@@ -26,6 +26,7 @@ except QuantaError as error:
 R = f"results/{config['run']}"
 FINAL = settings.final_step(config)
 DYNAMICS = config["dynamics"]["model"]
+FOLLOWED = settings.followed(config)
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
 SOURCE = config["models"]["source"]
@@ -72,6 +73,11 @@ def text_file():
         return [f"{R}/corpus/fetched"]
     path = config["corpus"]["jsonl"]["path"]
     return [path] if config["corpus"]["source"] == "jsonl" and os.path.exists(path) else []
+
+
+def manifest_file():
+    """The record of what the models were trained on, where they were trained elsewhere on such a corpus."""
+    return []
 
 
 def tokenizer_source():
@@ -150,7 +156,7 @@ def paper_settings():
 
 def size_of(wildcards):
     """Shape and learning rate of one size of the ladder."""
-    return of(next(size for size in config["models"]["train"]["sizes"] if size["name"] == wildcards.model))
+    return of(settings.trained(config, wildcards.model))
 
 
 def recipe():
@@ -339,7 +345,8 @@ def check_surroundings():
         recovery.cancel_orphans()
         if not workflow.local_exec:
             recovery.note_cluster(Path(".snakemake"))
-        surroundings.check(config, Path(R), lock=Path(workflow.basedir) / "envs/requirements.lock")
+        lock = Path(workflow.basedir) / "envs/requirements.lock"
+        surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
 

@@ -1,5 +1,5 @@
 # Needs: installed packages, or a JSON Lines file, or the hub.
-# Makes: corpus/ — texts, tokenizer, token ids with offsets, the table of documents.
+# Makes: corpus/ — texts, the manifest of what is trained on, tokenizer, token ids with offsets, the table of documents.
 
 if config["corpus"]["source"] == "hub":
 
@@ -32,9 +32,12 @@ if config["corpus"]["source"] == "hub":
 rule texts:
     input:
         file=text_file(),
+        manifest=manifest_file(),
     output:
         texts=f"{R}/corpus/texts.parquet",
         sources=f"{R}/corpus/sources.json",
+        manifest=[f"{R}/corpus/manifest.csv"] if SOURCE == "train" else [],
+        differences=[f"{R}/corpus/differences.csv"] if manifest_file() else [],
     log:
         f"{R}/logs/texts.log",
     benchmark:
@@ -58,7 +61,9 @@ rule texts:
                 )
             }
         ),
+        containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
         documents=config["corpus"]["documents"] if config["corpus"]["take"] == "first" else None,
+        minimum_agreement=config["corpus"]["minimum_agreement"] if manifest_file() else None,
         versions=of(surroundings.versions(config)),
         code=code("texts"),
     message:

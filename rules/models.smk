@@ -36,20 +36,20 @@ if SOURCE == "train":
         script:
             "../workflow/scripts/train.py"
 
-    if DYNAMICS:
+    if FOLLOWED:
 
         use rule train as train_dynamics with:
             output:
                 folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
                 curve=f"{R}/models/{{model}}/curve.csv",
             wildcard_constraints:
-                model=re.escape(DYNAMICS),
+                model="|".join(map(re.escape, FOLLOWED)),
             params:
                 size=size_of,
                 recipe=recipe(),
                 steps=config["dynamics"]["steps"],
                 seed=config["seed"],
-                unfinished=f"{R}/unfinished/{DYNAMICS}",
+                unfinished=f"{R}/unfinished/{{model}}",
                 code=code("train"),
 
         ruleorder: train_dynamics > train

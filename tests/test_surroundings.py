@@ -48,6 +48,15 @@ def test_a_lock_of_other_versions_stops_the_run_unless_any_will_do(tmp_path):
     surroundings.check(settled(corpus=corpus), tmp_path, lock=lock)
 
 
+def test_where_a_manifest_says_what_was_trained_on_packages_may_differ_or_be_missing(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("networkx==1.0\n")
+    config = settled(corpus={"python": {"distributions": ["networkx", "no-such-package"]}})
+    surroundings.check(config, tmp_path, lock=lock, manifest=True)
+    found = surroundings.find_distributions(["networkx", "no-such-package"], {}, all_needed=False)
+    assert [distribution.name for distribution in found] == ["networkx"]
+
+
 def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
     with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file") as caught:
         check(tmp_path, corpus={"source": "jsonl", "jsonl": {"path": "absent.jsonl"}})

@@ -149,7 +149,7 @@ def test_the_script_saves_models_that_load_with_their_tokenizer(tmp_path):
     np.save(tmp_path / "offsets.npy", tokens.offsets)
     tokenizer = corpus.train_tokenizer(["def f(x): return x"], 260)
     corpus.save_tokenizer(tokenizer, tmp_path / "tokenizer")
-    size = {"name": "a", "width": 16, "layers": 1, "heads": 2, "learning_rate": 0.01, "precision": "float32"}
+    size = {"name": "a", "width": 16, "layers": 1, "heads": 2, "learning_rate": 0.01, "precision": "float32", "seed": 0}
     shared = {"steps": 4, "batch": 2, "context": 16, "warmup_steps": 1, "weight_decay": 0.0}
     folders = [tmp_path / f"models/a/step{step}" for step in (2, 4)]
     script("train")(

@@ -135,13 +135,33 @@ def final_step(config: Config) -> int:
 
 def saved_steps(config: Config, model: str) -> list[int]:
     """Steps of a model that are evaluated: all of the dynamics' for its model, the final one for the others."""
+    return list(config["dynamics"]["steps"]) if model in followed(config) else [final_step(config)]
+
+
+def followed(config: Config) -> list[str]:
+    """Models whose steps are evaluated, the one that figures show first."""
     dynamics = config["dynamics"]
-    return list(dynamics["steps"]) if model == dynamics["model"] else [final_step(config)]
+    return [dynamics["model"], *dynamics["further"]] if dynamics["model"] is not None else []
+
+
+def parameters(size: Mapping[str, Any]) -> int:
+    """Non-embedding parameters of a GPT-NeoX shape: 12 d² + 13 d a layer and the final layer norm's 2 d."""
+    width, layers = int(size["width"]), int(size["layers"])
+    return layers * (12 * width**2 + 13 * width) + 2 * width
+
+
+def trained(config: Config, model: str) -> dict[str, Any]:
+    """A size of the ladder with its learning rate: its own, else by the rule rate_at_100k · (N / 100,000)^exponent."""
+    train = config["models"]["train"]
+    size = next(dict(size) for size in train["sizes"] if size["name"] == model)
+    rate = train["rate_at_100k"] * (parameters(size) / 1e5) ** train["rate_exponent"]
+    return {"learning_rate": float(f"{rate:.3g}"), "precision": "bfloat16", "seed": 0} | size
 
 
 def _member(config: Config, model: str) -> dict[str, Any]:
-    hub = config["models"]["hub"]["members"] if config["models"]["source"] == "hub" else []
-    return next((dict(member) for member in hub if member["name"] == model), {})
+    source = config["models"]["source"]
+    listed = {"hub": config["models"]["hub"]["members"], "train": config["models"]["train"]["sizes"]}.get(source, [])
+    return next((dict(member) for member in listed if member["name"] == model), {})
 
 
 def request(config: Config, model: str, step: int) -> dict[str, Any]:
@@ -189,10 +209,11 @@ def _check_across(config: Config) -> None:
         if size["width"] % (size["heads"] * 2):
             refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
                    "a width that is an even multiple of heads", "change one of them")  # fmt: skip
-        size.setdefault("precision", "float32")
     last = final_step(config)
     if dynamics["model"] is not None:
         _check_model(names, dynamics["model"], "dynamics.model")
+        for index, name in enumerate(dynamics["further"]):
+            _check_model(names, name, f"dynamics.further.{index}")
         steps = dynamics["steps"]
         if steps != sorted(set(steps)) or not steps or steps[-1] != last:
             refuse("dynamics.steps", f"{steps}", f"rising steps that end at the final one, {last}",

@@ -9,8 +9,9 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
@@ -22,7 +23,7 @@ import pandas as pd
 import zstandard
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from quanta import storage
+from quanta import duplicates, storage
 from quanta.errors import QuantaError
 from quanta.progress import Progress, log
 from quanta.shapes import Array, Int, UInt
@@ -253,14 +254,20 @@ def split_of(source: str, heldout_share: float) -> str:
     return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
 
 
-def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.DataFrame:
+def documents_table(
+    documents: Iterable[Document], heldout_share: float, containment: float | None = None
+) -> pd.DataFrame:
     """Columns source, split, text, subset; one row a document, in the order given.
+
+    With `containment`, near duplicates (`duplicates.groups`) have the split of that of them whose source sorts first.
 
     Raises:
         QuantaError: there is no document at all, or none in a split that must have some.
     """
-    table = pd.DataFrame([(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents])
-    table.columns = pd.Index(["source", "split", "text", "subset"]) if len(table) else table.columns
+    rows = [(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents]
+    table = pd.DataFrame(rows, columns=pd.Index(["source", "split", "text", "subset"]))
+    if containment is not None and 0 < heldout_share < 1:
+        table["split"] = _with_near_duplicates(table, heldout_share, containment)
     wanted = {HELD_OUT: heldout_share > 0, TRAINING: heldout_share < 1}
     for split, needed in wanted.items():
         if needed and not (len(table) and (table["split"] == split).any()):
@@ -271,6 +278,133 @@ def documents_table(documents: Iterable[Document], heldout_share: float) -> pd.D
                 "lower corpus.minimum_characters, change corpus.heldout_share, or give a larger corpus",
             )
     return table
+
+
+def _with_near_duplicates(table: pd.DataFrame, heldout_share: float, containment: float) -> "pd.Series[str]":
+    group = table["source"].groupby(duplicates.groups(table["text"], containment))
+    split = group.transform("min").map(lambda source: split_of(source, heldout_share))
+    sizes = group.size()
+    log.info(
+        "near duplicates: %d documents in %d groups, the largest of %d; %d documents changed sides",
+        *(sizes[sizes > 1].sum(), (sizes > 1).sum(), sizes.max() if len(sizes) else 0),
+        (split != table["split"]).sum(),
+    )
+    return split
+
+
+# ----------------------------------------------------------------------------------------------- manifest
+
+MANIFEST = ("source", "split", "sha256", "characters", "version")
+
+
+def manifest(table: pd.DataFrame, versions: Mapping[str, str]) -> pd.DataFrame:
+    """What models are trained and evaluated on, by source: enough to know it again, without the texts.
+
+    Args:
+        table: of `documents_table`.
+        versions: of the distributions by name, if the corpus is made of them.
+
+    Returns:
+        columns source, split, sha256 (of the text in UTF-8, first 16 hexadecimal digits), characters, version (of the
+        source's distribution, else empty).
+    """
+    rows = [
+        (source, split, _fingerprint(text), len(text), versions.get(_origin(source), ""))
+        for source, split, text in zip(table["source"], table["split"], table["text"], strict=True)
+    ]
+    return pd.DataFrame(rows, columns=pd.Index(MANIFEST)).sort_values("source", ignore_index=True)
+
+
+def read_manifest(path: str | Path) -> pd.DataFrame:
+    """Read a manifest that was written as CSV.
+
+    Raises:
+        QuantaError: the file is no manifest, or holds nothing out.
+    """
+    found = storage.read_table(path, MANIFEST, text=True)
+    sound = found["split"].isin([HELD_OUT, TRAINING]) & found["characters"].str.fullmatch(r"\d+")
+    if not sound.all() or not (found["split"] == HELD_OUT).any() or found["source"].duplicated().any():
+        raise QuantaError(
+            str(path),
+            f"{len(found)} rows, {(~sound).sum()} of them unsound",
+            f"each source once, its split ({HELD_OUT} or {TRAINING}) and characters, at least one of them {HELD_OUT}",
+            "fetch the file anew, with the weights that it belongs to",
+        )
+    return found.astype({"characters": "int64"})
+
+
+def agree(
+    documents: Iterable[Document], manifest: pd.DataFrame, versions: Mapping[str, str], least: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Of the documents found here, those that the manifest knows, with its split: no held-out one was trained on.
+
+    Args:
+        documents: may repeat each other; the manifest says which of equal ones count.
+        manifest: of the models' training (`manifest`).
+        versions: of the distributions that are installed here.
+        least: share of the manifest's held-out characters that must be left.
+
+    Returns:
+        the table as `documents_table` makes it; and a table source, difference of those left out: `changed`, `absent`,
+        or `new`, sorted by source. Files that equal one of the manifest's are no news.
+
+    Raises:
+        QuantaError: fewer held-out characters are left.
+    """
+    split, expected = (dict(zip(manifest["source"], manifest[key], strict=True)) for key in ("split", "sha256"))
+    texts = set(expected.values())
+    rows: list[tuple[str, str, str, str]] = []
+    differences = dict.fromkeys(expected, "absent")
+    for document in documents:
+        found = _fingerprint(document.text)
+        if expected.get(document.source) == found:
+            rows.append((document.source, split[document.source], document.text, document.subset))
+            del differences[document.source]
+        elif document.source in expected:
+            differences[document.source] = "changed"
+        elif found not in texts:
+            differences[document.source] = "new"
+    table = pd.DataFrame(rows, columns=pd.Index(["source", "split", "text", "subset"]))
+    different = pd.DataFrame(sorted(differences.items()), columns=pd.Index(["source", "difference"]))
+    trained = {
+        _origin(source): version for source, version in zip(manifest["source"], manifest["version"], strict=True)
+    }
+    _report(different, trained, versions)
+    left = int(table.loc[table["split"] == HELD_OUT, "text"].str.len().sum())
+    wanted = int(manifest.loc[manifest["split"] == HELD_OUT, "characters"].sum())
+    if left == 0 or left < least * wanted:
+        others = [
+            f"{name}=={then.split('+')[0]}" for name, then in trained.items() if then and versions.get(name) != then
+        ]
+        raise QuantaError(
+            "corpus",
+            f"{left} of the {wanted} held-out characters of the models' corpus are here as they were",
+            f"at least a share of {least:g} (corpus.minimum_agreement)",
+            f"pip install {' '.join(others)}" if others else "give the corpus that the models were trained on",
+        )
+    log.info("%d of %d documents agree with the manifest; %d of %d held-out characters are left",
+             len(table), len(manifest), left, wanted)  # fmt: skip
+    return table, different
+
+
+def _report(different: pd.DataFrame, trained: Mapping[str, str], versions: Mapping[str, str]) -> None:
+    """One warning a distribution (or file of texts): how many documents differ, and the first of them."""
+    for name, part in different.groupby(different["source"].map(_origin)):
+        parts = [
+            f"{len(sources)} {difference} ({', '.join(sources[:3])}{', …' if len(sources) > 3 else ''})"
+            for difference, sources in part.groupby("difference")["source"].agg(list).items()
+        ]
+        then, now = trained.get(str(name)) or "not in the models' corpus", versions.get(str(name)) or "not in this one"
+        log.warning("%s (%s; here: %s): left out are %s", name, then, now, ", ".join(parts))
+
+
+def _origin(source: str) -> str:
+    """Distribution or file of texts that a source is of."""
+    return re.split("[/:]", source, maxsplit=1)[0]
+
+
+def _fingerprint(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 # ---------------------------------------------------------------------------------------------- tokenizer

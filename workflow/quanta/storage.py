@@ -101,14 +101,15 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: str | Path, columns: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Read a Parquet or CSV table that has at least `columns`.
+def read_table(path: str | Path, columns: tuple[str, ...] = (), *, text: bool = False) -> pd.DataFrame:
+    """Read a Parquet or CSV table that has at least `columns`; with `text`, all of a CSV's values as they are written.
 
     Raises:
         QuantaError: the file is no such table, or lacks one of the columns.
     """
+    as_written: dict[str, Any] = {"dtype": str, "keep_default_na": False} if text else {}
     try:
-        table = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path)
+        table = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path, **as_written)
     except FileNotFoundError:
         raise
     except Exception as error:  # pyarrow and pandas raise a dozen kinds for a damaged file

@@ -27,11 +27,13 @@ def locked_versions(lock: str | Path) -> dict[str, str]:
     return {normalise(name): version for name, version in pins}
 
 
-def find_distributions(names: Sequence[str], pins: Mapping[str, str]) -> list[metadata.Distribution]:
+def find_distributions(
+    names: Sequence[str], pins: Mapping[str, str], *, all_needed: bool = True
+) -> list[metadata.Distribution]:
     """Installed distributions by name; one that `pins` names must have that version.
 
     Raises:
-        QuantaError: one is not installed, or its version is not the pinned one.
+        QuantaError: one is not installed (and all are needed), or its version is not the pinned one.
     """
     found = []
     for name in names:
@@ -40,6 +42,8 @@ def find_distributions(names: Sequence[str], pins: Mapping[str, str]) -> list[me
         try:
             distribution = metadata.distribution(name)
         except metadata.PackageNotFoundError as error:
+            if not all_needed:
+                continue
             raise QuantaError(
                 "config, key corpus.python.distributions",
                 f"{name!r} is not installed",
@@ -71,14 +75,16 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
     return {normalise(name): version(name) for name in config["corpus"]["python"]["distributions"]}
 
 
-def check(config: Mapping[str, Any], results: Path, *, lock: Path) -> None:
+def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: bool = False) -> None:
     """Check files, packages and disk before any job runs.
+
+    Where a manifest says what models were trained on, packages may differ: `corpus.agree` leaves out what does.
 
     Raises:
         QuantaError: something is missing; where, and what mends it.
     """
     corpus = config["corpus"]
-    if corpus["source"] == "python":
+    if corpus["source"] == "python" and not manifest:
         locked = locked_versions(lock) if corpus["python"]["versions"] == "locked" else {}
         find_distributions(corpus["python"]["distributions"], locked)
     elif corpus["source"] == "jsonl" and not Path(corpus["jsonl"]["path"]).is_file():
@@ -95,12 +101,13 @@ def estimated_bytes(config: Mapping[str, Any]) -> int:
     """About what the run's results take on disk. Weights fetched from elsewhere are not known and not in it."""
     corpus, qdg, models = config["corpus"], config["qdg"], config["models"]
     tokens = corpus["documents"] * corpus["context"]
-    steps = len(config["dynamics"]["steps"]) if config["dynamics"]["model"] else 0
+    followed = [config["dynamics"]["model"], *config["dynamics"]["further"]] if config["dynamics"]["model"] else []
+    steps = len(config["dynamics"]["steps"]) * len(followed)
     members, weights, counts = 8 + steps, 0, dict[str, int]()
     if models["source"] == "train":
         members = len(models["train"]["sizes"]) + steps
         counts = {s["name"]: _parameters(s, corpus["tokenizer"]["vocabulary"]) for s in models["train"]["sizes"]}
-        weights = sum(counts.values()) + counts.get(config["dynamics"]["model"], 0) * steps
+        weights = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
     n = qdg["tokens"]
     width = qdg["features"] if qdg["mode"] == "sketch" else counts.get(qdg["model"], 0)
     matrices = 4 * n * n + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width

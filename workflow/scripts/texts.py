@@ -1,7 +1,9 @@
-"""Read the texts of the corpus, leave out short and repeated ones, split them.
+"""Read the texts of the corpus, leave out short and repeated ones, split them with near duplicates on one side.
 
-Makes: `corpus/texts.parquet` (source, split, text, subset), which `datasets.load_dataset("parquet", data_files=…)` reads, and
-`corpus/sources.json`, which says where they come from.
+Makes: `corpus/texts.parquet` (source, split, text, subset), which `datasets.load_dataset("parquet", data_files=…)` reads;
+`corpus/sources.json`, which says where they come from; where models are trained, `corpus/manifest.csv`, by which the
+corpus is known again. Given such a manifest, only the texts that it knows are kept, with its split, and
+`corpus/differences.csv` names the others.
 """
 
 import json
@@ -24,7 +26,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         return corpus.documents_of(path, chosen["field"], subset=chosen.get("subset"))
 
     if settings["source"] == "python":
-        found = surroundings.find_distributions(settings["python"]["distributions"], versions)
+        pins = {} if inputs.manifest else versions
+        names = settings["python"]["distributions"]
+        found = surroundings.find_distributions(names, pins, all_needed=not inputs.manifest)
         documents, origin = corpus.python_sources(found), {"distributions": versions}
     elif settings["source"] == "hub":
         pin = storage.read_json(f"{inputs.file}.pin.json")
@@ -35,9 +39,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         path = settings["jsonl"]["path"]
         documents = read(path)
         origin = {"file": Path(path).name, "sha256": corpus.file_hash(path)}
-    repeated = settings.get("repeated") == "keep"
-    kept = islice(corpus.distinct(documents, settings["minimum_characters"], repeated=repeated), params.documents)
-    table = corpus.documents_table(kept, settings["heldout_share"])
+    repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
+    kept = corpus.distinct(documents, settings["minimum_characters"], repeated=repeated)
+    if inputs.manifest:
+        known = corpus.read_manifest(str(inputs.manifest))
+        table, differences = corpus.agree(kept, known, versions, params.minimum_agreement)
+        storage.write_table(str(outputs.differences), differences)
+    else:
+        table = corpus.documents_table(islice(kept, params.documents), settings["heldout_share"], params.containment)
+    if outputs.manifest:
+        storage.write_table(str(outputs.manifest), corpus.manifest(table, versions))
     with storage.atomic(outputs.texts) as temporary:
         datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)
     counts = {str(split): len(part) for split, part in table.groupby("split")}

@@ -1,7 +1,7 @@
 """Train one size of the ladder.
 
 Makes: `models/{model}/step{step}/` for each saved step, with the tokenizer beside the weights, and the learning curve.
-The same tokens in the same order for every size. While it runs, its state lies under `unfinished/{model}/`: a killed
+The same tokens in the same order for every size of a seed. While it runs, its state lies under `unfinished/{model}/`: a killed
 training goes on from there.
 """
 
@@ -23,9 +23,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokenizer = corpus.load_tokenizer(Path(inputs.tokenizer).parent)
     recipe = training.Recipe(learning_rate=size["learning_rate"], precision=size["precision"], **shared)
     shape = models.Size(**{key: size[key] for key in ("name", "width", "layers", "heads")})
-    model = models.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=params.seed).to(
-        device()
-    )
+    seed = params.seed + size["seed"]
+    model = models.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=seed)
+    model = model.to(device())
     everything = [
         params.size,
         params.recipe,
@@ -47,7 +47,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         model,
         tokens.ids,
         recipe,
-        seed=params.seed,
+        seed=seed,
         label=shape.name,
         save_at=params.steps,
         save=save,
