@@ -17,6 +17,7 @@ import shlex
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -215,7 +216,9 @@ class Cluster:
         lines = []
         for node in NODES:
             devices = [self.folder / f"dev/{node}/nvidia{number}" for number in range(GPUS)]
-            for device in devices:  # never opened: they stand for cards, and nothing computes on them
+            for device in devices:  # never opened: they stand for cards; Slurm numbers only devices, as root may make
+                if os.geteuid() == 0 and not device.exists():
+                    os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
                 device.touch()
             lines += [f"NodeName={node} Name=gpu Type=h100 File={device}" for device in devices]
         (etc / "gres.conf").write_text("\n".join(lines) + "\n")
@@ -276,6 +279,7 @@ class Cluster:
         self.ask("sacctmgr -i add cluster small", fails=True)
         self.ask(f"sacctmgr -i add account {ACCOUNT} cluster=small Description=lab Organization=lab", fails=True)
         self.ask(f"sacctmgr -i add user {user} account={ACCOUNT} cluster=small", fails=True)
+        self.ask(f"sacctmgr -i modify user {user} set defaultaccount={ACCOUNT}", fails=True)
 
     def _run(self, command: str) -> None:
         with (self.folder / "log/start.log").open("a") as log:

@@ -207,23 +207,23 @@ rule memory:
 rule time:
     output: "time.txt"
     threads: 1
-    resources: mem_mb=300, runtime=lambda w, attempt: attempt, gpu=0
+    resources: mem_mb=300, runtime=lambda w, attempt: 1 if attempt == 1 else 3 * attempt, gpu=0
     shell: "if [ {resources.runtime} = 1 ]; then sleep 300; fi; echo {resources.runtime} > {output}"
 """,
     )
     since = now(cluster)
     finish(start(cluster, folder), folder)
     assert (folder / "memory.txt").read_text().split() == ["800"]
-    assert (folder / "time.txt").read_text().split() == ["2"]
+    assert (folder / "time.txt").read_text().split() == ["6"]
     jobs = asked(cluster, since)
     ends = {(job["rule"], job["mb"], job["minutes"]): job["state"] for job in jobs}
-    assert ends["memory", 800, 5] == ends["time", 300, 2] == "COMPLETED"
+    assert ends["memory", 800, 5] == ends["time", 300, 6] == "COMPLETED"
     assert ends["time", 300, 1] == "TIMEOUT" and ends["memory", 400, 5] in {"OUT_OF_MEMORY", "CANCELLED", "FAILED"}
 
 
 SLEEPERS = """
 rule all:
-    input: expand("{i}.txt", i=range(4))
+    input: expand("{i}.txt", i=range(JOBS))
     localrule: True
 rule sleeper:
     output: "{i}.txt"
@@ -234,8 +234,8 @@ rule sleeper:
 """
 
 
-def sleepers(folder, seconds):
-    return small(folder, SLEEPERS.replace("SECONDS", str(seconds)))
+def sleepers(folder, seconds, *, jobs=4, before=""):
+    return small(folder, before + SLEEPERS.replace("SECONDS", str(seconds)).replace("JOBS", str(jobs)))
 
 
 def running(cluster, folder, at_least=1):
@@ -252,7 +252,7 @@ def _running(cluster, folder):
 
 
 def outputs(folder):
-    return [(folder / f"{i}.txt").read_text().split() for i in range(4)]
+    return [path.read_text().split() for path in sorted(folder.glob("[0-9].txt"))]
 
 
 def test_a_job_that_somebody_cancels_is_sent_again(cluster, tmp_path):
@@ -264,23 +264,37 @@ def test_a_job_that_somebody_cancels_is_sent_again(cluster, tmp_path):
     assert len(outputs(folder)) == 4 and f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in text
 
 
-def test_a_node_that_is_drained_and_one_that_dies_lose_nothing(cluster, tmp_path, watch):
-    folder = sleepers(tmp_path / "w", 12)
-    since = now(cluster)
+def test_a_node_that_is_drained_ends_its_jobs_and_gets_no_more(cluster, tmp_path, watch):
+    folder, since = sleepers(tmp_path / "w", 10, jobs=6), now(cluster)
     process = start(cluster, folder)
-    running(cluster, folder, at_least=2)
+    running(cluster, folder, at_least=4)  # all cards of both nodes
     try:
         cluster.ask("scontrol update nodename=n1 state=drain reason=test")
-        cluster.ask("scontrol update nodename=n2 state=down reason=test")  # its jobs are gone at once
-        time.sleep(3)
-        cluster.ask("scontrol update nodename=n2 state=resume")
         finish(process, folder)
     finally:
-        for node in ("n1", "n2"):
-            cluster.ask(f"scontrol update nodename={node} state=resume", fails=True)
-    assert all(len(row) == 2 and row[1].isdigit() for row in outputs(folder))
-    assert not watch.shared
-    assert {job["node"] for job in asked(cluster, since)} <= {"n1", "n2"}
+        cluster.ask("scontrol update nodename=n1 state=resume", fails=True)
+    jobs = asked(cluster, since)
+    assert len(outputs(folder)) == 6 and not watch.shared
+    assert [job["state"] for job in jobs] == 6 * ["COMPLETED"], "none of them was lost"
+    assert {job["node"] for job in jobs[4:]} == {"n2"}
+
+
+def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watch):
+    folder, since = sleepers(tmp_path / "w", 15, jobs=2), now(cluster)
+    process = start(cluster, folder)
+    running(cluster, folder, at_least=2)
+    dead = cluster.ask("squeue -h -t R -o %N").split()[0]
+    try:
+        cluster.ask(f"scontrol update nodename={dead} state=down reason=test")
+        finish(process, folder)
+    finally:
+        cluster.ask(f"scontrol update nodename={dead} state=resume", fails=True)
+    jobs = asked(cluster, since)
+    failed = [job for job in jobs if job["state"] == "NODE_FAIL"]
+    assert failed and {job["node"] for job in failed} == {dead}
+    again = [job for job in jobs if job["state"] == "COMPLETED"]
+    assert len(again) == 2 and {job["node"] for job in again[-len(failed) :]} == {"n1", "n2"} - {dead}
+    assert not watch.shared and not _running(cluster, folder)
 
 
 def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):
@@ -309,7 +323,7 @@ onstart:
 
 
 def test_snakemake_killed_and_started_again_has_no_job_computed_by_two(cluster, tmp_path):
-    folder = small(tmp_path / "w", RECOVERING + SLEEPERS.replace("SECONDS", "20"))
+    folder = sleepers(tmp_path / "w", 20, before=RECOVERING)
     process = start(cluster, folder)
     orphans = running(cluster, folder, at_least=2)
     process.send_signal(signal.SIGKILL)
