@@ -298,15 +298,15 @@ def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watc
 
 
 def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):
-    folder = sleepers(tmp_path / "w", 10)
+    folder = sleepers(tmp_path / "w", 20, jobs=2)
     process = start(cluster, folder)
-    running(cluster, folder)
+    running(cluster, folder, at_least=2)
     cluster.stop_controller()
-    time.sleep(15)  # several looks of Snakemake find nobody
+    time.sleep(8)  # more than one look of Snakemake finds nobody
     assert process.poll() is None, "Snakemake left"
     cluster.start_controller()
     text = finish(process, folder)
-    assert len(outputs(folder)) == 4 and "failed" not in text
+    assert len(outputs(folder)) == 2 and "failed" not in text
 
 
 # --------------------------------------------------------------------------------------------- Snakemake is killed
