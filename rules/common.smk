@@ -77,7 +77,21 @@ def text_file():
 
 def manifest_file():
     """The record of what the models were trained on, where they were trained elsewhere on such a corpus."""
-    return []
+    found = settings.in_folder(config, "manifest.csv") if config["corpus"]["source"] == "python" else None
+    return [str(found)] if found else []
+
+
+def hash_of(wildcards):
+    """The hash that the given folder's table has for a checkpoint."""
+    return settings.expected_hash(config, wildcards.model, int(wildcards.step))
+
+
+def curves():
+    """Learning curves: of the models that are trained here, or those that came with them."""
+    if SOURCE == "folder":
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        return [str(path) for path in paths] if all(paths) else []
+    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
 
 
 def tokenizer_source():
@@ -167,7 +181,7 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if SOURCE == "train" else []
+    names = ["learning_curves"] if curves() else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]

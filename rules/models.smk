@@ -73,6 +73,7 @@ if SOURCE == "folder":
         params:
             path=config["models"]["folder"]["path"],
             only_step=FINAL,
+            sha256=hash_of,
             code=code("adopt"),
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"
@@ -181,3 +182,42 @@ rule family:
         "Count and hash the weights of the family"
     script:
         "../workflow/scripts/family.py"
+
+
+if SOURCE == "train":
+
+    # asked for by name: `snakemake --configfile config/family.yaml export`
+    rule export:
+        input:
+            folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
+            curves=curves(),
+            family=rules.family.output.table,
+            mean_loss=f"{R}/scaling/mean_loss.csv",
+            tokens=rules.tokens.output.tokens,
+            offsets=rules.tokens.output.offsets,
+            tokenizer=rules.tokenizer.output.tokenizer,
+            manifest=rules.texts.output.manifest,
+            sources=rules.texts.output.sources,
+        output:
+            folder=directory(f"{R}/export"),
+        log:
+            f"{R}/logs/export.log",
+        benchmark:
+            f"{R}/benchmarks/export.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(1500),
+            runtime=minutes(60),
+            gpu=0,
+        params:
+            sizes=of({model: settings.trained(config, model) for model in MODELS}),
+            recipe=recipe(),
+            times=f"{R}/benchmarks/train",
+            command=f"snakemake --cores 2 --configfile config/{config['run']}.yaml export",
+            code=code("export"),
+        message:
+            "Put the trained family into one folder"
+        script:
+            "../workflow/scripts/export.py"

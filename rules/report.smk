@@ -1,10 +1,10 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
-if SOURCE == "train":
+if curves():
 
     rule figure_learning_curves:
         input:
-            curves=[f"{R}/models/{model}/curve.csv" for model in MODELS],
+            curves=curves(),
             family=rules.family.output.table,
         output:
             png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),

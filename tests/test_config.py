@@ -1,4 +1,6 @@
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -236,3 +238,57 @@ def test_a_folder_of_models_names_the_family(tmp_path):
     found = settled(models=models, qdg={"model": "a-small"}, dynamics={"model": None})
     assert settings.model_names(found) == ["a-small", "b-large"]
     assert settings.saved_steps(found, "b-large") == [0]
+
+
+# ------------------------------------------------------------------------------------------- a folder with a table
+
+
+def given_family(folder: Path, rows: str) -> dict[str, Any]:
+    for name in ("big", "small", "small-seed1", "tokenizer"):
+        (folder / name).mkdir(parents=True)
+    (folder / "family.csv").write_text("model,step,seed,sha256\n" + rows)
+    models = {"source": "folder", "folder": {"path": str(folder), "final_step": 20}}
+    return {"models": models, "dynamics": {"model": "big", "steps": [5, 20]}, "qdg": {"model": "big"}}
+
+
+def test_the_table_of_a_given_folder_says_order_seeds_and_hashes(tmp_path):
+    rows = "small,20,0,aa\nsmall-seed1,20,1,bb\nbig,5,0,cc\nbig,20,0,dd\n"
+    found = settings.settle(given_family(tmp_path / "family", rows), SCHEMA)
+    assert settings.model_names(found) == ["small", "small-seed1", "big"]  # and no model called tokenizer
+    assert [settings.described(found, name, 20)["seed"] for name in settings.model_names(found)] == [0, 1, 0]
+    assert settings.expected_hash(found, "big", 5) == "cc"
+    assert settings.expected_hash(found, "big", 6) is None
+
+
+def test_a_given_table_without_hashes_is_refused(tmp_path):
+    with pytest.raises(QuantaError, match=r"family\.csv"):
+        settings.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
+
+
+# ------------------------------------------------------------------------------------------------ learning rates
+
+
+def test_learning_rates_follow_the_rule_and_a_size_may_have_its_own():
+    sizes = [
+        {"name": "a", "width": 16, "layers": 2, "heads": 2},
+        {"name": "b", "width": 64, "layers": 3, "heads": 4},
+        {"name": "c", "width": 64, "layers": 3, "heads": 4, "learning_rate": 0.5, "seed": 2},
+    ]
+    train = {"sizes": sizes, "rate_at_100k": 0.01, "rate_exponent": -0.5}
+    given = {"models": {"source": "train", "train": train}, "dynamics": {"model": None}, "qdg": {"model": "a"}}
+    found = settings.settle(given, SCHEMA)
+    assert [settings.parameters(size) for size in sizes[:2]] == [6592, 150080]
+    rates = [settings.trained(found, name)["learning_rate"] for name in "abc"]
+    assert rates[0] / rates[1] == pytest.approx((6592 / 150080) ** -0.5, rel=0.01)
+    assert rates[2] == 0.5 and settings.trained(found, "c")["seed"] == 2
+    assert settings.described(found, "c", settings.final_step(found))["seed"] == 2
+
+
+def test_steps_of_further_models_are_evaluated():
+    dynamics = {"model": "neox-150k", "further": ["neox-7k"], "steps": [8, 2048]}
+    found = settings.settle({"dynamics": dynamics}, SCHEMA)
+    assert settings.followed(found) == ["neox-150k", "neox-7k"]
+    assert settings.saved_steps(found, "neox-7k") == [8, 2048]
+    assert settings.saved_steps(found, "neox-25k") == [2048]
+    with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
+        settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)

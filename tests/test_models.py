@@ -168,6 +168,34 @@ def test_a_checkpoint_is_found_in_its_step_or_in_the_folder_itself(tmp_path):
     assert "[1, 20]" in caught.value.expected
 
 
+def test_rounded_weights_load_and_are_the_nearest_half_precision(tmp_path):
+    new().save_pretrained(tmp_path / "full")
+    models.rounded(tmp_path / "full", tmp_path / "half", torch.float16)
+    full, half = models.load(tmp_path / "full"), models.load(tmp_path / "half")
+    for (name, a), (_, b) in zip(full.named_parameters(), half.named_parameters(), strict=True):
+        assert torch.equal(a.half().float(), b), name
+    sizes = [(tmp_path / f / "model.safetensors").stat().st_size for f in ("full", "half")]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
+    model = new()
+    with torch.no_grad():
+        model.gpt_neox.layers[0].mlp.dense_4h_to_h.bias[0] = 7e4
+    model.save_pretrained(tmp_path / "full")
+    with pytest.raises(QuantaError, match=r"dense_4h_to_h\.bias"):
+        models.rounded(tmp_path / "full", tmp_path / "half", torch.float16)
+
+
+def test_weights_are_held_against_their_hash(tmp_path):
+    new().save_pretrained(tmp_path)
+    models.check_hash(tmp_path, None)
+    models.check_hash(tmp_path, models.weight_hash(tmp_path))
+    with pytest.raises(QuantaError, match=r"family\.csv") as caught:
+        models.check_hash(tmp_path, "0" * 64)
+    assert str(tmp_path) in caught.value.where
+
+
 def test_adopting_copies_weights_configuration_and_tokenizer_only(tmp_path):
     source = tmp_path / "given/a"
     new().save_pretrained(source)
@@ -175,11 +203,28 @@ def test_adopting_copies_weights_configuration_and_tokenizer_only(tmp_path):
         (source / name).write_text("{}")
     target = tmp_path / "run/a/step0"
     target.parent.mkdir(parents=True)
-    script("adopt")(names(), names(folder=target), names(path=str(tmp_path / "given"), only_step=0))
+    adopt = script("adopt")
+    adopt(names(), names(folder=target), names(path=str(tmp_path / "given"), only_step=0, sha256=None))
     kept = {p.name for p in target.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= kept
     assert not kept & {"pytorch_model.bin", "own.py"}
     assert models.weight_hash(target) == models.weight_hash(source)
+
+
+def test_adopting_takes_the_shared_tokenizer_and_refuses_other_weights(tmp_path):
+    new().save_pretrained(tmp_path / "given/a/step3")
+    (tmp_path / "given/tokenizer").mkdir()
+    (tmp_path / "given/tokenizer/tokenizer.json").write_text("{}")
+    right = models.weight_hash(tmp_path / "given/a/step3")
+    for hashed, target in ((right, tmp_path / "run/a/step3"), ("0" * 64, tmp_path / "other/a/step3")):
+        settings = names(path=str(tmp_path / "given"), only_step=3, sha256=hashed)
+        if hashed == right:
+            script("adopt")(names(), names(folder=target), settings)
+            assert (target / "tokenizer.json").is_file() and models.weight_hash(target) == right
+        else:
+            with pytest.raises(QuantaError, match=r"family\.csv"):
+                script("adopt")(names(), names(folder=target), settings)
+            assert not target.exists()
 
 
 def test_the_family_script_writes_the_table(tmp_path):

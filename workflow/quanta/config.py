@@ -3,6 +3,7 @@
 Imported while Snakemake parses, once a job: nothing heavy here.
 """
 
+import csv
 import difflib
 import json
 import re
@@ -113,6 +114,9 @@ def model_names(config: Config) -> list[str]:
     if source == "hub":
         return [member["name"] for member in config["models"]["hub"]["members"]]
     path = config["models"]["folder"]["path"]
+    listed = list(dict.fromkeys(row["model"] for row in listed_members(config)))
+    if listed:
+        return listed
     folder = Path(path) if path else None
     names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder and folder.is_dir() else []
     names = [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]
@@ -124,6 +128,37 @@ def model_names(config: Config) -> list[str]:
             "set it to an existing folder",
         )
     return names
+
+
+def in_folder(config: Config, name: str) -> Path | None:
+    """A file or folder beside the models of a given folder, if it is there: family.csv, manifest.csv, tokenizer."""
+    path = config["models"]["folder"]["path"]
+    found = Path(path) / name if config["models"]["source"] == "folder" and path else None
+    return found if found and found.exists() else None
+
+
+def listed_members(config: Config) -> list[dict[str, str]]:
+    """Rows of the given folder's family.csv (as `family.csv` of a run, or part of it); none where it has none.
+
+    Raises:
+        QuantaError: the table lacks model, step, seed or sha256.
+    """
+    path = in_folder(config, "family.csv")
+    if not path:
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    wanted = ("model", "step", "seed", "sha256")
+    if not rows or not all(row.get(key) for row in rows for key in wanted):
+        raise QuantaError(str(path), "a table without some of these", f"in each row {', '.join(wanted)}",
+                          "fetch it anew, or take it away to use the folder as it is")  # fmt: skip
+    return rows
+
+
+def expected_hash(config: Config, model: str, step: int) -> str | None:
+    """SHA-256 of the weights that the given folder's table names for a model and step; None where it names none."""
+    rows = listed_members(config)
+    return next((row["sha256"] for row in rows if (row["model"], row["step"]) == (model, str(step))), None)
 
 
 def final_step(config: Config) -> int:
@@ -160,7 +195,9 @@ def trained(config: Config, model: str) -> dict[str, Any]:
 
 def _member(config: Config, model: str) -> dict[str, Any]:
     source = config["models"]["source"]
-    listed = {"hub": config["models"]["hub"]["members"], "train": config["models"]["train"]["sizes"]}.get(source, [])
+    if source == "folder":
+        return next(({"seed": int(row["seed"])} for row in listed_members(config) if row["model"] == model), {})
+    listed = config["models"]["hub"]["members"] if source == "hub" else config["models"]["train"]["sizes"]
     return next((dict(member) for member in listed if member["name"] == model), {})
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 import pandas as pd
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
@@ -177,6 +178,41 @@ def check_parameters(folder: str | Path, expected: int | None) -> None:
             f"{expected:,}, as the family's table says",
             "look at the member's repository and parameters in models.hub.members",
         )
+
+
+def check_hash(folder: str | Path, expected: str | None) -> None:
+    """Assert the hash of a folder's weights; None expects nothing.
+
+    Raises:
+        QuantaError: the weights are others than the family's table says.
+    """
+    if expected is not None and (found := weight_hash(folder)) != expected:
+        raise QuantaError(
+            str(folder),
+            f"weights with SHA-256 {found[:16]}…",
+            f"{expected[:16]}…, as family.csv beside the models says",
+            "fetch the weights anew (git checkout, git lfs pull), or mend the table if they are meant to differ",
+        )
+
+
+def rounded(folder: str | Path, target: str | Path, dtype: torch.dtype) -> None:
+    """Write a checkpoint again with its weights in another floating type: config.json and model.safetensors.
+
+    Raises:
+        QuantaError: a weight is not finite in that type.
+    """
+    folder, target = Path(folder), Path(target)
+    tensors = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in load_file(path).items():
+            tensors[name] = tensor.to(dtype).contiguous()
+            if not tensors[name].isfinite().all():
+                raise QuantaError(str(path), f"{name} holds values past the range of {dtype}", "finite weights",
+                                  "round to bfloat16, whose range is wider")  # fmt: skip
+    config = storage.read_json(folder / "config.json")
+    storage.write_json(target / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+    with storage.atomic(target / "model.safetensors") as temporary:
+        save_file(tensors, temporary, metadata={"format": "pt"})
 
 
 def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

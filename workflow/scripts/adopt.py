@@ -1,6 +1,7 @@
 """Take one checkpoint of a given folder of models into the run: a copy, so that the run stays what it was.
 
-Makes: `models/{model}/step{step}/`. A model's folder holds the checkpoint itself, or sub-folders `step{n}`.
+Makes: `models/{model}/step{step}/`. A model's folder holds the checkpoint itself, or sub-folders `step{n}`; a folder
+`tokenizer` beside the models is shared by all. Where the given folder has a `family.csv`, weights must have its hash.
 """
 
 import shutil
@@ -16,10 +17,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     model, step = target.parent.name, int(target.name.removeprefix("step"))
     source = models.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
     models.check_folder(source)
+    models.check_hash(source, params.sha256)
     target.mkdir(parents=True)
     for pattern in models.FILES:
         for file in source.glob(pattern):
             shutil.copyfile(file, target / file.name)
+    for file in (Path(params.path) / "tokenizer").glob("tokenizer*.json"):
+        shutil.copyfile(file, target / file.name)
 
 
 if __name__ == "__main__":
