@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from quanta import storage
+from quanta import states
 from quanta.errors import QuantaError
 from quanta.parity import (
     WEIGHTS,
@@ -412,12 +412,13 @@ def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch
         "weights": nets.weights,
         "optimizer": optimizer.state_dict(),
     }
-    with storage.atomic(path) as temporary:
-        torch.save(content, temporary)
+    states.write(path, content)
 
 
 def _resume(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
-    content = torch.load(path, map_location=nets.device, weights_only=True)
+    content = states.read(path, nets.device)
+    if content is None:
+        return
     if content["identity"] != identity:
         raise QuantaError(
             str(path), "a checkpoint of another run", identity, "delete the file: the training will start from step 0"
