@@ -16,8 +16,8 @@ rule losses:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes_of_model(),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(losses_mb, unknown=4000, least=1500),
+        runtime=minutes_by_size(losses_minutes, unknown=120, least=20),
         gpu=config["resources"]["gpu"],
     params:
         shards=shards_of,

@@ -21,8 +21,8 @@ if SOURCE == "train":
             "../envs/quanta.yaml"
         threads: 1
         resources:
-            mem_mb=megabytes(1500),
-            runtime=minutes(120),
+            mem_mb=megabytes_by_size(training_mb, unknown=4000, least=1500),
+            runtime=minutes_by_size(training_minutes, unknown=120, least=20),
             gpu=config["resources"]["gpu"],
         params:
             size=size_of,
