@@ -32,7 +32,7 @@ MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(co
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
-EXTENSIONS = ["png", "pdf"]
+EXTENSIONS = ["png", "pdf", "csv"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
@@ -40,7 +40,6 @@ SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first
 CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
-WITHOUT_DATA = (*THEORY_FIGURES, *PARITY_FIGURES, *CALIBRATION_FIGURES)  # these draw tables of the run as they are
 
 
 wildcard_constraints:
@@ -188,11 +187,6 @@ def figure_names():
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
     return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
-
-
-def figures_with_data():
-    """Those of them that put what they draw beside the picture, as CSV."""
-    return [name for name in figure_names() if name not in WITHOUT_DATA]
 
 
 def caption_of(name):
@@ -377,6 +371,12 @@ def closing_words():
 def parity_problem():
     """Tasks and bits of sparse parity, as a param."""
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
+
+
+def parity_extent():
+    """Its settings that the paper states, by the names in quanta/paper.py."""
+    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"])}
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
 
 
 def parity_training():

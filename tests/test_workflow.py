@@ -97,6 +97,11 @@ def test_the_run_makes_what_it_promises(finished):
     assert not list(results.rglob("*.part*")), "parts are removed when they are joined"
     hidden = {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
     assert not hidden, "no temporary file is left"
+    figures = {path.stem for path in (results / "report/figures").glob("*.png")}
+    for name in figures:
+        data = pd.read_csv(results / f"report/figures/{name}.csv")
+        assert len(data) and data.notna().any().any(), f"{name} has its data beside it"
+    assert len(figures) > 20
     output = (finished / "output.txt").read_text()
     assert "results/smoke/report/index.html" in output and "envelope slope" in output
 
@@ -128,11 +133,32 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
     results = finished / "results/smoke"
-    for row in pd.read_csv(results / "report/paper_against_ours.csv").itertuples():
+    table = pd.read_csv(results / "report/paper_against_ours.csv", keep_default_na=False)
+    assert set(table.loc[table["agrees"] == "", "why"]) <= {"not in the paper", "this run has no such number"} | {
+        why for why in table["why"] if why.startswith("two predictions")
+    }
+    assert (table.loc[table["agrees"] == "no", "why"] != "").all(), "each disagreement has its reason"
+    assert {"yes", "no"} <= set(table["agrees"])
+    for row in table.itertuples():
         file = finished / row.file if row.file.startswith("docs/") else results / row.file
         text = file.read_text() if file.is_file() else " ".join(found.read_text() for found in file.rglob("*.csv"))
         for part in re.split(r", |\.", row.key):
             assert part in text, f"{row.quantity}: {row.file} has no {part!r}"
+
+
+def test_the_notebook_reads_a_finished_run(finished):
+    """In its own folder, without an installed library and without torch."""
+    arguments = [sys.executable, "-W", "error", str(ROOT / "tests/notebook.py"), "results.ipynb", "smoke"]
+    done = subprocess.run(
+        arguments,
+        cwd=finished / "docs/notebook",
+        env=environment() | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alpha = json.loads((finished / "results/smoke/qdg/fits.json").read_text())["envelope_slope"]["value"]
+    assert f"slope {alpha:.3f}" in done.stdout and "this run has not made it" in done.stdout
 
 
 def test_nothing_is_left_to_do(finished):
