@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -174,7 +175,10 @@ def test_snakemakes_own_report(work):
 def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
     smoke(work, "export")
     export = work / "results/smoke/export"
-    over = {"run": "given", "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}}}
+    over = {
+        "run": "given",
+        "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}},
+    }
     smoke(work, "results/given/scaling/mean_loss.csv", over=over)
     own, given = work / "results/smoke", work / "results/given"
     for name in ("corpus/tokens.npy", "corpus/offsets.npy"):
