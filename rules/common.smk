@@ -42,12 +42,17 @@ THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
 
 
+def one_of(names):
+    """A wildcard's constraint; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
+    model=one_of(MODELS),
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
-    alpha="|".join(map(re.escape, ALPHAS)),
+    alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
 
@@ -119,10 +124,15 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards_of(wildcards):
+def shards(model):
     """Jobs that share the losses of a model and step."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(wildcards.model, config["losses"]["shards"])
+    return own.get(model, config["losses"]["shards"])
+
+
+def shards_of(wildcards):
+    """The same as a param."""
+    return shards(wildcards.model)
 
 
 def parts_of_losses(wildcards):

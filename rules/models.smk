@@ -43,7 +43,7 @@ if SOURCE == "train":
                 folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
                 curve=f"{R}/models/{{model}}/curve.csv",
             wildcard_constraints:
-                model="|".join(map(re.escape, FOLLOWED)),
+                model=one_of(FOLLOWED),
             params:
                 size=size_of,
                 recipe=recipe(),

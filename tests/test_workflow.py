@@ -362,7 +362,7 @@ def test_each_row_of_the_table_of_reruns_names_a_test():
 
 KILLS = {  # stage: (file that shows that it is at work, its unfinished output, whether the whole group is killed)
     "train": ("unfinished/tiny-b/step8/model.safetensors", "models/tiny-b", True),
-    "losses": ("logs/losses/*/step60.0.log", "losses", False),
+    "losses": ("logs/losses/*/step60*.log", "losses", False),
     "gradients": ("logs/gradients/*.log", "qdg/features.part", True),
     "labels": ("logs/labels.log", "qdg/labels.parquet", True),
 }
