@@ -90,12 +90,17 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def curves():
-    """Learning curves: of the models that are trained here, or those that came with them."""
+def curves(models):
+    """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
-        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in models]
         return [str(path) for path in paths] if all(paths) else []
-    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
+    return [f"{R}/models/{model}/curve.csv" for model in models] if SOURCE == "train" else []
+
+
+def of_first_seed():
+    """One model a size."""
+    return [model for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def tokenizer_source():
@@ -145,7 +150,7 @@ def on_axis(axis):
     """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
     if axis == "step":
         return [member for member in MEMBERS if member[0] == DYNAMICS]
-    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
+    return [(model, FINAL) for model in of_first_seed()]
 
 
 def losses_on_axis(wildcards):
@@ -190,7 +195,7 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves() else []
+    names = ["learning_curves"] if curves(of_first_seed()) else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]

@@ -190,7 +190,7 @@ if SOURCE == "train":
     rule export:
         input:
             folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
-            curves=curves(),
+            curves=curves(MODELS),
             family=rules.family.output.table,
             mean_loss=f"{R}/scaling/mean_loss.csv",
             tokens=rules.tokens.output.tokens,
