@@ -12,6 +12,11 @@ sys.path.insert(0, f"{workflow.basedir}/workflow")
 configfile: "config/config.yaml"
 
 
+# `--resources gpu=2` bounds the jobs of one machine, and not those of a cluster
+resource_scopes:
+    gpu="local",
+
+
 include: "rules/common.smk"
 include: "rules/corpus.smk"
 include: "rules/models.smk"

@@ -110,8 +110,8 @@ rule untrained:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(3000),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=3000),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=60),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],

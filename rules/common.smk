@@ -9,12 +9,17 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
+<<<<<<< HEAD
 from quanta import failures, job, recovery, surroundings
+=======
+from quanta import demands, job, recovery, surroundings
+>>>>>>> main
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
+    library.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
@@ -41,12 +46,17 @@ THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
 
 
+def one_of(names):
+    """A wildcard's constraint; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
+    model=one_of(MODELS),
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
-    alpha="|".join(map(re.escape, ALPHAS)),
+    alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
 
@@ -61,7 +71,7 @@ def look():
 
 
 def code(script):
-    """Hash of what a script imports from the library; Snakemake itself watches only the script."""
+    """Hashes of what a script imports from the library; Snakemake itself watches only the script."""
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
@@ -84,12 +94,17 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def curves():
-    """Learning curves: of the models that are trained here, or those that came with them."""
+def curves(models):
+    """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
-        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in models]
         return [str(path) for path in paths] if all(paths) else []
-    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
+    return [f"{R}/models/{model}/curve.csv" for model in models] if SOURCE == "train" else []
+
+
+def of_first_seed():
+    """One model a size."""
+    return [model for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def tokenizer_source():
@@ -118,10 +133,15 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards_of(wildcards):
+def shards(model):
     """Jobs that share the losses of a model and step."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(wildcards.model, config["losses"]["shards"])
+    return own.get(model, config["losses"]["shards"])
+
+
+def shards_of(wildcards):
+    """The same as a param."""
+    return shards(wildcards.model)
 
 
 def parts_of_losses(wildcards):
@@ -134,7 +154,7 @@ def on_axis(axis):
     """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
     if axis == "step":
         return [member for member in MEMBERS if member[0] == DYNAMICS]
-    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
+    return [(model, FINAL) for model in of_first_seed()]
 
 
 def losses_on_axis(wildcards):
@@ -179,7 +199,7 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves() else []
+    names = ["learning_curves"] if curves(of_first_seed()) else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
@@ -249,21 +269,80 @@ def megabytes_of_tokens(fixed, bytes_a_token):
     return megabytes(fixed + bytes_a_token * config["corpus"]["documents"] * config["corpus"]["context"] / 1e6)
 
 
-def megabytes_of_model():
-    """The same for the losses of a model whose parameters the configuration knows; its width is bounded from them.
+def model_size(name):
+    """Width, layers and parameters of a model, as far as the configuration knows them."""
+    if SOURCE == "train":
+        size = next(size for size in config["models"]["train"]["sizes"] if size["name"] == name)
+        return demands.trained_size(size["width"], size["layers"], config["corpus"]["tokenizer"]["vocabulary"])
+    member = next((m for m in config["models"]["hub"]["members"] if m["name"] == name), {})
+    return demands.published_size(member["parameters"]) if SOURCE == "hub" and member.get("parameters") else None
 
-    Weights in float32 with both embeddings of up to 50,688 rows, and about 20 widths a token of a batch
-    (quanta/costs.py). Others get the fixed part.
+
+GPU = bool(config["resources"]["gpu"])
+RECIPE = config["models"]["train"]
+
+
+def training_mb(size, wildcards):
+    """Memory of training."""
+    return demands.training_mb(size, RECIPE["batch"] * config["corpus"]["context"])
+
+
+def training_minutes(size, wildcards):
+    """Time of training."""
+    tokens = RECIPE["steps"] * RECIPE["batch"] * config["corpus"]["context"]
+    return demands.training_minutes(size, tokens, gpu=GPU)
+
+
+def losses_mb(size, wildcards):
+    """Memory of one part of the losses."""
+    return demands.losses_mb(size, config["losses"]["batch_tokens"])
+
+
+def losses_minutes(size, wildcards):
+    """Time of one part of the losses."""
+    tokens = config["corpus"]["documents"] * config["corpus"]["context"] / shards_of(wildcards)
+    return demands.losses_minutes(size, tokens, gpu=GPU)
+
+
+def samples_of(wildcards):
+    """Gradients of one part, or of all tokens where the rule has no parts."""
+    return config["qdg"]["tokens"] / (config["qdg"]["shards"] if "shard" in wildcards.keys() else 1)
+
+
+def gradients_mb(size, wildcards):
+    """Memory of gradients."""
+    tokens, features = config["qdg"]["batch_tokens"], config["qdg"]["features"]
+    return demands.gradients_mb(size, tokens, samples_of(wildcards), features)
+
+
+def gradients_minutes(size, wildcards):
+    """Time of gradients."""
+    return demands.gradients_minutes(size, samples_of(wildcards), config["corpus"]["context"], gpu=GPU)
+
+
+def by_size(estimate, factor, unknown, least):
+    """A resource that grows with the model that the wildcards name, or with qdg.model, and with each attempt.
+
+    `estimate(size, wildcards)` is one of those above; `unknown` stands in for models of a folder, whose sizes no
+    configuration tells; `least` is a lower bound.
     """
 
-    def mem_mb(wildcards, attempt):
-        member = next((m for m in config["models"]["hub"]["members"] if m["name"] == wildcards.model), {})
-        parameters = member.get("parameters", 0) if SOURCE == "hub" else 0
-        width = (parameters / 72) ** 0.5  # 12 layers · width² and at least 6 layers
-        values = parameters + 2 * 50688 * width + 20 * width * config["losses"]["batch_tokens"]
-        return int((1500 + 4 * values / 1e6) * config["resources"]["memory_factor"] * attempt)
+    def resource(wildcards, attempt):
+        size = model_size(getattr(wildcards, "model", config["qdg"]["model"]))
+        value = unknown if size is None else estimate(size, wildcards)
+        return int(max(value, least) * config["resources"][factor] * attempt)
 
-    return mem_mb
+    return resource
+
+
+def megabytes_by_size(estimate, unknown, least):
+    """Memory of a job in MB."""
+    return by_size(estimate, "memory_factor", unknown, least)
+
+
+def minutes_by_size(estimate, unknown, least):
+    """Runtime of a job in minutes."""
+    return by_size(estimate, "runtime_factor", unknown, least)
 
 
 def megabytes_of_curves():
@@ -279,17 +358,20 @@ def megabytes_of_curves():
 
 
 def minutes(value):
-    """Runtime of a job in minutes, more with each attempt."""
+    """Runtime of a job in minutes, times the configured factor, more with each attempt."""
 
     def runtime(wildcards, attempt):
-        return int(value * attempt)
+        return int(value * config["resources"]["runtime_factor"] * attempt)
 
     return runtime
 
 
 def check_surroundings():
-    """Refuse before any job what only a real run can trip over: files, packages, disk."""
+    """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
+        recovery.cancel_orphans()
+        if not workflow.local_exec:
+            recovery.note_cluster(Path(".snakemake"))
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:

@@ -21,8 +21,8 @@ if SOURCE == "train":
             "../envs/quanta.yaml"
         threads: 1
         resources:
-            mem_mb=megabytes(1500),
-            runtime=minutes(120),
+            mem_mb=megabytes_by_size(training_mb, unknown=4000, least=1500),
+            runtime=minutes_by_size(training_minutes, unknown=120, least=20),
             gpu=config["resources"]["gpu"],
         params:
             size=size_of,
@@ -43,7 +43,7 @@ if SOURCE == "train":
                 folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
                 curve=f"{R}/models/{{model}}/curve.csv",
             wildcard_constraints:
-                model="|".join(map(re.escape, FOLLOWED)),
+                model=one_of(FOLLOWED),
             params:
                 size=size_of,
                 recipe=recipe(),
@@ -190,7 +190,7 @@ if SOURCE == "train":
     rule export:
         input:
             folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
-            curves=curves(),
+            curves=curves(MODELS),
             family=rules.family.output.table,
             mean_loss=f"{R}/scaling/mean_loss.csv",
             tokens=rules.tokens.output.tokens,

@@ -81,8 +81,8 @@ rule gradients:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(2500),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=2500),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=30),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
@@ -174,7 +174,7 @@ else:
             "../envs/quanta.yaml"
         threads: 1
         resources:
-            mem_mb=megabytes(1500),
+            mem_mb=megabytes(1500 + 2 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
             runtime=minutes(60),
             gpu=0,
         params:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from support import ROOT, SCRIPTS
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -97,9 +98,19 @@ def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
     assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
 
 
+def test_the_slurm_profile_knows_the_stages_that_ask_for_a_gpu_and_all_figures():
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text(encoding="utf-8"))
+    asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
+    assert set(profile["set-resources"]) == asking | {"train_dynamics"}
+    assert len({id(settings) for settings in profile["set-resources"].values()}) == 1, "one place to set them all"
+    figures = {name for name, _ in rules() if name.startswith("figure_")}
+    assert profile["groups"] == dict.fromkeys(figures, "figures")
+    assert not (ROOT / "profiles/default").exists(), "it would win over --profile slurm"
+
+
 def test_only_these_rules_inherit_their_resources():
     inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
-    assert sorted(inheriting) == ["train_dynamics", "training_tokens"]
+    assert sorted(inheriting) == ["losses_whole", "train_dynamics", "training_tokens"]
 
 
 def test_the_hash_in_a_rule_is_that_of_its_own_script():

@@ -26,11 +26,11 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
-from quanta import backward, storage
+from quanta import backward, cards, storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Buffer, Fold
-from quanta.losses import BLOCK, check_vocabulary, length_batches, pad
+from quanta.losses import BLOCK, check_vocabulary, length_batches, pad, token_bytes
 from quanta.memory import keep_freed_memory
 from quanta.models import unembedding
 from quanta.parameters import ParameterSet, Vector, by_module, is_norm, parameter_set
@@ -327,15 +327,15 @@ class Engine:
         `into` (target, k) receives exact gradients where they are to lie, if `writes_in_place`; they are yielded as
         its rows then.
 
-        Out of memory on a GPU halves the batch, says so and goes on.
+        A batch is no larger than a GPU's free memory holds by estimate; out of memory halves it, says so and goes on.
 
         Raises:
             QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
         """
         share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
-        planned = batches(documents, positions, batch_tokens, share=share)
+        limit = [self._fitting(batch_tokens)]
+        planned = batches(documents, positions, limit[0], share=share)
         hooks = nullcontext() if self.neox else _hooks(self.model, self.parameters, self._now)
-        limit = [batch_tokens]
 
         def compute(batch: Batch) -> Iterator[Result]:
             return self._in_memory(batch, documents, positions, limit, into)
@@ -346,6 +346,13 @@ class Engine:
             else:
                 for batch in planned:
                     yield from compute(batch)
+
+    def _fitting(self, batch_tokens: int) -> int:
+        """On a GPU, what its free memory holds of a batch, whose activations and their gradients stay for all layers."""
+        if self.device.type != "cuda":
+            return batch_tokens
+        layers = int(self.model.config.num_hidden_layers)
+        return cards.fitting(batch_tokens, 2 * layers * token_bytes(self.model), cards.free_bytes(self.device))
 
     def _in_memory(
         self, planned: Batch, documents: Array, positions: Array, limit: list[int], into: torch.Tensor | None
