@@ -9,11 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-<<<<<<< HEAD
-from quanta import failures, job, recovery, surroundings
-=======
-from quanta import demands, job, recovery, surroundings
->>>>>>> main
+from quanta import demands, failures, job, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
