@@ -9,7 +9,11 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
+<<<<<<< HEAD
+from quanta import failures, job, recovery, surroundings
+=======
 from quanta import demands, job, recovery, surroundings
+>>>>>>> main
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -380,7 +384,20 @@ def closing_words():
     if not (page.is_file() and summary.is_file()):
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
-    return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+    further = [
+        "read clusters in the report and name some: figures.labels puts your names into the figures",
+        f'in Python: quanta.load("{R}"), docs/notebook/results.ipynb',
+        "your own models and texts: config/custom.yaml; every key: config/README.md",
+    ]
+    return "\n".join(
+        ["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines), "Next", *(f"  {line}" for line in further)]
+    )
+
+
+def last_words(logs):
+    """What a user reads when it failed: the end of each failed job's log. `logs` are Snakemake's own."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs if os.path.exists(log)]
+    return failures.last_words("\n".join(texts))
 
 
 def parity_problem():
