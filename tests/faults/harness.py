@@ -48,23 +48,24 @@ class Row:
 class Run:
     """A copy of the repository in which the smoke run is disturbed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, targets: tuple[str, ...]) -> None:
         self.folder = folder
+        self.command = command(*COMMAND, *(("--", *targets) if targets else ()))
 
     @property
     def results(self) -> Path:
         return self.folder / "results/smoke"
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "output.txt").open("w") as output:
             return subprocess.Popen(
-                command(*COMMAND, *arguments),
+                self.command,
                 cwd=self.folder, env=environment(), stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
-    def finish(self, *arguments: str) -> tuple[int, str]:
+    def finish(self) -> tuple[int, str]:
         """Run to the end: exit status and what was said."""
-        status = self.start(*arguments).wait()
+        status = self.start().wait()
         return status, (self.folder / "output.txt").read_text(errors="replace")
 
 
@@ -243,7 +244,7 @@ def two_at_once(run: Run, rng: random.Random) -> tuple[str, str]:
     at = progress(run.folder)
     with (run.folder / "second.txt").open("w") as output:
         second = subprocess.run(
-            command(*COMMAND), cwd=run.folder, env=environment(), stdout=output, stderr=output, check=False
+            run.command, cwd=run.folder, env=environment(), stdout=output, stderr=output, check=False
         )
     said = (run.folder / "second.txt").read_text()
     refused = second.returncode != 0 and "Directory cannot be locked" in said
@@ -273,10 +274,10 @@ OTHERS: dict[str, Callable[[Run, random.Random], tuple[str, str]]] = {
 class Harness:
     """All faults in one folder, with an undisturbed run beside them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, targets: tuple[str, ...] = ()) -> None:
+        self.folder, self.seed, self.targets = folder, seed, targets
         self.table = folder / "faults.csv"
-        self.calm = Run(folder / "calm/quanta")
+        self.calm = Run(folder / "calm/quanta", targets)
 
     def prepare(self) -> dict[str, str]:
         """The undisturbed run; hashes of what it made."""
@@ -309,13 +310,13 @@ class Harness:
         target = self.folder / name / "quanta"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        return Run(copy_of_the_repository(target))
+        return Run(copy_of_the_repository(target), self.targets)
 
     def finished(self, name: str) -> Run:
         """A copy of the undisturbed run."""
         target = self.folder / name / "quanta"
         shutil.rmtree(target, ignore_errors=True)
-        return Run(shutil.copytree(self.calm.folder, target, symlinks=True))
+        return Run(shutil.copytree(self.calm.folder, target, symlinks=True), self.targets)
 
     def run(self, kills: int, files: int | None, others: bool, until: float) -> Iterator[Row]:
         """All faults that have no row yet, of all kinds in turn, until a moment of the monotonic clock."""
@@ -425,10 +426,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e6, help="start no fault after so long")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/quanta-faults"))
+    parser.add_argument("--targets", nargs="*", default=[], help="files of the smoke run to stop at; all without it")
     parser.add_argument("--table", action="store_true", help="only print what was found so far")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    harness = Harness(chosen.folder.resolve(), chosen.seed)
+    harness = Harness(chosen.folder.resolve(), chosen.seed, tuple(chosen.targets))
     if not chosen.table:
         for _ in harness.run(chosen.kills, chosen.files, not chosen.no_others, time.monotonic() + 60 * chosen.minutes):
             pass
