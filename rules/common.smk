@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import demands, failures, job, recovery, surroundings
+from quanta import cluster, demands, failures, job, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -367,6 +367,7 @@ def check_surroundings():
     try:
         recovery.cancel_orphans()
         if not workflow.local_exec:
+            cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))

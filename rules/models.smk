@@ -186,7 +186,7 @@ rule family:
 
 if SOURCE == "train":
 
-    # asked for by name: `snakemake --configfile config/family.yaml export`
+    # asked for by name: `snakemake export --cores 2 --configfile config/family.yaml`
     rule export:
         input:
             folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
@@ -215,7 +215,7 @@ if SOURCE == "train":
             sizes=of({model: settings.trained(config, model) for model in MODELS}),
             recipe=recipe(),
             times=f"{R}/benchmarks/train",
-            command=f"snakemake --cores 2 --configfile config/{config['run']}.yaml export",
+            command=f"snakemake export --cores 2 --configfile config/{config['run']}.yaml",
             code=code("export"),
         message:
             "Put the trained family into one folder"
