@@ -85,7 +85,11 @@ def same(run: Run, expected: dict[str, str]) -> bool:
 
 def _job(main: psutil.Process) -> list[psutil.Process]:
     """Processes of jobs: those that run a rule's script."""
-    return [p for p in main.children(recursive=True) if any("/scripts/" in part for part in p.cmdline())]
+    found = []
+    for process in main.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [process] if any("/scripts/" in part for part in process.cmdline()) else []
+    return found
 
 
 KILLS: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
@@ -113,15 +117,12 @@ def kill(run: Run, kind: str, rng: random.Random) -> str | None:
     """Start the run, kill at a random moment; how far it was, or None if it had ended before."""
     process = run.start()
     advance(run, process, rng)
-    main = psutil.Process(process.pid)
-    everyone = main.children(recursive=True) if process.poll() is None else []
-    while process.poll() is None:
-        victims = KILLS[kind](main)
-        if victims:
-            break
+    victims: list[psutil.Process] = []
+    while process.poll() is None and not victims:
+        main = psutil.Process(process.pid)
+        everyone, victims = main.children(recursive=True), KILLS[kind](main)
         time.sleep(0.02)
-    if process.poll() is not None:
-        process.wait()
+    if not victims:
         return None
     for victim in [rng.choice(victims)] if kind == "a job" else victims:
         with contextlib.suppress(psutil.NoSuchProcess):

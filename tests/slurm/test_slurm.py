@@ -45,7 +45,7 @@ class Watch(threading.Thread):
             text = self.cluster.ask("scontrol show job --details --oneliner", fails=True)
             now = Counter()
             for line in text.splitlines():
-                held = re.search(r"Nodes=(\w+) .*GRES=gpu\S*\(IDX:([\d,-]+)\)", line)
+                held = re.search(r" Nodes=(\S+) CPU_IDs=\S+ Mem=\d+ GRES=gpu\S*\(IDX:([\d,-]+)\)", line)
                 if "JobState=RUNNING" in line and held:
                     job, card = re.search(r"JobId=(\d+)", line)[1], (held[1], held[2])
                     self.seen[job] = card
