@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, job, recovery, surroundings
+from quanta import cluster, demands, failures, job, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -33,7 +33,7 @@ MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(co
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
-EXTENSIONS = ["png", "pdf"]
+EXTENSIONS = ["png", "pdf", "csv"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
@@ -41,15 +41,19 @@ SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first
 CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
-WITHOUT_DATA = (*THEORY_FIGURES, *PARITY_FIGURES, *CALIBRATION_FIGURES)  # these draw tables of the run as they are
+
+
+def one_of(names):
+    """A wildcard's constraint; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
+    model=one_of(MODELS),
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
-    alpha="|".join(map(re.escape, ALPHAS)),
+    alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
 
@@ -87,12 +91,17 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def curves():
-    """Learning curves: of the models that are trained here, or those that came with them."""
+def curves(models):
+    """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
-        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in models]
         return [str(path) for path in paths] if all(paths) else []
-    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
+    return [f"{R}/models/{model}/curve.csv" for model in models] if SOURCE == "train" else []
+
+
+def of_first_seed():
+    """One model a size."""
+    return [model for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def tokenizer_source():
@@ -121,10 +130,15 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards_of(wildcards):
+def shards(model):
     """Jobs that share the losses of a model and step."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(wildcards.model, config["losses"]["shards"])
+    return own.get(model, config["losses"]["shards"])
+
+
+def shards_of(wildcards):
+    """The same as a param."""
+    return shards(wildcards.model)
 
 
 def parts_of_losses(wildcards):
@@ -137,7 +151,7 @@ def on_axis(axis):
     """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
     if axis == "step":
         return [member for member in MEMBERS if member[0] == DYNAMICS]
-    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
+    return [(model, FINAL) for model in of_first_seed()]
 
 
 def losses_on_axis(wildcards):
@@ -182,18 +196,13 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves() else []
+    names = ["learning_curves"] if curves(of_first_seed()) else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
     return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
-
-
-def figures_with_data():
-    """Those of them that put what they draw beside the picture, as CSV."""
-    return [name for name in figure_names() if name not in WITHOUT_DATA]
 
 
 def caption_of(name):
@@ -373,12 +382,31 @@ def closing_words():
     if not (page.is_file() and summary.is_file()):
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
-    return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+    further = [
+        "read clusters in the report and name some: figures.labels puts your names into the figures",
+        f'in Python: quanta.load("{R}"), docs/notebook/results.ipynb',
+        "your own models and texts: config/custom.yaml; every key: config/README.md",
+    ]
+    return "\n".join(
+        ["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines), "Next", *(f"  {line}" for line in further)]
+    )
+
+
+def last_words(logs):
+    """What a user reads when it failed: the end of each failed job's log. `logs` are Snakemake's own."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs if os.path.exists(log)]
+    return failures.last_words("\n".join(texts))
 
 
 def parity_problem():
     """Tasks and bits of sparse parity, as a param."""
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
+
+
+def parity_extent():
+    """Its settings that the paper states, by the names in quanta/paper.py."""
+    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"])}
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
 
 
 def parity_training():

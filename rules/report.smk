@@ -1,10 +1,10 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
-if curves():
+if curves(of_first_seed()):
 
     rule figure_learning_curves:
         input:
-            curves=curves(),
+            curves=curves(of_first_seed()),
             family=rules.family.output.table,
         output:
             png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
@@ -20,7 +20,7 @@ if curves():
             runtime=minutes(10),
             gpu=0,
         params:
-            models=MODELS,
+            models=of_first_seed(),
             look=look(),
             code=code("figure_learning_curves"),
         message:
@@ -386,6 +386,7 @@ rule figure_calibration:
     output:
         png=report(figure("calibration"), caption="../workflow/report/calibration.rst", category="3 QDG"),
         pdf=drawn("calibration"),
+        csv=behind("calibration"),
     log:
         f"{R}/logs/figure_calibration.log",
     conda:
@@ -412,6 +413,7 @@ rule figure_resolution:
     output:
         png=report(figure("resolution"), caption="../workflow/report/resolution.rst", category="3 QDG"),
         pdf=drawn("resolution"),
+        csv=behind("resolution"),
     log:
         f"{R}/logs/figure_resolution.log",
     conda:
@@ -437,6 +439,7 @@ rule figure_nulls:
     output:
         png=report(figure("nulls"), caption="../workflow/report/nulls.rst", category="3 QDG"),
         pdf=drawn("nulls"),
+        csv=behind("nulls"),
     log:
         f"{R}/logs/figure_nulls.log",
     conda:
@@ -461,6 +464,7 @@ rule figure_stability:
     output:
         png=report(figure("stability"), caption="../workflow/report/stability.rst", category="3 QDG"),
         pdf=drawn("stability"),
+        csv=behind("stability"),
     log:
         f"{R}/logs/figure_stability.log",
     conda:
@@ -488,6 +492,7 @@ rule figure_affinities:
     output:
         png=report(figure("affinities"), caption="../workflow/report/affinities.rst", category="3 QDG"),
         pdf=drawn("affinities"),
+        csv=behind("affinities"),
     log:
         f"{R}/logs/figure_affinities.log",
     conda:
@@ -512,6 +517,7 @@ rule figure_toy:
     output:
         png=report(figure("toy"), caption="../workflow/report/toy.rst", category="3 QDG"),
         pdf=drawn("toy"),
+        csv=behind("toy"),
     log:
         f"{R}/logs/figure_toy.log",
     conda:
@@ -572,6 +578,7 @@ rule summary:
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
         settings=paper_settings(),
+        parity=parity_extent(),
         code=code("summary"),
     message:
         "Summary: the paper against this run"
@@ -582,7 +589,7 @@ rule summary:
 rule page:
     input:
         figures=[figure(name) for name in figure_names()],
-        data=[behind(name) for name in figures_with_data()],
+        data=[behind(name) for name in figure_names()],
         captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
         template="workflow/report/page.html",
         code=[

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
@@ -97,8 +98,20 @@ def test_the_run_makes_what_it_promises(finished):
     assert not list(results.rglob("*.part*")), "parts are removed when they are joined"
     hidden = {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
     assert not hidden, "no temporary file is left"
+    figures = {path.stem for path in (results / "report/figures").glob("*.png")}
+    for name in figures:
+        data = pd.read_csv(results / f"report/figures/{name}.csv")
+        assert len(data) and data.notna().any().any(), f"{name} has its data beside it"
+    assert len(figures) > 20
     output = (finished / "output.txt").read_text()
-    assert "results/smoke/report/index.html" in output and "envelope slope" in output
+    end = output[output.index("Report: ") :]
+    for words in (
+        "results/smoke/report/index.html",
+        "envelope slope",
+        'quanta.load("results/smoke")',
+        "config/custom.yaml",
+    ):
+        assert words in end
 
 
 def test_the_tables_of_the_run_agree_with_each_other(finished):
@@ -128,11 +141,32 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
     results = finished / "results/smoke"
-    for row in pd.read_csv(results / "report/paper_against_ours.csv").itertuples():
+    table = pd.read_csv(results / "report/paper_against_ours.csv", keep_default_na=False)
+    assert set(table.loc[table["agrees"] == "", "why"]) <= {"not in the paper", "this run has no such number"} | {
+        why for why in table["why"] if why.startswith("two predictions")
+    }
+    assert (table.loc[table["agrees"] == "no", "why"] != "").all(), "each disagreement has its reason"
+    assert {"yes", "no"} <= set(table["agrees"])
+    for row in table.itertuples():
         file = finished / row.file if row.file.startswith("docs/") else results / row.file
         text = file.read_text() if file.is_file() else " ".join(found.read_text() for found in file.rglob("*.csv"))
         for part in re.split(r", |\.", row.key):
             assert part in text, f"{row.quantity}: {row.file} has no {part!r}"
+
+
+def test_the_notebook_reads_a_finished_run(finished):
+    """In its own folder, without an installed library and without torch."""
+    arguments = [sys.executable, "-W", "error", str(ROOT / "tests/notebook.py"), "results.ipynb", "smoke"]
+    done = subprocess.run(
+        arguments,
+        cwd=finished / "docs/notebook",
+        env=environment() | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alpha = json.loads((finished / "results/smoke/qdg/fits.json").read_text())["envelope_slope"]["value"]
+    assert f"slope {alpha:.3f}" in done.stdout and "this run has not made it" in done.stdout
 
 
 def test_nothing_is_left_to_do(finished):
@@ -143,6 +177,35 @@ def test_snakemakes_own_report(work):
     smoke(work, "--report", "report.html")
     text = (work / "report.html").read_text(encoding="utf-8")
     assert "rank_frequency.png" in text and "paper_against_ours.csv" in text
+
+
+def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
+    smoke(work, "export")
+    export = work / "results/smoke/export"
+    over = {
+        "run": "given",
+        "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}},
+    }
+    smoke(work, "results/given/scaling/mean_loss.csv", over=over)
+    own, given = work / "results/smoke", work / "results/given"
+    for name in ("corpus/tokens.npy", "corpus/offsets.npy"):
+        assert (own / name).read_bytes() == (given / name).read_bytes(), "the held-out text is that of the training"
+    columns = ["model", "step", "non_embedding_parameters", "n_predictions"]
+    before, after = (pd.read_csv(run / "scaling/mean_loss.csv") for run in (own, given))
+    assert before[columns].equals(after[columns])
+    assert 0 < (before["mean_loss_nats"] - after["mean_loss_nats"]).abs().max() < 1e-3
+    table = pd.read_csv(export / "family.csv")
+    assert (table["rounding_nats"] < 1e-3).all() and table["sha256"].nunique() == len(table)
+    assert pd.read_csv(given / "models/family.csv")["sha256"].tolist() == table["sha256"].tolist()
+    card = (export / "README.md").read_text()
+    assert "tiny-b: 8, 60" in card and "networkx" in card
+    weights = export / "tiny-a/step60/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    shutil.rmtree(given / "models/tiny-a")
+    output = smoke(work, "results/given/scaling/mean_loss.csv", over=over, fails=True)
+    assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
 
 
 # -------------------------------------------------------------------------------------------------- what reruns
@@ -306,7 +369,7 @@ def test_each_row_of_the_table_of_reruns_names_a_test():
 
 KILLS = {  # stage: (file that shows that it is at work, its unfinished output, whether the whole group is killed)
     "train": ("unfinished/tiny-b/step8/model.safetensors", "models/tiny-b", True),
-    "losses": ("logs/losses/*/step60.0.log", "losses", False),
+    "losses": ("logs/losses/*/step60*.log", "losses", False),
     "gradients": ("logs/gradients/*.log", "qdg/features.part", True),
     "labels": ("logs/labels.log", "qdg/labels.parquet", True),
 }
@@ -438,8 +501,10 @@ def test_a_damaged_intermediate_file_is_named(work):
     path.write_bytes(path.read_bytes()[:-100])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     text = smoke(work, "--forcerun", "labels", fails=True)
-    assert "results/smoke/qdg/embedding.npy: results/smoke/qdg/embedding.npy has another content" in text
-    assert "delete the file and start the run again" in text
+    assert "Traceback" not in text
+    end = text[text.index("labels failed; its log, results/smoke/logs/labels.log, ends with") :]
+    assert "results/smoke/qdg/embedding.npy: results/smoke/qdg/embedding.npy has another content" in end
+    assert "delete the file and start the run again" in end
     path.unlink()
     smoke(work)
     assert hashes(work) == before

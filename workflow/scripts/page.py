@@ -36,7 +36,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         places=layout[["x", "y"]].to_numpy(),
     )
     summary = storage.read_json(inputs.summary)
-    table = storage.read_table(inputs.table).fillna("")
+    table = storage.read_table(inputs.table).astype(object).fillna("")
     nulls = storage.read_table(inputs.nulls[0]) if inputs.nulls else None
     page = explorer.html(
         Path(inputs.template).read_text(encoding="utf-8"),
