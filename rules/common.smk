@@ -19,6 +19,7 @@ if workflow.is_main_process:
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
+    settings.check_names(config)
     MODELS = settings.model_names(config)
 except QuantaError as error:
     raise WorkflowError(str(error)) from None

@@ -279,3 +279,11 @@ def test_steps_of_further_models_are_evaluated():
     assert settings.saved_steps(found, "neox-25k") == [2048]
     with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
         settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["a{model}.jsonl", "{", "x}"])
+def test_a_name_that_snakemake_would_take_for_a_wildcard_is_refused(name):
+    config = settled(corpus={"jsonl": {"path": name}})
+    with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path"):
+        settings.check_names(config)
+    settings.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))
