@@ -181,13 +181,13 @@ def test_snakemakes_own_report(work):
 
 
 def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
-    smoke(work, "export")
+    smoke(work, "--", "export")
     export = work / "results/smoke/export"
     over = {
         "run": "given",
         "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}},
     }
-    smoke(work, "results/given/scaling/mean_loss.csv", over=over)
+    smoke(work, "--", "results/given/scaling/mean_loss.csv", over=over)
     own, given = work / "results/smoke", work / "results/given"
     for name in ("corpus/tokens.npy", "corpus/offsets.npy"):
         assert (own / name).read_bytes() == (given / name).read_bytes(), "the held-out text is that of the training"
@@ -205,7 +205,7 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
     data[-1] ^= 1
     weights.write_bytes(data)
     shutil.rmtree(given / "models/tiny-a")
-    output = smoke(work, "results/given/scaling/mean_loss.csv", over=over, fails=True)
+    output = smoke(work, "--", "results/given/scaling/mean_loss.csv", over=over, fails=True)
     assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
 
 
