@@ -34,7 +34,8 @@ rule simulate:
 rule calibrate:
     input:
         simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        selection=rules.select.output.tokens,
         features=SKETCHED,
     output:
         simulations=f"{R}/calibration/simulations.parquet",
@@ -50,7 +51,7 @@ rule calibrate:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 6 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 6 * 4 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -118,6 +119,7 @@ rule untrained:
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
         batch_tokens=config["qdg"]["batch_tokens"],
+        tokens=HELD,
         seed=config["seed"],
         code=code("untrained"),
     message:
@@ -128,7 +130,9 @@ rule untrained:
 
 rule stability:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        features=SKETCHED if NEIGHBOURS else [],
+        embedding=rules.embedding.output.embedding,
         labels=rules.labels.output.labels,
         selection=rules.select.output.tokens,
         tokens=rules.tokens.output.tokens,
@@ -148,13 +152,14 @@ rule stability:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000 + 6 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
-        runtime=minutes(120),
+        mem_mb=megabytes(1000 + 6 * 8 * HELD**2 / 1e6 + (FEATURES_MB if NEIGHBOURS else 0)),
+        runtime=minutes(600 if NEIGHBOURS else 120),
         gpu=0,
     params:
         draws=config["calibration"]["draws"],
         show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
+        neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
         seed=config["seed"],
         code=code("stability"),
     message:
@@ -165,7 +170,7 @@ rule stability:
 
 rule nulls:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         features=SKETCHED,
         untrained=rules.untrained.output.affinity,
         labels=rules.labels.output.labels,
@@ -185,7 +190,7 @@ rule nulls:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 8 * 8 * HELD**2 / 1e6),
         runtime=minutes(120),
         gpu=0,
     params:
@@ -227,7 +232,7 @@ rule toy:
 
 rule affinities:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         selection=rules.select.output.tokens,
         losses=losses_of(MEMBERS),
         tokens=rules.tokens.output.tokens,
@@ -243,7 +248,7 @@ rule affinities:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1000 + 8 * 8 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:

@@ -220,6 +220,11 @@ def if_made(rule, output):
     return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
 
 
+def nulls_of_all():
+    """Envelopes of the null models, to stand beside the data's: where those are of a sample, they have their own figure."""
+    return [] if NEIGHBOURS else if_made("nulls", "curves")
+
+
 def reader_names():
     """The reader's names of clusters, where there are any."""
     return [config["figures"]["labels"]] if config["figures"]["labels"] else []

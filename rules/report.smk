@@ -226,7 +226,8 @@ rule layout:
 
 rule figure_affinity:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        selection=rules.select.output.tokens,
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         names=reader_names(),
@@ -285,7 +286,7 @@ rule figure_rank_frequency:
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
         selection=rules.select.output.tokens,
-        nulls=if_made("nulls", "curves"),
+        nulls=nulls_of_all(),
     output:
         png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
         pdf=drawn("rank_frequency"),
@@ -486,7 +487,7 @@ rule figure_stability:
 
 rule figure_affinities:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         losses=rules.affinities.output.losses,
         agreement=rules.affinities.output.agreement,
     output:
@@ -609,7 +610,8 @@ rule page:
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         layout=rules.layout.output.layout,
-        affinity=[f"{R}/qdg/affinity.npy"],
+        affinity=[] if NEIGHBOURS else [AFFINITY],
+        features=SKETCHED if NEIGHBOURS else [],
         rank_frequency=rules.rank_frequency.output.table,
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
@@ -622,7 +624,7 @@ rule page:
         names=reader_names(),
         scores=if_made("stability", "clusters"),
         nulls=if_made("nulls", "table"),
-        null_curves=if_made("nulls", "curves"),
+        null_curves=nulls_of_all(),
         calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
@@ -632,7 +634,7 @@ rule page:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 3 * 8 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta import planted, similarities, stability
+from quanta import affinity, planted, similarities, spectral, stability
 from quanta.errors import QuantaError
 
 
@@ -22,7 +22,8 @@ def test_planted_clusters_are_stable_and_noise_is_not():
     for strength in (0.9, 0.0):
         _, cosines = clear(strength=strength)
         labels = stability.cluster_like_data(cosines, [12], seed=0)
-        table, draws = stability.resample(cosines, labels, (0.01, 0.1), draws=4, seed=0)
+        anew, (vectors, _) = stability.of_cosines(cosines), spectral.embedding(affinity.angular(cosines), 12)
+        table, draws = stability.resample(anew, vectors, labels, (0.01, 0.1), draws=4, seed=0)
         big = np.bincount(labels[12]) > 8
         scores.append(table.loc[big, ["stability_halves", "stability_seeds"]].mean())
         assert list(draws["kind"]) == ["half", "seed"] * 2

@@ -271,6 +271,19 @@ def _check_across(config: Config) -> None:
                "raise qdg.tokens, or take the large numbers out")  # fmt: skip
     if qdg["show"] not in counts:
         refuse("qdg.show", f"{qdg['show']}", f"one of qdg.n_clusters, {counts}", "choose one of them")
+    if qdg["graph"] == "neighbours":
+        if qdg["mode"] == "exact":
+            refuse("qdg.graph", "neighbours of exact gradients", "neighbours of a sketch",
+                   "set qdg.mode to sketch, or qdg.graph to dense")  # fmt: skip
+        if qdg["neighbours"] >= qdg["tokens"]:
+            refuse("qdg.neighbours", f"{qdg['neighbours']} of {qdg['tokens']} tokens", "fewer than qdg.tokens",
+                   "lower it, or set qdg.graph to dense")  # fmt: skip
+        if counts[-1] >= qdg["tokens"] - 1:
+            refuse("qdg.n_clusters", f"{counts[-1]} clusters of {qdg['tokens']} tokens",
+                   "at most N − 2 with qdg.graph: neighbours", "take the large numbers out")  # fmt: skip
+        if qdg["show"] >= config["calibration"]["tokens"]:
+            refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
+                   "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
     low, high = qdg["rank_shares"]
     if low >= high:
         refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
