@@ -55,3 +55,7 @@ onstart:
 
 onsuccess:
     print(closing_words(), file=sys.stderr)
+
+
+onerror:
+    print(last_words(log), end="", file=sys.stderr)

@@ -9,7 +9,7 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import demands, job, recovery, surroundings
+from quanta import cluster, demands, failures, job, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -19,6 +19,7 @@ if workflow.is_main_process:
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
+    settings.check_names(config)
     MODELS = settings.model_names(config)
 except QuantaError as error:
     raise WorkflowError(str(error)) from None
@@ -42,12 +43,17 @@ THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
 
 
+def one_of(names):
+    """A wildcard's constraint; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
+    model=one_of(MODELS),
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
-    alpha="|".join(map(re.escape, ALPHAS)),
+    alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
 
@@ -85,12 +91,17 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def curves():
-    """Learning curves: of the models that are trained here, or those that came with them."""
+def curves(models):
+    """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
-        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in models]
         return [str(path) for path in paths] if all(paths) else []
-    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
+    return [f"{R}/models/{model}/curve.csv" for model in models] if SOURCE == "train" else []
+
+
+def of_first_seed():
+    """One model a size."""
+    return [model for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def tokenizer_source():
@@ -119,10 +130,15 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards_of(wildcards):
+def shards(model):
     """Jobs that share the losses of a model and step."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(wildcards.model, config["losses"]["shards"])
+    return own.get(model, config["losses"]["shards"])
+
+
+def shards_of(wildcards):
+    """The same as a param."""
+    return shards(wildcards.model)
 
 
 def parts_of_losses(wildcards):
@@ -135,7 +151,7 @@ def on_axis(axis):
     """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
     if axis == "step":
         return [member for member in MEMBERS if member[0] == DYNAMICS]
-    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
+    return [(model, FINAL) for model in of_first_seed()]
 
 
 def losses_on_axis(wildcards):
@@ -180,7 +196,7 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves() else []
+    names = ["learning_curves"] if curves(of_first_seed()) else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
@@ -357,6 +373,7 @@ def check_surroundings():
     try:
         recovery.cancel_orphans()
         if not workflow.local_exec:
+            cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
@@ -370,7 +387,20 @@ def closing_words():
     if not (page.is_file() and summary.is_file()):
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
-    return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+    further = [
+        "read clusters in the report and name some: figures.labels puts your names into the figures",
+        f'in Python: quanta.load("{R}"), docs/notebook/results.ipynb',
+        "your own models and texts: config/custom.yaml; every key: config/README.md",
+    ]
+    return "\n".join(
+        ["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines), "Next", *(f"  {line}" for line in further)]
+    )
+
+
+def last_words(logs):
+    """What a user reads when it failed: the end of each failed job's log. `logs` are Snakemake's own."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs if os.path.exists(log)]
+    return failures.last_words("\n".join(texts))
 
 
 def parity_problem():

@@ -30,6 +30,24 @@ rule losses:
         "../workflow/scripts/losses.py"
 
 
+use rule losses as losses_whole with:
+    output:
+        losses=f"{R}/losses/{{model}}/step{{step}}.npy",
+    log:
+        f"{R}/logs/losses/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{R}/benchmarks/losses/{{model}}/step{{step}}.tsv"
+    wildcard_constraints:
+        model=one_of(m for m in MODELS if shards(m) == 1),
+    params:
+        shards=1,
+        batch_tokens=config["losses"]["batch_tokens"],
+        precision=config["losses"]["precision"],
+        code=code("losses"),
+    message:
+        "Losses of {wildcards.model} at step {wildcards.step}"
+
+
 rule gather_losses:
     input:
         parts=parts_of_losses,
@@ -41,6 +59,8 @@ rule gather_losses:
         f"{R}/logs/gather_losses/{{model}}/step{{step}}.log",
     benchmark:
         f"{R}/benchmarks/gather_losses/{{model}}/step{{step}}.tsv"
+    wildcard_constraints:
+        model=one_of(m for m in MODELS if shards(m) > 1),
     conda:
         "../envs/quanta.yaml"
     threads: 1

@@ -1,10 +1,10 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
-if curves():
+if curves(of_first_seed()):
 
     rule figure_learning_curves:
         input:
-            curves=curves(),
+            curves=curves(of_first_seed()),
             family=rules.family.output.table,
         output:
             png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
@@ -20,7 +20,7 @@ if curves():
             runtime=minutes(10),
             gpu=0,
         params:
-            models=MODELS,
+            models=of_first_seed(),
             look=look(),
             code=code("figure_learning_curves"),
         message:

@@ -3,14 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from quanta import config as settings
 from quanta.errors import QuantaError
-from support import ROOT, SCHEMA, settled
+from support import SCHEMA, over, read, settled
 
 
 def entries(schema=SCHEMA, name=""):
@@ -22,22 +21,10 @@ def entries(schema=SCHEMA, name=""):
             yield from entries(entry, full)
 
 
-def read(name):
-    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
-
-
-def over(base, other):
-    """As Snakemake puts one configuration file over another: sections are merged, lists replaced."""
-    merged = dict(base)
-    for key, value in other.items():
-        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
-    return merged
-
-
 FAMILIES = ["pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"]
 
 
-@pytest.mark.parametrize("name", ["config", "pythia", "smoke", *FAMILIES])
+@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
     base = over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
     found = settings.settle(over(base, read(f"{name}.yaml")), SCHEMA)
@@ -296,3 +283,11 @@ def test_steps_of_further_models_are_evaluated():
     assert settings.saved_steps(found, "neox-25k") == [2048]
     with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
         settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["a{model}.jsonl", "{", "x}"])
+def test_a_name_that_snakemake_would_take_for_a_wildcard_is_refused(name):
+    config = settled(corpus={"jsonl": {"path": name}})
+    with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path"):
+        settings.check_names(config)
+    settings.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))

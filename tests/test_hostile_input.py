@@ -113,7 +113,7 @@ def test_tokens_of_a_hostile_corpus_are_its_texts_and_keep_their_documents(stage
 def test_a_file_of_any_name_is_read_and_nothing_in_it_is_executed(tmp_path):
     """The name goes through Snakemake, as an input and as a param, in a clone whose own path is no better."""
     folder = copy_of_the_repository(tmp_path / "clone $(touch hacked) 'of' it")
-    name = "te xts'\"\n;$(touch hacked)`touch hacked`{model}*.jsonl"
+    name = "te xts'\"\n;$(touch hacked)`touch hacked`%s*.jsonl"
     texts = [f"{HOSTILE[i % len(HOSTILE)]} and document {i}, which is long enough. " * 8 for i in range(60)]
     (folder / name).write_bytes(lines(texts, ascii_only=True))
     over = {

@@ -110,7 +110,7 @@ def test_the_slurm_profile_knows_the_stages_that_ask_for_a_gpu_and_all_figures()
 
 def test_only_these_rules_inherit_their_resources():
     inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
-    assert sorted(inheriting) == ["train_dynamics", "training_tokens"]
+    assert sorted(inheriting) == ["losses_whole", "train_dynamics", "training_tokens"]
 
 
 def test_the_hash_in_a_rule_is_that_of_its_own_script():

@@ -28,7 +28,7 @@ from quanta import checksums  # noqa: E402
 from repository import command, copy_of_the_repository, environment, hashes  # noqa: E402
 
 COMMAND = ("--cores", "2", "--configfile", "config/smoke.yaml")
-LONGEST = 60.0  # seconds until a kill
+STEPS, PAUSE = 12, 3.0  # a kill comes after at most so many further steps, and so many seconds after the last of them
 SAME, MENDED, WRONG = "same bytes", "error with the mend, then same bytes", "WRONG"
 UNREAD = "not read again, all else the same"  # of a finished run, inside a folder: Snakemake compares the folder's time
 
@@ -48,23 +48,24 @@ class Row:
 class Run:
     """A copy of the repository in which the smoke run is disturbed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, targets: tuple[str, ...]) -> None:
         self.folder = folder
+        self.command = command(*COMMAND, *(("--", *targets) if targets else ()))
 
     @property
     def results(self) -> Path:
         return self.folder / "results/smoke"
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self) -> subprocess.Popen[bytes]:
         with (self.folder / "output.txt").open("w") as output:
             return subprocess.Popen(
-                command(*COMMAND, *arguments),
+                self.command,
                 cwd=self.folder, env=environment(), stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
-    def finish(self, *arguments: str) -> tuple[int, str]:
+    def finish(self) -> tuple[int, str]:
         """Run to the end: exit status and what was said."""
-        status = self.start(*arguments).wait()
+        status = self.start().wait()
         return status, (self.folder / "output.txt").read_text(errors="replace")
 
 
@@ -84,7 +85,11 @@ def same(run: Run, expected: dict[str, str]) -> bool:
 
 def _job(main: psutil.Process) -> list[psutil.Process]:
     """Processes of jobs: those that run a rule's script."""
-    return [p for p in main.children(recursive=True) if any("/scripts/" in part for part in p.cmdline())]
+    found = []
+    for process in main.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found += [process] if any("/scripts/" in part for part in process.cmdline()) else []
+    return found
 
 
 KILLS: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
@@ -94,21 +99,30 @@ KILLS: dict[str, Callable[[psutil.Process], list[psutil.Process]]] = {
 }
 
 
+def advance(run: Run, process: "subprocess.Popen[bytes]", rng: random.Random) -> None:
+    """Let a run go on for a random number of steps, none among them, and a random moment more, unless it ends.
+
+    Counted in steps, so that the faults of a seed are the same on a slow machine.
+    """
+    said, wanted = "", rng.randrange(STEPS + 1)
+    while process.poll() is None and said.count("steps (") < wanted:
+        time.sleep(0.1)
+        said = (run.folder / "output.txt").read_text(errors="replace")
+    deadline = time.monotonic() + rng.uniform(0, PAUSE)
+    while process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def kill(run: Run, kind: str, rng: random.Random) -> str | None:
     """Start the run, kill at a random moment; how far it was, or None if it had ended before."""
     process = run.start()
-    deadline = time.monotonic() + rng.uniform(2, LONGEST)
-    while time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.05)
-    main = psutil.Process(process.pid)
-    everyone = main.children(recursive=True) if process.poll() is None else []
-    while process.poll() is None:
-        victims = KILLS[kind](main)
-        if victims:
-            break
+    advance(run, process, rng)
+    victims: list[psutil.Process] = []
+    while process.poll() is None and not victims:
+        main = psutil.Process(process.pid)
+        everyone, victims = main.children(recursive=True), KILLS[kind](main)
         time.sleep(0.02)
-    if process.poll() is not None:
-        process.wait()
+    if not victims:
         return None
     for victim in [rng.choice(victims)] if kind == "a job" else victims:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -194,7 +208,7 @@ def full_disk(run: Run, rng: random.Random) -> tuple[str, str]:
     small = Small(run, 400)
     small.mount()
     process = run.start()
-    time.sleep(rng.uniform(10, LONGEST / 2))
+    advance(run, process, rng)
     at = progress(run.folder)
     filler = run.folder / "results/filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
@@ -212,7 +226,7 @@ def read_only(run: Run, rng: random.Random) -> tuple[str, str]:
     small = Small(run, 400)
     small.mount()
     process = run.start()
-    time.sleep(rng.uniform(10, LONGEST / 2))
+    advance(run, process, rng)
     at = progress(run.folder)
     busy = time.monotonic() + 30
     while subprocess.run(["mount", "-o", "remount,ro", str(small.place)], check=False, capture_output=True).returncode:
@@ -227,13 +241,14 @@ def read_only(run: Run, rng: random.Random) -> tuple[str, str]:
 def two_at_once(run: Run, rng: random.Random) -> tuple[str, str]:
     """A second Snakemake while the first is at work: refused, and the first is not disturbed."""
     first = run.start()
-    time.sleep(rng.uniform(5, LONGEST / 2))
+    advance(run, first, rng)
     at = progress(run.folder)
     with (run.folder / "second.txt").open("w") as output:
         second = subprocess.run(
-            command(*COMMAND), cwd=run.folder, env=environment(), stdout=output, stderr=output, check=False
+            run.command, cwd=run.folder, env=environment(), stdout=output, stderr=output, check=False
         )
-    said = (run.folder / "second.txt").read_text()
+    if "Nothing to be done" in (said := (run.folder / "second.txt").read_text()):
+        return at, SAME if first.wait() == 0 else f"{WRONG}: the first failed"  # it had ended: the fault came too late
     refused = second.returncode != 0 and "Directory cannot be locked" in said
     status = first.wait()
     if not refused:
@@ -261,10 +276,10 @@ OTHERS: dict[str, Callable[[Run, random.Random], tuple[str, str]]] = {
 class Harness:
     """All faults in one folder, with an undisturbed run beside them."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.seed = folder, seed
+    def __init__(self, folder: Path, seed: int, targets: tuple[str, ...] = ()) -> None:
+        self.folder, self.seed, self.targets = folder, seed, targets
         self.table = folder / "faults.csv"
-        self.calm = Run(folder / "calm/quanta")
+        self.calm = Run(folder / "calm/quanta", targets)
 
     def prepare(self) -> dict[str, str]:
         """The undisturbed run; hashes of what it made."""
@@ -297,23 +312,32 @@ class Harness:
         target = self.folder / name / "quanta"
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(parents=True)
-        return Run(copy_of_the_repository(target))
+        return Run(copy_of_the_repository(target), self.targets)
 
     def finished(self, name: str) -> Run:
         """A copy of the undisturbed run."""
         target = self.folder / name / "quanta"
         shutil.rmtree(target, ignore_errors=True)
-        return Run(shutil.copytree(self.calm.folder, target, symlinks=True))
+        return Run(shutil.copytree(self.calm.folder, target, symlinks=True), self.targets)
 
     def run(self, kills: int, files: int | None, others: bool, until: float) -> Iterator[Row]:
-        """All faults that have no row yet, until a moment of the monotonic clock."""
-        expected = self.prepare()
-        done = {row.number for row in self.rows()}
-        yield from self._kills(kills, done, expected, until)
-        # files are numbered from 1000 on, the others from 2000 on
-        rng = random.Random(self.seed)
-        names = intermediate(self.calm.results)
-        chosen = names if files is None else rng.sample(names, min(files, len(names)))
+        """All faults that have no row yet, of all kinds in turn, until a moment of the monotonic clock."""
+        expected, done = self.prepare(), {row.number for row in self.rows()}
+        kinds = [self._files(files, done, expected, until), self._kills(kills, done, expected, until)]
+        if others:
+            kinds.append(self._others(done, expected, until))
+        while kinds:
+            for kind in list(kinds):
+                row = next(kind, None)
+                if row is None:
+                    kinds.remove(kind)
+                else:
+                    yield row
+
+    def _files(self, files: int | None, done: set[int], expected: dict[str, str], until: float) -> Iterator[Row]:
+        """Intermediate files, each cut and with a bit flipped; numbered from 1000 on."""
+        names, rng = intermediate(self.calm.results), random.Random(self.seed)
+        chosen = rng.sample(names, min(len(names) if files is None else files, len(names)))
         for name in chosen:
             for j, how in enumerate((cut, flip)):
                 number = 1000 + 2 * names.index(name) + j
@@ -322,14 +346,16 @@ class Harness:
                 began, run = time.monotonic(), self.finished("file")
                 what, then = damage(run, name, how, random.Random(f"{self.seed} {number}"))
                 yield self._row(number, f"{how.__name__} file", f"{name}: {what}", "", then, run, expected, began)
+
+    def _others(self, done: set[int], expected: dict[str, str], until: float) -> Iterator[Row]:
+        """Disks and second Snakemakes; numbered from 2000 on."""
         for i, (kind, fault) in enumerate(OTHERS.items()):
-            number = 2000 + i
-            if not others or number in done or time.monotonic() > until:
+            if 2000 + i in done or time.monotonic() > until:
                 continue
             began, run = time.monotonic(), self.fresh("other")
             try:
-                at, then = fault(run, random.Random(f"{self.seed} {number}"))
-                yield self._row(number, kind, "", at, then, run, expected, began)
+                at, then = fault(run, random.Random(f"{self.seed} {2000 + i}"))
+                yield self._row(2000 + i, kind, "", at, then, run, expected, began)
             finally:
                 if os.path.ismount(run.folder / "results"):
                     Small(run, 0).unmount()
@@ -402,10 +428,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=1e6, help="start no fault after so long")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/quanta-faults"))
+    parser.add_argument("--targets", nargs="*", default=[], help="files of the smoke run to stop at; all without it")
     parser.add_argument("--table", action="store_true", help="only print what was found so far")
     chosen = parser.parse_args()
     chosen.folder.mkdir(parents=True, exist_ok=True)
-    harness = Harness(chosen.folder.resolve(), chosen.seed)
+    harness = Harness(chosen.folder.resolve(), chosen.seed, tuple(chosen.targets))
     if not chosen.table:
         for _ in harness.run(chosen.kills, chosen.files, not chosen.no_others, time.monotonic() + 60 * chosen.minutes):
             pass

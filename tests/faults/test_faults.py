@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
-    """Three kills of one run, and two intermediate files, each cut and with a bit flipped."""
-    harness = Harness(tmp_path_factory.mktemp("faults"), seed=1)
+    """Three kills of one run up to the gradients, and two intermediate files, each cut and with a bit flipped."""
+    harness = Harness(tmp_path_factory.mktemp("faults"), 1, ("results/smoke/qdg/features.npy",))
     return list(harness.run(kills=3, files=2, others=False, until=float("inf")))
 
 

@@ -45,7 +45,7 @@ class Watch(threading.Thread):
             text = self.cluster.ask("scontrol show job --details --oneliner", fails=True)
             now = Counter()
             for line in text.splitlines():
-                held = re.search(r"Nodes=(\w+) .*GRES=gpu\S*\(IDX:([\d,-]+)\)", line)
+                held = re.search(r" Nodes=(\S+) CPU_IDs=\S+ Mem=\d+ GRES=gpu\S*\(IDX:([\d,-]+)\)", line)
                 if "JobState=RUNNING" in line and held:
                     job, card = re.search(r"JobId=(\d+)", line)[1], (held[1], held[2])
                     self.seen[job] = card
@@ -241,7 +241,7 @@ def sleepers(folder, seconds, *, jobs=4, before=""):
 def running(cluster, folder, at_least=1):
     """Numbers of the jobs of this folder that compute."""
     found = {}
-    cluster.wait("jobs at work", lambda: found.update(_running(cluster, folder)) or len(found) >= at_least)
+    cluster.wait("jobs at work", lambda: found.update(_running(cluster, folder)) or len(found) >= at_least, 300)
     return list(found)
 
 
@@ -347,5 +347,5 @@ def test_an_interrupted_snakemake_takes_its_jobs_with_it(cluster, tmp_path):
     process = start(cluster, folder)
     running(cluster, folder)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=120) != 0
-    cluster.wait("the jobs to be gone", lambda: not _running(cluster, folder))
+    assert process.wait(timeout=300) != 0
+    cluster.wait("the jobs to be gone", lambda: not _running(cluster, folder), 120)

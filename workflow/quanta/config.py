@@ -227,6 +227,26 @@ def described(config: Config, model: str, step: int) -> dict[str, Any]:
     }
 
 
+def check_names(config: Config) -> None:
+    """Refuse names of files and folders with braces: Snakemake takes what stands in them for a wildcard.
+
+    Raises:
+        QuantaError: a name has braces.
+    """
+    places = ("corpus.jsonl.path", "models.folder.path", "models.hub.store", "models.hub.lock", "figures.labels")
+    for place in places:
+        section: Any = config
+        for key in place.split("."):
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, str) and set("{}") & set(section):
+            raise QuantaError(
+                f"config, key {place}",
+                f"{section!r}",
+                "a name without braces",
+                "rename it, or link to it by another name",
+            )
+
+
 def _check_across(config: Config) -> None:
     def refuse(key: str, found: str, expected: str, mend: str) -> None:
         raise QuantaError(f"config, key {key}", found, expected, mend)

@@ -13,11 +13,10 @@ import hashlib
 import platform
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
-from quanta import backward, cards, storage
+from quanta import backward, cards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Buffer, Fold
@@ -525,7 +524,7 @@ def token_gradients(
     return result, losses
 
 
-# -------------------------------------------------------------------------------------------- shards
+# -------------------------------------------------------------------------------------------- record
 
 
 def record(
@@ -536,7 +535,7 @@ def record(
     parameters: str = "paper",
     precision: str = "float32",
 ) -> dict[str, Any]:
-    """What a shard says about its gradients; shards whose `same` parts agree may be mixed.
+    """What a shard (`quanta.shards`) says about its gradients; shards whose `same` parts agree may be mixed.
 
     `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
     the parameter set with its count, the number of features, the seed and the precision; `made_on` the device and
@@ -567,42 +566,3 @@ def record(
         },
         "parameter_set": chosen.describe(),
     }
-
-
-def write_shard(path: str | Path, features: Array, losses: Array, said: Mapping[str, Any]) -> None:
-    """Write features to `path` (.npy), losses and the record beside it (.json); the record comes last, and says it is whole."""
-    path = Path(path)
-    storage.write_array(path, features)
-    content = {**said, "rows": len(features), "losses_nats": [float(x) for x in losses]}
-    storage.write_json(path.with_suffix(".json"), content)
-
-
-def read_shards(paths: Sequence[str | Path]) -> tuple[list[Array], Float32[Array, " n"], dict[str, Any]]:
-    """Features of consecutive shards (memory-mapped), all their losses in nats, and their record.
-
-    Raises:
-        QuantaError: a shard is missing or damaged, or two were not made the same way (what differs is named).
-    """
-    shards: list[Array] = []
-    losses: list[float] = []
-    first: dict[str, Any] = {}
-    for path in map(Path, paths):
-        side = path.with_suffix(".json")
-        if not side.is_file():
-            raise QuantaError(str(side), "missing: the shard is not whole", "the record of each shard", storage.RERUN)
-        content = storage.read_json(side)
-        first = first or content
-        differ = [key for key in first["same"] if first["same"][key] != content.get("same", {}).get(key)]
-        if differ:
-            key = differ[0]
-            raise QuantaError(
-                str(path),
-                f"{key} {content.get('same', {}).get(key)!r}, while {paths[0]} has {first['same'][key]!r}",
-                f"shards of one {', one '.join(first['same'])}",
-                "make the shards that differ anew; machines may differ, settings may not",
-            )
-        shape = (content["rows"], first["same"]["features"])
-        shards.append(storage.read_array(path, dtype="float32", shape=shape, why="as its record says"))
-        losses += content["losses_nats"]
-    said = {key: first[key] for key in ("same", "parameter_set")} if first else {}
-    return shards, np.asarray(losses, dtype=np.float32), said

@@ -12,7 +12,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from quanta import cards, checksums
+from quanta import cards, checksums, progress
 from quanta.errors import QuantaError
 from quanta.memory import keep_freed_memory
 
@@ -106,9 +106,22 @@ def _settle_torch(gpu: int) -> None:
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property of the module, unknown to mypy)
 
 
+class _Brief(logging.Formatter):
+    """What a user reads: the message, and of an unexpected exception its name and no frames; those stand in the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; on a terminal over the line of progress that may stand there."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f"\n  {type(record.exc_info[1]).__name__}: {record.exc_info[1]}\n  where: the end of the job's log"
+        return (progress.CLEAR if sys.stderr.isatty() else "") + text
+
+
 def _log_to(path: str | None, rule: str) -> None:
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Brief())
+    stream.addFilter(lambda record: not (getattr(record, "passing", False) and sys.stderr.isatty()))
+    handlers: list[logging.Handler] = [stream]
     if path:
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))

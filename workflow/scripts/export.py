@@ -53,7 +53,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     (target / "tokenizer").mkdir()
     for file in Path(inputs.tokenizer).parent.glob("tokenizer*.json"):
         shutil.copyfile(file, target / "tokenizer" / file.name)
-    shutil.copyfile(inputs.manifest, target / "manifest.csv")
+    shutil.copyfile(str(inputs.manifest), target / "manifest.csv")
     sources = storage.read_json(inputs.sources)
     card = _card(family, sizes, recipe, sources, params)
     (target / "README.md").write_text(card, encoding="utf-8")
