@@ -168,6 +168,77 @@ rule stability:
         "../workflow/scripts/stability.py"
 
 
+rule relative:
+    input:
+        model=f"{R}/models/{{model}}/step{{step}}",
+        selection=rules.select.output.tokens,
+        enough=rules.enough.output.enough,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        labels=f"{R}/qdg/relatives/{{model}}/step{{step}}.parquet",
+    log:
+        f"{R}/logs/relative/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{R}/benchmarks/relative/{{model}}/step{{step}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes_by_size(
+            gradients_mb, unknown=6000, least=3000 + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6)
+        ),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS else 60),
+        gpu=config["resources"]["gpu"],
+    params:
+        features=config["qdg"]["features"],
+        parameters=config["qdg"]["parameters"],
+        precision=config["qdg"]["precision"],
+        batch_tokens=config["qdg"]["batch_tokens"],
+        neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
+        n_clusters=[k for k in config["qdg"]["n_clusters"] if k <= config["qdg"]["show"]],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        seed=config["seed"],
+        code=code("relative"),
+    message:
+        "Clusters of the same tokens under {wildcards.model}, step {wildcards.step}"
+    script:
+        "../workflow/scripts/relative.py"
+
+
+rule lineage:
+    input:
+        relatives=[f"{R}/qdg/relatives/{model}/step{step}.parquet" for model, step in RELATIVES],
+        labels=rules.labels.output.labels,
+        embedding=rules.embedding.output.embedding,
+        selection=rules.select.output.tokens,
+    output:
+        table=f"{R}/qdg/lineage.csv",
+    log:
+        f"{R}/logs/lineage.log",
+    benchmark:
+        f"{R}/benchmarks/lineage.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        members=of(RELATIVES),
+        n_clusters=config["qdg"]["n_clusters"],
+        show=config["qdg"]["show"],
+        seed=config["seed"],
+        code=code("lineage"),
+    message:
+        "Clusters that other models and steps find again"
+    script:
+        "../workflow/scripts/lineage.py"
+
+
 rule nulls:
     input:
         affinity=AFFINITY,

@@ -485,6 +485,31 @@ rule figure_stability:
         "../workflow/scripts/figure_stability.py"
 
 
+rule figure_lineage:
+    input:
+        table=rules.lineage.output.table,
+    output:
+        png=report(figure("lineage"), caption="../workflow/report/lineage.rst", category="3 QDG"),
+        pdf=drawn("lineage"),
+        csv=behind("lineage"),
+    log:
+        f"{R}/logs/figure_lineage.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_lineage"),
+    message:
+        "Figure: clusters found again"
+    script:
+        "../workflow/scripts/figure_lineage.py"
+
+
 rule figure_affinities:
     input:
         affinity=AFFINITY,

@@ -99,3 +99,23 @@ def test_an_affinity_agrees_with_itself():
 def test_choices_need_their_evidence(choice):
     with pytest.raises(QuantaError, match=choice):
         similarities.CHOICES[choice](similarities.Evidence())
+
+
+def test_clusters_of_a_relative_are_found_again_above_chance():
+    rng = np.random.default_rng(0)
+    own = np.sort(rng.integers(0, 8, 400))
+    other = np.where(np.arange(400) < 300, 7 - own, rng.integers(0, 8, 400))
+    table = stability.found_again(own, other, seed=0)
+    kept = table[table["size"].cumsum() < 300]
+    assert (kept["match"] == 7 - kept["label"]).all() and (kept["score"] > 3 * kept["score_by_chance"]).all()
+    assert (table["size"] == np.bincount(own)).all() and (
+        table["tokens"] <= table[["size", "match_size"]].min(axis=1)
+    ).all()
+    alone = stability.found_again(own, rng.permutation(own), seed=1)
+    assert abs(alone["score"].mean() - alone["score_by_chance"].mean()) < 0.03
+
+
+def test_a_cluster_without_a_partner_has_no_match():
+    table = stability.found_again(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 0, 0]), seed=0)
+    assert table["match"].notna().tolist() == [True, False, False]
+    assert table["score"].tolist() == [0.5, 0, 0]

@@ -558,6 +558,17 @@ def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):
     assert "near_16" in page and "within_16" in page, "the page has cosines of all tokens, from their features"
 
 
+def test_clusters_are_followed_into_other_models_and_steps(work):
+    results, over = work / "results/smoke", {"qdg": {"lineage": ["tiny-b", "tiny-b/8"]}}
+    jobs = planned(work, over)
+    assert jobs["relative"] == 2 and not {"gradients", "embedding", "labels"} & set(jobs), "nothing of the model's own"
+    smoke(work, *(f"results/smoke/{name}" for name in ("qdg/lineage.csv", "report/figures/lineage.png")), over=over)
+    table = pd.read_csv(results / "qdg/lineage.csv")
+    assert list(table["relative"].unique()) == ["tiny-b/step60", "tiny-b/step8", "other seed"]
+    means = table.groupby("relative")[["score", "score_by_chance"]].mean()
+    assert (means["score"] > 2 * means["score_by_chance"]).all() and means["score"].idxmax() == "other seed"
+
+
 def test_exact_gradients_are_never_joined(fresh):
     text = smoke(fresh, "--dry-run", over={"qdg": {"mode": "exact"}})
     assert re.search(r"^exact_affinity +1$", text, re.MULTILINE)

@@ -20,6 +20,7 @@ from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Int
 
+CHANCE_DRAWS = 20  # permutations that say what score chance gives
 FEW_ROUNDS = 2  # of breathing on halves, whose spread is asked for and not their best clustering
 
 
@@ -274,6 +275,40 @@ def lineage(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
         {"left": rows, "right": columns, "tokens": shared[rows, columns], "score": score[rows, columns]}
     )
     return table[table["tokens"] > 0].reset_index(drop=True)
+
+
+def found_again(
+    own: Int[Array, " token"], other: Int[Array, " token"], *, seed: int, draws: int = CHANCE_DRAWS
+) -> pd.DataFrame:
+    """`lineage` of a clustering with another of the same tokens, beside what chance gives.
+
+    Chance: the other's labels dealt out anew among the tokens, so that both keep their sizes; the mean over `draws`.
+
+    Returns:
+        a row a cluster of `own`: label, size, match (the other's label, missing where no cluster is left that shares a token), match_size, tokens
+        (shared), score (Jaccard index, 0 without a match), score_by_chance.
+    """
+    rng = np.random.default_rng([seed, 13])
+    size = np.bincount(own)
+
+    def scores(labels: Array) -> pd.DataFrame:
+        tables = [pd.DataFrame({"token": np.arange(len(one)), "label": one}) for one in (own, labels)]
+        return lineage(*tables).set_index("left").reindex(np.arange(len(size)))
+
+    found = scores(other)
+    chance = [scores(rng.permutation(other))["score"].fillna(0).to_numpy() for _ in range(draws)]
+    match = found["right"].astype("Int64")
+    return pd.DataFrame(
+        {
+            "label": np.arange(len(size)),
+            "size": size,
+            "match": match.to_numpy(),
+            "match_size": match.map(dict(enumerate(np.bincount(other)))).astype("Int64").to_numpy(),
+            "tokens": found["tokens"].fillna(0).astype("int64").to_numpy(),
+            "score": found["score"].fillna(0).to_numpy(),
+            "score_by_chance": np.mean(chance, axis=0),
+        }
+    )
 
 
 def across(labels: Mapping[int, Array]) -> pd.DataFrame:
