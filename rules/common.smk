@@ -30,6 +30,7 @@ DYNAMICS = config["dynamics"]["model"]
 FOLLOWED = settings.followed(config)
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
+RELATIVES = settings.relatives(config)
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
@@ -202,7 +203,8 @@ def figure_names():
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness", "clusters", "emergence", "affinity", "spectrum", "rank_frequency"]
-    return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
+    names += CALIBRATION_FIGURES + (["lineage"] if RELATIVES else [])
+    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
 
 
 def caption_of(name):
@@ -234,6 +236,11 @@ def drawn(name):
 def if_made(rule, output):
     """An output of a rule that the workflow may do without."""
     return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
+
+
+def nulls_of_all():
+    """Envelopes of the null models, to stand beside the data's: where those are of a sample, they have their own figure."""
+    return [] if NEIGHBOURS else if_made("nulls", "curves")
 
 
 def reader_names():

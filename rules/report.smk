@@ -226,7 +226,8 @@ rule layout:
 
 rule figure_affinity:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        selection=rules.select.output.tokens,
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         names=reader_names(),
@@ -285,7 +286,7 @@ rule figure_rank_frequency:
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
         selection=rules.select.output.tokens,
-        nulls=if_made("nulls", "curves"),
+        nulls=nulls_of_all(),
     output:
         png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
         pdf=drawn("rank_frequency"),
@@ -484,9 +485,34 @@ rule figure_stability:
         "../workflow/scripts/figure_stability.py"
 
 
+rule figure_lineage:
+    input:
+        table=rules.lineage.output.table,
+    output:
+        png=report(figure("lineage"), caption="../workflow/report/lineage.rst", category="3 QDG"),
+        pdf=drawn("lineage"),
+        csv=behind("lineage"),
+    log:
+        f"{R}/logs/figure_lineage.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_lineage"),
+    message:
+        "Figure: clusters found again"
+    script:
+        "../workflow/scripts/figure_lineage.py"
+
+
 rule figure_affinities:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         losses=rules.affinities.output.losses,
         agreement=rules.affinities.output.agreement,
     output:
@@ -609,7 +635,8 @@ rule page:
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         layout=rules.layout.output.layout,
-        affinity=[f"{R}/qdg/affinity.npy"],
+        affinity=[] if NEIGHBOURS else [AFFINITY],
+        features=SKETCHED if NEIGHBOURS else [],
         rank_frequency=rules.rank_frequency.output.table,
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
@@ -622,7 +649,7 @@ rule page:
         names=reader_names(),
         scores=if_made("stability", "clusters"),
         nulls=if_made("nulls", "table"),
-        null_curves=if_made("nulls", "curves"),
+        null_curves=nulls_of_all(),
         calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
@@ -632,7 +659,7 @@ rule page:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 3 * 8 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:

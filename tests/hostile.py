@@ -131,6 +131,7 @@ def write(folder: Path) -> Path:
             table=folder / "report/paper_against_ours.csv",
             layout=folder / "qdg/layout.parquet",
             affinity=[str(folder / "qdg/affinity.npy")],
+            features=[],
             rank_frequency=folder / "qdg/rank_frequency.csv",
             fits=folder / "qdg/fits.json",
             scaling=folder / "scaling/fits.json",

@@ -91,10 +91,10 @@ def test_every_rule_declares_what_it_needs(name, text):
     assert "code=code(" in text, f"{name} would not be made anew when the library changes"
 
 
-def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
+def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
     asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
     models = {"train", "losses", "gradients", "exact_affinity", "untrained", "parity_fresh", "parity_data"}
-    assert asking == models
+    assert asking == models | {"neighbours", "relative"}
     assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
 
 

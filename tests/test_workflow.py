@@ -15,7 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from quanta import spectral
 from repository import command, copy_of_the_repository, environment, hashes
+from sklearn.metrics import adjusted_rand_score
 from support import ROOT
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
@@ -529,6 +531,42 @@ def test_the_slurm_profile_plans(fresh):
 def test_parts_are_as_many_as_asked_for(fresh):
     text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3}, "qdg": {"shards": 5}})
     assert re.search(r"^losses +12$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
+
+
+def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):
+    """Nothing before them is made anew, no matrix of all tokens is left, and clusters are as near as two seeds' are."""
+    qdg = work / "results/smoke/qdg"
+    dense, vectors = pd.read_parquet(qdg / "labels.parquet"), np.load(qdg / "embedding.npy")
+    over = {"qdg": {"graph": "neighbours", "neighbours": 100}}
+    assert not {"gradients", "features", "select", "train", "affinity"} & set(planned(work, over))
+    for name in ("affinity", "affinity_of_losses"):
+        (qdg / f"{name}.npy").unlink()
+    smoke(work, over=over)
+    n = len(vectors)
+    assert not [p for p in work.glob("results/smoke/**/*.npy") if np.load(p, mmap_mode="r").shape == (n, n)]
+    assert np.load(qdg / "neighbours.npy").shape == (n, 100) and np.load(qdg / "embedding.npy").shape == vectors.shape
+    found = pd.read_parquet(qdg / "labels.parquet")
+    for k in (8, 16, 32):
+        ours, theirs = (table[table["n_clusters"] == k].sort_values("token")["label"] for table in (found, dense))
+        seeds = [spectral.assign(vectors, [4, 8, 12, 16, 24, 32], seed=seed)[k] for seed in (1, 2, 3)]
+        between = [adjusted_rand_score(theirs, labels) for labels in seeds]
+        assert adjusted_rand_score(ours, theirs) > min(between) - 0.1, (k, between)
+    clusters = pd.read_parquet(qdg / "clusters.parquet")
+    assert clusters["stability_halves"].notna().any() and clusters["skill"].notna().any()
+    assert pd.read_csv(work / "results/smoke/calibration/nulls.csv").loc[0, "n_tokens"] == 120
+    page = (work / "results/smoke/report/index.html").read_text()
+    assert "near_16" in page and "within_16" in page, "the page has cosines of all tokens, from their features"
+
+
+def test_clusters_are_followed_into_other_models_and_steps(work):
+    results, over = work / "results/smoke", {"qdg": {"lineage": ["tiny-b", "tiny-b/8"]}}
+    jobs = planned(work, over)
+    assert jobs["relative"] == 2 and not {"gradients", "embedding", "labels"} & set(jobs), "nothing of the model's own"
+    smoke(work, *(f"results/smoke/{name}" for name in ("qdg/lineage.csv", "report/figures/lineage.png")), over=over)
+    table = pd.read_csv(results / "qdg/lineage.csv")
+    assert list(table["relative"].unique()) == ["tiny-b/step60", "tiny-b/step8", "other seed"]
+    means = table.groupby("relative")[["score", "score_by_chance"]].mean()
+    assert (means["score"] > 2 * means["score_by_chance"]).all() and means["score"].idxmax() == "other seed"
 
 
 def test_exact_gradients_are_never_joined(fresh):
