@@ -37,6 +37,7 @@ rule all:
         summary=rules.summary.output.summary,
         figures=figure_files(),
         tables=further_tables(),
+        promised=promised(),
     localrule: True
 
 

@@ -218,6 +218,17 @@ def further_tables():
     return tables + ([f"{R}/scaling/seeds.csv"] if len(set(SEEDS.values())) > 1 else [])
 
 
+def promised():
+    """What people script against (results/README.md): made again where it is missing, though nothing may need it."""
+    qdg = ["tokens.parquet", "embedding.npy", "eigenvalues.npy", "labels.parquet", "rank_frequency.csv", "fits.json"]
+    qdg += ["features.npy"] if config["qdg"]["mode"] == "sketch" else []
+    qdg += [] if NEIGHBOURS else ["affinity.npy"]
+    corpus = ["tokens.npy", "offsets.npy", "documents.parquet", "tokenizer/tokenizer.json"]
+    tables = ["models/family.csv", "scaling/mean_loss.csv", "scaling/fits.json"]
+    tables += [f"corpus/{name}" for name in corpus] + [f"qdg/{name}" for name in qdg]
+    return [f"{R}/{name}" for name in tables] + losses_of(MEMBERS)
+
+
 def figure_files():
     """All of them, in all formats."""
     return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]
