@@ -8,10 +8,10 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 SNAKEFILES := Snakefile $(wildcard rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help env run dry test lint format docs lock benchmark clean
+.PHONY: help env run dry test test-slurm test-browser lint format site docs lock benchmark clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # the stamp is newer than the lock it was made from
 .venv/.run-stamp: envs/requirements.lock
@@ -35,6 +35,17 @@ dry: .venv/.run-stamp ## Show what a run would do
 test: .venv/.dev-stamp ## Run all tests, offline; ARGS="-k affinity" for some
 	$(BIN)/python -m pytest $(ARGS)
 
+test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole
+	$(BIN)/python tests/slurm/cluster.py install
+	$(BIN)/python -m pytest tests/slurm -m slurm $(ARGS)
+
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	cd tests/browser && npm ci --no-audit --no-fund --silent
+
+test-browser: .venv/.dev-stamp ## Use every control of the explorer in a headless Chromium; needs node, npm and chromium
+	$(MAKE) --no-print-directory tests/browser/node_modules/.package-lock.json
+	QUANTA_BROWSER=required $(BIN)/python -m pytest tests/test_explorer.py -k in_a_browser -s
+
 lint: .venv/.dev-stamp ## Check style, formats, rules and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +57,9 @@ format: .venv/.dev-stamp ## Format Python files and rules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt --line-length 120 $(SNAKEFILES)
+
+site: .venv/.dev-stamp ## Build the documentation as a site into site/; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 docs: .venv/.run-stamp ## Write config/README.md and the picture of the rules anew
 	PYTHONPATH=workflow $(BIN)/python docs/make.py

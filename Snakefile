@@ -12,6 +12,11 @@ sys.path.insert(0, f"{workflow.basedir}/workflow")
 configfile: "config/config.yaml"
 
 
+# `--resources gpu=2` bounds the jobs of one machine, and not those of a cluster
+resource_scopes:
+    gpu="local",
+
+
 include: "rules/common.smk"
 include: "rules/corpus.smk"
 include: "rules/models.smk"
@@ -32,6 +37,7 @@ rule all:
         summary=rules.summary.output.summary,
         figures=figure_files(),
         tables=further_tables(),
+        promised=promised(),
     localrule: True
 
 
@@ -50,3 +56,7 @@ onstart:
 
 onsuccess:
     print(closing_words(), file=sys.stderr)
+
+
+onerror:
+    print(last_words(log), end="", file=sys.stderr)

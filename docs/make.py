@@ -1,6 +1,7 @@
 """Write what is derived: config/README.md from the schema, the graph of the rules in docs/architecture.md.
 
-`make docs`; a test checks that both are fresh (`python docs/make.py --check`).
+`make docs`; a test checks that both are fresh (`python docs/make.py --check`). After a default run,
+`python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
 """
 
 import re
@@ -8,10 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import quanta
 from quanta import config
 
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- rules: begin -->", "<!-- rules: end -->"
+RULES = "<!-- rules: begin -->", "<!-- rules: end -->"
+NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
+# not in the paper, but no reader should go without them
+BESIDE = ("identity_slope", "calibrated_alpha", "coverage")
 
 
 def rule_graph() -> str:
@@ -28,18 +33,36 @@ def _is_figure(name: str) -> bool:
     return name.startswith("figure_") or name == "all"
 
 
+def between(path: Path, marks: tuple[str, str], text: str) -> str:
+    """The document with what stands between two marks replaced."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"
+
+
+def numbers(run: str) -> str:
+    """Rows of a run's table of the paper's numbers against ours that the paper has, and a few beside them."""
+    table = quanta.load(run).paper_against_ours.astype(object).fillna("").astype(str)
+    kept = table[(table["agrees"] != "") | table["key"].isin(BESIDE)]
+    columns = {"quantity": "", "paper": "the paper", "ours": "this run", "agrees": "agrees", "why": "why, or why not"}
+    rows = [list(columns.values()), ["---"] * len(columns), *kept[list(columns)].to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
+
+
 def documents() -> dict[Path, str]:
     """Text of every derived document by its path."""
     architecture = ROOT / "docs/architecture.md"
-    before, _, rest = architecture.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
     return {
         ROOT / "config/README.md": config.describe(config.read_schema(ROOT / "config/schema.yaml")),
-        architecture: f"{before}{BEGIN}\n{rule_graph()}\n{END}{after}",
+        architecture: between(architecture, RULES, rule_graph()),
     }
 
 
 if __name__ == "__main__":
+    if "--numbers" in sys.argv:
+        readme = ROOT / "README.md"
+        readme.write_text(between(readme, NUMBERS, numbers(sys.argv[-1])), encoding="utf-8")
+        sys.exit(0)
     stale = [path for path, text in documents().items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
         sys.exit(f"not fresh, run `make docs`: {', '.join(str(p.relative_to(ROOT)) for p in stale)}" if stale else 0)

@@ -34,7 +34,8 @@ rule simulate:
 rule calibrate:
     input:
         simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        selection=rules.select.output.tokens,
         features=SKETCHED,
     output:
         simulations=f"{R}/calibration/simulations.parquet",
@@ -50,7 +51,7 @@ rule calibrate:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 6 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 6 * 4 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:
@@ -110,14 +111,15 @@ rule untrained:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(3000),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=3000),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=60),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
         batch_tokens=config["qdg"]["batch_tokens"],
+        tokens=HELD,
         seed=config["seed"],
         code=code("untrained"),
     message:
@@ -128,7 +130,9 @@ rule untrained:
 
 rule stability:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        features=SKETCHED if NEIGHBOURS else [],
+        embedding=rules.embedding.output.embedding,
         labels=rules.labels.output.labels,
         selection=rules.select.output.tokens,
         tokens=rules.tokens.output.tokens,
@@ -148,13 +152,14 @@ rule stability:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000 + 6 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
-        runtime=minutes(120),
+        mem_mb=megabytes(1000 + 6 * 8 * HELD**2 / 1e6 + (FEATURES_MB if NEIGHBOURS else 0)),
+        runtime=minutes(600 if NEIGHBOURS else 120),
         gpu=0,
     params:
         draws=config["calibration"]["draws"],
         show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
+        neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
         seed=config["seed"],
         code=code("stability"),
     message:
@@ -163,9 +168,80 @@ rule stability:
         "../workflow/scripts/stability.py"
 
 
+rule relative:
+    input:
+        model=f"{R}/models/{{model}}/step{{step}}",
+        selection=rules.select.output.tokens,
+        enough=rules.enough.output.enough,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
+    output:
+        labels=f"{R}/qdg/relatives/{{model}}/step{{step}}.parquet",
+    log:
+        f"{R}/logs/relative/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{R}/benchmarks/relative/{{model}}/step{{step}}.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes_by_size(
+            gradients_mb, unknown=6000, least=3000 + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6)
+        ),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS else 60),
+        gpu=config["resources"]["gpu"],
+    params:
+        features=config["qdg"]["features"],
+        parameters=config["qdg"]["parameters"],
+        precision=config["qdg"]["precision"],
+        batch_tokens=config["qdg"]["batch_tokens"],
+        neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
+        n_clusters=[k for k in config["qdg"]["n_clusters"] if k <= config["qdg"]["show"]],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        seed=config["seed"],
+        code=code("relative"),
+    message:
+        "Clusters of the same tokens under {wildcards.model}, step {wildcards.step}"
+    script:
+        "../workflow/scripts/relative.py"
+
+
+rule lineage:
+    input:
+        relatives=[f"{R}/qdg/relatives/{model}/step{step}.parquet" for model, step in RELATIVES],
+        labels=rules.labels.output.labels,
+        embedding=rules.embedding.output.embedding,
+        selection=rules.select.output.tokens,
+    output:
+        table=f"{R}/qdg/lineage.csv",
+    log:
+        f"{R}/logs/lineage.log",
+    benchmark:
+        f"{R}/benchmarks/lineage.tsv"
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1500),
+        runtime=minutes(60),
+        gpu=0,
+    params:
+        members=of(RELATIVES),
+        n_clusters=config["qdg"]["n_clusters"],
+        show=config["qdg"]["show"],
+        seed=config["seed"],
+        code=code("lineage"),
+    message:
+        "Clusters that other models and steps find again"
+    script:
+        "../workflow/scripts/lineage.py"
+
+
 rule nulls:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         features=SKETCHED,
         untrained=rules.untrained.output.affinity,
         labels=rules.labels.output.labels,
@@ -185,7 +261,7 @@ rule nulls:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 8 * 8 * HELD**2 / 1e6),
         runtime=minutes(120),
         gpu=0,
     params:
@@ -227,7 +303,7 @@ rule toy:
 
 rule affinities:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         selection=rules.select.output.tokens,
         losses=losses_of(MEMBERS),
         tokens=rules.tokens.output.tokens,
@@ -243,7 +319,7 @@ rule affinities:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000 + 8 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1000 + 8 * 8 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:

@@ -9,15 +9,17 @@ from snakemake.exceptions import WorkflowError
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import job, recovery, surroundings
+from quanta import cluster, demands, failures, job, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
+    library.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
+    settings.check_names(config)
     MODELS = settings.model_names(config)
 except QuantaError as error:
     raise WorkflowError(str(error)) from None
@@ -28,11 +30,12 @@ DYNAMICS = config["dynamics"]["model"]
 FOLLOWED = settings.followed(config)
 AXES = ["size", "step"] if DYNAMICS else ["size"]
 MEMBERS = [(model, step) for model in MODELS for step in settings.saved_steps(config, model)]
+RELATIVES = settings.relatives(config)
 SOURCE = config["models"]["source"]
 SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MODELS}
 SEEDED = settings.seeded(config)
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
-EXTENSIONS = ["png", "pdf"]
+EXTENSIONS = ["png", "pdf", "csv"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
@@ -40,15 +43,19 @@ SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first
 CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
 PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
-WITHOUT_DATA = (*THEORY_FIGURES, *PARITY_FIGURES, *CALIBRATION_FIGURES)  # these draw tables of the run as they are
+
+
+def one_of(names):
+    """A wildcard's constraint; no name at all matches nothing."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 wildcard_constraints:
-    model="|".join(map(re.escape, MODELS)),
+    model=one_of(MODELS),
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
-    alpha="|".join(map(re.escape, ALPHAS)),
+    alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
 
@@ -63,7 +70,7 @@ def look():
 
 
 def code(script):
-    """Hash of what a script imports from the library; Snakemake itself watches only the script."""
+    """Hashes of what a script imports from the library; Snakemake itself watches only the script."""
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
@@ -86,12 +93,17 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def curves():
-    """Learning curves: of the models that are trained here, or those that came with them."""
+def curves(models):
+    """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
-        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in MODELS]
+        paths = [settings.in_folder(config, f"{model}/curve.csv") for model in models]
         return [str(path) for path in paths] if all(paths) else []
-    return [f"{R}/models/{model}/curve.csv" for model in MODELS] if SOURCE == "train" else []
+    return [f"{R}/models/{model}/curve.csv" for model in models] if SOURCE == "train" else []
+
+
+def of_first_seed():
+    """One model a size."""
+    return [model for model in MODELS if SEEDS[model] == min(SEEDS.values())]
 
 
 def tokenizer_source():
@@ -120,10 +132,15 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards_of(wildcards):
+def shards(model):
     """Jobs that share the losses of a model and step."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(wildcards.model, config["losses"]["shards"])
+    return own.get(model, config["losses"]["shards"])
+
+
+def shards_of(wildcards):
+    """The same as a param."""
+    return shards(wildcards.model)
 
 
 def parts_of_losses(wildcards):
@@ -136,7 +153,7 @@ def on_axis(axis):
     """(model, step) pairs along an axis: all sizes of the first seed at the final step, or all steps of one model."""
     if axis == "step":
         return [member for member in MEMBERS if member[0] == DYNAMICS]
-    return [(model, FINAL) for model in MODELS if SEEDS[model] == min(SEEDS.values())]
+    return [(model, FINAL) for model in of_first_seed()]
 
 
 def learning_axes():
@@ -197,19 +214,15 @@ def recipe():
 
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves() else []
+    names = ["learning_curves"] if curves(of_first_seed()) else []
     names += ["mean_loss"]
     for axis in AXES:
         names += [f"density_{axis}", f"token_curves_{axis}"]
     names += ["dynamics"] if DYNAMICS else []
     names += ["sharpness"] + (["seeds"] if SEEDED else [])
     names += ["clusters", "emergence", "learned", "affinity", "spectrum", "rank_frequency"]
-    return [*names, *CALIBRATION_FIGURES, *THEORY_FIGURES, *PARITY_FIGURES]
-
-
-def figures_with_data():
-    """Those of them that put what they draw beside the picture, as CSV."""
-    return [name for name in figure_names() if name not in WITHOUT_DATA]
+    names += CALIBRATION_FIGURES + (["lineage"] if RELATIVES else [])
+    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
 
 
 def caption_of(name):
@@ -221,6 +234,17 @@ def further_tables():
     """Tables beside the report that this run has data for: by part of the corpus, by seed."""
     tables = [f"{R}/losses/by_subset.csv", f"{R}/qdg/subsets.csv"] if SUBSETS else []
     return tables + ([f"{R}/scaling/seeds.csv"] if len(set(SEEDS.values())) > 1 else [])
+
+
+def promised():
+    """What people script against (results/README.md): made again where it is missing, though nothing may need it."""
+    qdg = ["tokens.parquet", "embedding.npy", "eigenvalues.npy", "labels.parquet", "rank_frequency.csv", "fits.json"]
+    qdg += ["features.npy"] if config["qdg"]["mode"] == "sketch" else []
+    qdg += [] if NEIGHBOURS else ["affinity.npy"]
+    corpus = ["tokens.npy", "offsets.npy", "documents.parquet", "tokenizer/tokenizer.json"]
+    tables = ["models/family.csv", "scaling/mean_loss.csv", "scaling/fits.json"]
+    tables += [f"corpus/{name}" for name in corpus] + [f"qdg/{name}" for name in qdg]
+    return [f"{R}/{name}" for name in tables] + losses_of(MEMBERS)
 
 
 def figure_files():
@@ -241,6 +265,11 @@ def drawn(name):
 def if_made(rule, output):
     """An output of a rule that the workflow may do without."""
     return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
+
+
+def nulls_of_all():
+    """Envelopes of the null models, to stand beside the data's: where those are of a sample, they have their own figure."""
+    return [] if NEIGHBOURS else if_made("nulls", "curves")
 
 
 def reader_names():
@@ -273,21 +302,80 @@ def megabytes_of_tokens(fixed, bytes_a_token):
     return megabytes(fixed + bytes_a_token * config["corpus"]["documents"] * config["corpus"]["context"] / 1e6)
 
 
-def megabytes_of_model():
-    """The same for the losses of a model whose parameters the configuration knows; its width is bounded from them.
+def model_size(name):
+    """Width, layers and parameters of a model, as far as the configuration knows them."""
+    if SOURCE == "train":
+        size = next(size for size in config["models"]["train"]["sizes"] if size["name"] == name)
+        return demands.trained_size(size["width"], size["layers"], config["corpus"]["tokenizer"]["vocabulary"])
+    member = next((m for m in config["models"]["hub"]["members"] if m["name"] == name), {})
+    return demands.published_size(member["parameters"]) if SOURCE == "hub" and member.get("parameters") else None
 
-    Weights in float32 with both embeddings of up to 50,688 rows, and about 20 widths a token of a batch
-    (quanta/costs.py). Others get the fixed part.
+
+GPU = bool(config["resources"]["gpu"])
+RECIPE = config["models"]["train"]
+
+
+def training_mb(size, wildcards):
+    """Memory of training."""
+    return demands.training_mb(size, RECIPE["batch"] * config["corpus"]["context"])
+
+
+def training_minutes(size, wildcards):
+    """Time of training."""
+    tokens = RECIPE["steps"] * RECIPE["batch"] * config["corpus"]["context"]
+    return demands.training_minutes(size, tokens, gpu=GPU)
+
+
+def losses_mb(size, wildcards):
+    """Memory of one part of the losses."""
+    return demands.losses_mb(size, config["losses"]["batch_tokens"])
+
+
+def losses_minutes(size, wildcards):
+    """Time of one part of the losses."""
+    tokens = config["corpus"]["documents"] * config["corpus"]["context"] / shards_of(wildcards)
+    return demands.losses_minutes(size, tokens, gpu=GPU)
+
+
+def samples_of(wildcards):
+    """Gradients of one part, or of all tokens where the rule has no parts."""
+    return config["qdg"]["tokens"] / (config["qdg"]["shards"] if "shard" in wildcards.keys() else 1)
+
+
+def gradients_mb(size, wildcards):
+    """Memory of gradients."""
+    tokens, features = config["qdg"]["batch_tokens"], config["qdg"]["features"]
+    return demands.gradients_mb(size, tokens, samples_of(wildcards), features)
+
+
+def gradients_minutes(size, wildcards):
+    """Time of gradients."""
+    return demands.gradients_minutes(size, samples_of(wildcards), config["corpus"]["context"], gpu=GPU)
+
+
+def by_size(estimate, factor, unknown, least):
+    """A resource that grows with the model that the wildcards name, or with qdg.model, and with each attempt.
+
+    `estimate(size, wildcards)` is one of those above; `unknown` stands in for models of a folder, whose sizes no
+    configuration tells; `least` is a lower bound.
     """
 
-    def mem_mb(wildcards, attempt):
-        member = next((m for m in config["models"]["hub"]["members"] if m["name"] == wildcards.model), {})
-        parameters = member.get("parameters", 0) if SOURCE == "hub" else 0
-        width = (parameters / 72) ** 0.5  # 12 layers · width² and at least 6 layers
-        values = parameters + 2 * 50688 * width + 20 * width * config["losses"]["batch_tokens"]
-        return int((1500 + 4 * values / 1e6) * config["resources"]["memory_factor"] * attempt)
+    def resource(wildcards, attempt):
+        size = model_size(getattr(wildcards, "model", config["qdg"]["model"]))
+        value = unknown if size is None else estimate(size, wildcards)
+        return int(max(value, least) * config["resources"][factor] * attempt)
 
-    return mem_mb
+    return resource
+
+
+def megabytes_by_size(estimate, unknown, least):
+    """Memory of a job in MB."""
+    return by_size(estimate, "memory_factor", unknown, least)
+
+
+def minutes_by_size(estimate, unknown, least):
+    """Runtime of a job in minutes."""
+    return by_size(estimate, "runtime_factor", unknown, least)
 
 
 def megabytes_of_curves():
@@ -303,17 +391,21 @@ def megabytes_of_curves():
 
 
 def minutes(value):
-    """Runtime of a job in minutes, more with each attempt."""
+    """Runtime of a job in minutes, times the configured factor, more with each attempt."""
 
     def runtime(wildcards, attempt):
-        return int(value * attempt)
+        return int(value * config["resources"]["runtime_factor"] * attempt)
 
     return runtime
 
 
 def check_surroundings():
-    """Refuse before any job what only a real run can trip over: files, packages, disk."""
+    """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
+        recovery.cancel_orphans()
+        if not workflow.local_exec:
+            cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
+            recovery.note_cluster(Path(".snakemake"))
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:
@@ -326,12 +418,31 @@ def closing_words():
     if not (page.is_file() and summary.is_file()):
         return ""
     lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
-    return "\n".join(["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines)])
+    further = [
+        "read clusters in the report and name some: figures.labels puts your names into the figures",
+        f'in Python: quanta.load("{R}"), docs/notebook/results.ipynb',
+        "your own models and texts: config/custom.yaml; every key: config/README.md",
+    ]
+    return "\n".join(
+        ["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines), "Next", *(f"  {line}" for line in further)]
+    )
+
+
+def last_words(logs):
+    """What a user reads when it failed: the end of each failed job's log. `logs` are Snakemake's own."""
+    texts = [Path(log).read_text(encoding="utf-8", errors="replace") for log in logs if os.path.exists(log)]
+    return failures.last_words("\n".join(texts))
 
 
 def parity_problem():
     """Tasks and bits of sparse parity, as a param."""
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k")})
+
+
+def parity_extent():
+    """Its settings that the paper states, by the names in quanta/paper.py."""
+    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"])}
+    return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
 
 
 def parity_training():

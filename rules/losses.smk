@@ -16,8 +16,8 @@ rule losses:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes_of_model(),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(losses_mb, unknown=4000, least=1500),
+        runtime=minutes_by_size(losses_minutes, unknown=120, least=20),
         gpu=config["resources"]["gpu"],
     params:
         shards=shards_of,
@@ -28,6 +28,24 @@ rule losses:
         "Losses of {wildcards.model} at step {wildcards.step}, part {wildcards.shard}"
     script:
         "../workflow/scripts/losses.py"
+
+
+use rule losses as losses_whole with:
+    output:
+        losses=f"{R}/losses/{{model}}/step{{step}}.npy",
+    log:
+        f"{R}/logs/losses/{{model}}/step{{step}}.log",
+    benchmark:
+        f"{R}/benchmarks/losses/{{model}}/step{{step}}.tsv"
+    wildcard_constraints:
+        model=one_of(m for m in MODELS if shards(m) == 1),
+    params:
+        shards=1,
+        batch_tokens=config["losses"]["batch_tokens"],
+        precision=config["losses"]["precision"],
+        code=code("losses"),
+    message:
+        "Losses of {wildcards.model} at step {wildcards.step}"
 
 
 rule gather_losses:
@@ -41,6 +59,8 @@ rule gather_losses:
         f"{R}/logs/gather_losses/{{model}}/step{{step}}.log",
     benchmark:
         f"{R}/benchmarks/gather_losses/{{model}}/step{{step}}.tsv"
+    wildcard_constraints:
+        model=one_of(m for m in MODELS if shards(m) > 1),
     conda:
         "../envs/quanta.yaml"
     threads: 1

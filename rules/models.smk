@@ -21,8 +21,8 @@ if SOURCE == "train":
             "../envs/quanta.yaml"
         threads: 1
         resources:
-            mem_mb=megabytes(1500),
-            runtime=minutes(120),
+            mem_mb=megabytes_by_size(training_mb, unknown=4000, least=1500),
+            runtime=minutes_by_size(training_minutes, unknown=120, least=20),
             gpu=config["resources"]["gpu"],
         params:
             size=size_of,
@@ -43,7 +43,7 @@ if SOURCE == "train":
                 folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
                 curve=f"{R}/models/{{model}}/curve.csv",
             wildcard_constraints:
-                model="|".join(map(re.escape, FOLLOWED)),
+                model=one_of(FOLLOWED),
             params:
                 size=size_of,
                 recipe=recipe(),
@@ -186,11 +186,11 @@ rule family:
 
 if SOURCE == "train":
 
-    # asked for by name: `snakemake --configfile config/family.yaml export`
+    # asked for by name: `snakemake export --cores 2 --configfile config/family.yaml`
     rule export:
         input:
             folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
-            curves=curves(),
+            curves=curves(MODELS),
             family=rules.family.output.table,
             mean_loss=f"{R}/scaling/mean_loss.csv",
             tokens=rules.tokens.output.tokens,
@@ -215,7 +215,7 @@ if SOURCE == "train":
             sizes=of({model: settings.trained(config, model) for model in MODELS}),
             recipe=recipe(),
             times=f"{R}/benchmarks/train",
-            command=f"snakemake --cores 2 --configfile config/{config['run']}.yaml export",
+            command=f"snakemake export --cores 2 --configfile config/{config['run']}.yaml",
             code=code("export"),
         message:
             "Put the trained family into one folder"

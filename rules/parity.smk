@@ -170,6 +170,7 @@ rule figure_parity_scaling:
     output:
         png=report(figure("parity_scaling"), caption="../workflow/report/parity_scaling.rst", category="5 Parity"),
         pdf=drawn("parity_scaling"),
+        csv=behind("parity_scaling"),
     log:
         f"{R}/logs/figure_parity_scaling.log",
     conda:
@@ -196,6 +197,7 @@ rule figure_parity_heatmap:
     output:
         png=report(figure("parity_heatmap"), caption="../workflow/report/parity_heatmap.rst", category="5 Parity"),
         pdf=drawn("parity_heatmap"),
+        csv=behind("parity_heatmap"),
     log:
         f"{R}/logs/figure_parity_heatmap.log",
     conda:
@@ -223,6 +225,7 @@ rule figure_parity_convergence:
             figure("parity_convergence"), caption="../workflow/report/parity_convergence.rst", category="5 Parity"
         ),
         pdf=drawn("parity_convergence"),
+        csv=behind("parity_convergence"),
     log:
         f"{R}/logs/figure_parity_convergence.log",
     conda:
@@ -248,6 +251,7 @@ rule figure_parity_exponents:
     output:
         png=report(figure("parity_exponents"), caption="../workflow/report/parity_exponents.rst", category="5 Parity"),
         pdf=drawn("parity_exponents"),
+        csv=behind("parity_exponents"),
     log:
         f"{R}/logs/figure_parity_exponents.log",
     conda:
@@ -273,6 +277,7 @@ rule figure_parity_recovery:
     output:
         png=report(figure("parity_recovery"), caption="../workflow/report/parity_recovery.rst", category="5 Parity"),
         pdf=drawn("parity_recovery"),
+        csv=behind("parity_recovery"),
     log:
         f"{R}/logs/figure_parity_recovery.log",
     conda:
@@ -299,6 +304,7 @@ rule figure_parity_tasks:
     output:
         png=report(figure("parity_tasks"), caption="../workflow/report/parity_tasks.rst", category="5 Parity"),
         pdf=drawn("parity_tasks"),
+        csv=behind("parity_tasks"),
     log:
         f"{R}/logs/figure_parity_tasks.log",
     conda:

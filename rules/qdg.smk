@@ -1,8 +1,14 @@
 # Needs: losses, and the weights of one model, qdg.model.
 # Makes: qdg/ — selected tokens, gradient features, affinity, embedding, labels for every n_clusters, rank-frequency,
 # and, with the losses of all sizes and steps, when each cluster is learned.
+# With qdg.graph: neighbours, no matrix of all pairs: the affinity is of a sample, and the embedding is made without one.
 
 QDG_FOLDER = f"{R}/models/{config['qdg']['model']}/step{FINAL}"
+# what needs all pairs has them of HELD tokens: all, or where there is no matrix of all, as many as are simulated
+NEIGHBOURS = config["qdg"]["graph"] == "neighbours"
+HELD = min(config["qdg"]["tokens"], config["calibration"]["tokens"] if NEIGHBOURS else config["qdg"]["tokens"])
+AFFINITY = f"{R}/qdg/affinity_sample.npy" if NEIGHBOURS else f"{R}/qdg/affinity.npy"
+FEATURES_MB = 4 * config["qdg"]["tokens"] * config["qdg"]["features"] / 1e6
 PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(config["qdg"]["shards"])]
 
 
@@ -82,8 +88,8 @@ rule gradients:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(2500),
-        runtime=minutes(60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=2500),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=30),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
@@ -127,7 +133,33 @@ rule features:
 
 
 # nothing asks for a sketch where the matrix is exact
-if config["qdg"]["mode"] == "exact":
+if NEIGHBOURS:
+
+    rule affinity_sample:
+        input:
+            features=rules.features.output.features,
+        output:
+            affinity=AFFINITY,
+        log:
+            f"{R}/logs/affinity_sample.log",
+        benchmark:
+            f"{R}/benchmarks/affinity_sample.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(1500 + (4 * HELD * config["qdg"]["features"] + 2 * 4 * HELD**2) / 1e6),
+            runtime=minutes(60),
+            gpu=0,
+        params:
+            tokens=HELD,
+            code=code("affinity_sample"),
+        message:
+            "Cosine similarity of gradients, a sample of the tokens"
+        script:
+            "../workflow/scripts/affinity_sample.py"
+
+elif config["qdg"]["mode"] == "exact":
 
     rule exact_affinity:
         input:
@@ -136,7 +168,7 @@ if config["qdg"]["mode"] == "exact":
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
         output:
-            affinity=f"{R}/qdg/affinity.npy",
+            affinity=AFFINITY,
         log:
             f"{R}/logs/exact_affinity.log",
         benchmark:
@@ -166,7 +198,7 @@ else:
             features=[rules.features.output.features],
             selection=rules.select.output.tokens,
         output:
-            affinity=f"{R}/qdg/affinity.npy",
+            affinity=AFFINITY,
         log:
             f"{R}/logs/affinity.log",
         benchmark:
@@ -175,7 +207,7 @@ else:
             "../envs/quanta.yaml"
         threads: 1
         resources:
-            mem_mb=megabytes(1500),
+            mem_mb=megabytes(1500 + 2 * 4 * config["qdg"]["tokens"] ** 2 / 1e6),
             runtime=minutes(60),
             gpu=0,
         params:
@@ -186,32 +218,98 @@ else:
             "../workflow/scripts/affinity.py"
 
 
-rule embedding:
-    input:
-        affinity=f"{R}/qdg/affinity.npy",
-        enough=rules.enough.output.enough,
-    output:
-        embedding=f"{R}/qdg/embedding.npy",
-        eigenvalues=f"{R}/qdg/eigenvalues.npy",
-    log:
-        f"{R}/logs/embedding.log",
-    benchmark:
-        f"{R}/benchmarks/embedding.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        # the matrix in float64, LAPACK's copy, and the eigenvectors
-        mem_mb=megabytes(600 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
-        runtime=minutes(60),
-        gpu=0,
-    params:
-        largest=max(config["qdg"]["n_clusters"]),
-        code=code("embedding"),
-    message:
-        "Eigenvectors of the normalised affinity"
-    script:
-        "../workflow/scripts/embedding.py"
+if NEIGHBOURS:
+
+    rule neighbours:
+        input:
+            features=rules.features.output.features,
+        output:
+            neighbours=f"{R}/qdg/neighbours.npy",
+            cosines=f"{R}/qdg/neighbour_cosines.npy",
+        log:
+            f"{R}/logs/neighbours.log",
+        benchmark:
+            f"{R}/benchmarks/neighbours.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(2000 + FEATURES_MB),
+            runtime=minutes(600),
+            gpu=config["resources"]["gpu"],
+        params:
+            neighbours=config["qdg"]["neighbours"],
+            code=code("neighbours"),
+        message:
+            "Nearest neighbours of every token"
+        script:
+            "../workflow/scripts/neighbours.py"
+
+    rule embedding:
+        input:
+            features=rules.features.output.features,
+            neighbours=rules.neighbours.output.neighbours,
+            cosines=rules.neighbours.output.cosines,
+            enough=rules.enough.output.enough,
+        output:
+            embedding=f"{R}/qdg/embedding.npy",
+            eigenvalues=f"{R}/qdg/eigenvalues.npy",
+        log:
+            f"{R}/logs/embedding.log",
+        benchmark:
+            f"{R}/benchmarks/embedding.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            # the unit rows, Lanczos' basis of twice the eigenvectors with its copy, the graph
+            mem_mb=megabytes(
+                1000
+                + FEATURES_MB
+                + (5 * max(config["qdg"]["n_clusters"]) + 5 * config["qdg"]["neighbours"])
+                * 8
+                * config["qdg"]["tokens"]
+                / 1e6
+            ),
+            runtime=minutes(600),
+            gpu=0,
+        params:
+            largest=max(config["qdg"]["n_clusters"]),
+            seed=config["seed"],
+            code=code("neighbour_embedding"),
+        message:
+            "Eigenvectors of the normalised affinity, from neighbours and features"
+        script:
+            "../workflow/scripts/neighbour_embedding.py"
+
+else:
+
+    rule embedding:
+        input:
+            affinity=AFFINITY,
+            enough=rules.enough.output.enough,
+        output:
+            embedding=f"{R}/qdg/embedding.npy",
+            eigenvalues=f"{R}/qdg/eigenvalues.npy",
+        log:
+            f"{R}/logs/embedding.log",
+        benchmark:
+            f"{R}/benchmarks/embedding.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            # the matrix in float64, LAPACK's copy, and the eigenvectors
+            mem_mb=megabytes(600 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+            runtime=minutes(60),
+            gpu=0,
+        params:
+            largest=max(config["qdg"]["n_clusters"]),
+            code=code("embedding"),
+        message:
+            "Eigenvectors of the normalised affinity"
+        script:
+            "../workflow/scripts/embedding.py"
 
 
 rule labels:

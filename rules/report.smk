@@ -1,10 +1,10 @@
 # Needs: every table of the run. Makes: report/ — figures, the page that shows them, summary.json.
 
-if curves():
+if curves(of_first_seed()):
 
     rule figure_learning_curves:
         input:
-            curves=curves(),
+            curves=curves(of_first_seed()),
             family=rules.family.output.table,
         output:
             png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
@@ -20,7 +20,7 @@ if curves():
             runtime=minutes(10),
             gpu=0,
         params:
-            models=MODELS,
+            models=of_first_seed(),
             look=look(),
             code=code("figure_learning_curves"),
         message:
@@ -255,7 +255,8 @@ rule layout:
 
 rule figure_affinity:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
+        selection=rules.select.output.tokens,
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         names=reader_names(),
@@ -314,7 +315,7 @@ rule figure_rank_frequency:
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
         selection=rules.select.output.tokens,
-        nulls=if_made("nulls", "curves"),
+        nulls=nulls_of_all(),
     output:
         png=report(figure("rank_frequency"), caption="../workflow/report/rank_frequency.rst", category="3 QDG"),
         pdf=drawn("rank_frequency"),
@@ -451,6 +452,7 @@ rule figure_calibration:
     output:
         png=report(figure("calibration"), caption="../workflow/report/calibration.rst", category="3 QDG"),
         pdf=drawn("calibration"),
+        csv=behind("calibration"),
     log:
         f"{R}/logs/figure_calibration.log",
     conda:
@@ -477,6 +479,7 @@ rule figure_resolution:
     output:
         png=report(figure("resolution"), caption="../workflow/report/resolution.rst", category="3 QDG"),
         pdf=drawn("resolution"),
+        csv=behind("resolution"),
     log:
         f"{R}/logs/figure_resolution.log",
     conda:
@@ -502,6 +505,7 @@ rule figure_nulls:
     output:
         png=report(figure("nulls"), caption="../workflow/report/nulls.rst", category="3 QDG"),
         pdf=drawn("nulls"),
+        csv=behind("nulls"),
     log:
         f"{R}/logs/figure_nulls.log",
     conda:
@@ -526,6 +530,7 @@ rule figure_stability:
     output:
         png=report(figure("stability"), caption="../workflow/report/stability.rst", category="3 QDG"),
         pdf=drawn("stability"),
+        csv=behind("stability"),
     log:
         f"{R}/logs/figure_stability.log",
     conda:
@@ -545,14 +550,40 @@ rule figure_stability:
         "../workflow/scripts/figure_stability.py"
 
 
+rule figure_lineage:
+    input:
+        table=rules.lineage.output.table,
+    output:
+        png=report(figure("lineage"), caption="../workflow/report/lineage.rst", category="3 QDG"),
+        pdf=drawn("lineage"),
+        csv=behind("lineage"),
+    log:
+        f"{R}/logs/figure_lineage.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_lineage"),
+    message:
+        "Figure: clusters found again"
+    script:
+        "../workflow/scripts/figure_lineage.py"
+
+
 rule figure_affinities:
     input:
-        affinity=f"{R}/qdg/affinity.npy",
+        affinity=AFFINITY,
         losses=rules.affinities.output.losses,
         agreement=rules.affinities.output.agreement,
     output:
         png=report(figure("affinities"), caption="../workflow/report/affinities.rst", category="3 QDG"),
         pdf=drawn("affinities"),
+        csv=behind("affinities"),
     log:
         f"{R}/logs/figure_affinities.log",
     conda:
@@ -577,6 +608,7 @@ rule figure_toy:
     output:
         png=report(figure("toy"), caption="../workflow/report/toy.rst", category="3 QDG"),
         pdf=drawn("toy"),
+        csv=behind("toy"),
     log:
         f"{R}/logs/figure_toy.log",
     conda:
@@ -640,6 +672,7 @@ rule summary:
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
         settings=paper_settings(),
+        parity=parity_extent(),
         code=code("summary"),
     message:
         "Summary: the paper against this run"
@@ -650,7 +683,7 @@ rule summary:
 rule page:
     input:
         figures=[figure(name) for name in figure_names()],
-        data=[behind(name) for name in figures_with_data()],
+        data=[behind(name) for name in figure_names()],
         captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
         template="workflow/report/page.html",
         code=[
@@ -670,7 +703,8 @@ rule page:
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         layout=rules.layout.output.layout,
-        affinity=[f"{R}/qdg/affinity.npy"],
+        affinity=[] if NEIGHBOURS else [AFFINITY],
+        features=SKETCHED if NEIGHBOURS else [],
         rank_frequency=rules.rank_frequency.output.table,
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
@@ -683,7 +717,7 @@ rule page:
         names=reader_names(),
         scores=if_made("stability", "clusters"),
         nulls=if_made("nulls", "table"),
-        null_curves=if_made("nulls", "curves"),
+        null_curves=nulls_of_all(),
         calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
@@ -693,7 +727,7 @@ rule page:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1500 + 3 * 8 * config["qdg"]["tokens"] ** 2 / 1e6),
+        mem_mb=megabytes(1500 + 3 * 8 * HELD**2 / 1e6),
         runtime=minutes(30),
         gpu=0,
     params:

@@ -45,6 +45,7 @@ rule figure_theory:
     output:
         png=report(figure("theory"), caption="../workflow/report/theory.rst", category="0 Theory"),
         pdf=drawn("theory"),
+        csv=behind("theory"),
     log:
         f"{R}/logs/figure_theory.log",
     conda:
@@ -70,6 +71,7 @@ rule figure_published:
     output:
         png=report(figure("published"), caption="../workflow/report/published.rst", category="0 Theory"),
         pdf=drawn("published"),
+        csv=behind("published"),
     log:
         f"{R}/logs/figure_published.log",
     conda:
@@ -96,6 +98,7 @@ rule figure_accounts:
     output:
         png=report(figure("accounts"), caption="../workflow/report/accounts.rst", category="0 Theory"),
         pdf=drawn("accounts"),
+        csv=behind("accounts"),
     log:
         f"{R}/logs/figure_accounts.log",
     conda:

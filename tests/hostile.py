@@ -88,7 +88,9 @@ def write(folder: Path) -> Path:
         }
     ]
     storage.write_json(folder / "report/summary.json", summary | {"family": members})
-    rows = pd.DataFrame({"quantity": MARKUP, "paper": "0.083", "ours": "1", "file": "f", "key": "k"})
+    rows = pd.DataFrame(
+        {"quantity": MARKUP, "paper": "0.083", "ours": "1", "agrees": "", "why": MARKUP, "file": "f", "key": "k"}
+    )
     storage.write_table(folder / "report/paper_against_ours.csv", rows)
     base = {
         "selection": folder / "qdg/tokens.parquet",
@@ -129,6 +131,7 @@ def write(folder: Path) -> Path:
             table=folder / "report/paper_against_ours.csv",
             layout=folder / "qdg/layout.parquet",
             affinity=[str(folder / "qdg/affinity.npy")],
+            features=[],
             rank_frequency=folder / "qdg/rank_frequency.csv",
             fits=folder / "qdg/fits.json",
             scaling=folder / "scaling/fits.json",

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import yaml
 from quanta import config as settings
 from quanta.corpus import Tokens
 
@@ -34,6 +35,23 @@ def random_tokens(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> Tok
 def settled(**changes: Any) -> settings.Config:
     """The default configuration with some keys changed: `settled(qdg={"tokens": 10})`."""
     return settings.settle(json.loads(json.dumps(changes)), SCHEMA)
+
+
+def read(name: str) -> settings.Config:
+    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
+
+
+def over(base: settings.Config, other: settings.Config) -> settings.Config:
+    """As Snakemake puts one configuration file over another: sections are merged, lists replaced."""
+    merged = dict(base)
+    for key, value in other.items():
+        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
+
+
+def over_default(changes: settings.Config) -> settings.Config:
+    """Changes laid over config/config.yaml, as Snakemake lays a file."""
+    return over(read("config.yaml"), changes)
 
 
 def script(name: str) -> Main:

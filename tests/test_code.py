@@ -1,4 +1,6 @@
 import itertools
+import os
+from functools import cache
 
 import pytest
 from quanta import code
@@ -71,6 +73,65 @@ def test_all_ways_of_importing_are_seen(hashed, line):
     script = f"def main(inputs, outputs, params):\n    {line}\n"
     assert hashed(script=script) != hashed(script="")
     assert hashed("shapes", "3", "4", script) != hashed(script=script)
+
+
+def test_a_release_of_a_package_that_computes_changes_what_imports_it(hashed, monkeypatch):
+    with_scipy = ("def cut(x)", "import scipy.linalg\n\n\ndef cut(x)")
+    before, without = hashed("spectral", *with_scipy), hashed()
+    versions = {"scipy": "9.9"}
+    monkeypatch.setattr(code, "_version", cache(code._version.__wrapped__))
+    monkeypatch.setattr(code.metadata, "version", lambda name: versions.get(name, "1.0"))
+    assert hashed("spectral", *with_scipy) != before
+    assert hashed() == without
+    after = hashed("spectral", *with_scipy)
+    versions["scipy"] = "9.9+cu124"
+    code._version.cache_clear()
+    assert hashed("spectral", *with_scipy) == after, "another build of one release"
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    """A script that was seen at 1 s, and its register."""
+    folder = tmp_path / "scripts"
+    folder.mkdir()
+    write(folder / "a.py", SCRIPT, 1)
+    assert code.keep_times(folder, tmp_path / "register.json") == []
+    return folder
+
+
+def write(path, text, seconds):
+    path.write_text(text)
+    os.utime(path, (seconds, seconds))
+    code._read.cache_clear()  # each start of Snakemake reads anew
+
+
+def seen(folder):
+    return code.keep_times(folder, folder.parent / "register.json"), (folder / "a.py").stat().st_mtime
+
+
+@pytest.mark.parametrize("text", [SCRIPT, f"# why\n{SCRIPT}"])
+def test_a_touched_script_gets_its_time_back(scripts, text):
+    write(scripts / "a.py", text, 9)
+    assert seen(scripts) == (["a.py"], 1)
+    assert seen(scripts) == ([], 1)
+
+
+def test_an_edited_script_keeps_its_new_time_and_so_does_one_that_is_edited_back(scripts):
+    write(scripts / "a.py", SCRIPT.replace("cut(1)", "cut(2)"), 9)
+    assert seen(scripts) == ([], 9)
+    write(scripts / "a.py", SCRIPT, 12)
+    assert seen(scripts) == ([], 12), "what the other one made is older, and must be made anew"
+
+
+def test_a_script_that_got_older_is_left_alone(scripts):
+    write(scripts / "a.py", SCRIPT, 0.5)
+    assert seen(scripts) == ([], 0.5)
+
+
+def test_a_damaged_register_sets_no_time(scripts):
+    (scripts.parent / "register.json").write_text("{")
+    write(scripts / "a.py", SCRIPT, 9)
+    assert seen(scripts) == ([], 9)
 
 
 def test_the_hash_of_each_stage_covers_its_own_science_only():

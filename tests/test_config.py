@@ -3,14 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from quanta import config as settings
 from quanta.errors import QuantaError
-from support import ROOT, SCHEMA, settled
+from support import SCHEMA, over, read, settled
 
 
 def entries(schema=SCHEMA, name=""):
@@ -22,22 +21,10 @@ def entries(schema=SCHEMA, name=""):
             yield from entries(entry, full)
 
 
-def read(name):
-    return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
-
-
-def over(base, other):
-    """As Snakemake puts one configuration file over another: sections are merged, lists replaced."""
-    merged = dict(base)
-    for key, value in other.items():
-        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
-    return merged
-
-
 FAMILIES = ["pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"]
 
 
-@pytest.mark.parametrize("name", ["config", "pythia", "smoke", *FAMILIES])
+@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
     base = over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
     found = settings.settle(over(base, read(f"{name}.yaml")), SCHEMA)
@@ -170,6 +157,14 @@ REFUSED = [
     ({"qdg": {"model": "neox-450"}}, "qdg.model", "'neox-450'", "write 'neox-450k'"),
     ({"qdg": {"model": "gpt2"}}, "qdg.model", "a model of the family: neox-7k", "choose one of them"),
     ({"qdg": {"show": 15}}, "qdg.show", "one of qdg.n_clusters", "choose one"),
+    ({"qdg": {"graph": "neighbours", "mode": "exact"}}, "qdg.graph", "exact gradients", "set qdg.mode to sketch"),
+    ({"qdg": {"graph": "neighbours", "neighbours": 2000}}, "qdg.neighbours", "2000 of 2000 tokens", "lower it"),
+    ({"qdg": {"graph": "neighbours", "tokens": 251}}, "qdg.n_clusters", "at most N − 2", "take the large numbers out"),
+    ({"qdg": {"graph": "neighbours"}, "calibration": {"tokens": 100}}, "qdg.show", "a sample of 100", "raise calibration"),
+    ({"qdg": {"lineage": ["neox-15k"]}}, "qdg.lineage.0", "'neox-15k'", "write"),
+    ({"qdg": {"lineage": ["neox-150k", "neox-450k"]}}, "qdg.lineage.1", "'neox-450k'", "choose another"),
+    ({"qdg": {"lineage": ["neox-150k/3"]}}, "qdg.lineage.0", "'neox-150k/3'", "dynamics.steps"),
+    ({"qdg": {"lineage": ["neox-150k/"]}}, "qdg.lineage.0", "matches", "change"),
     ({"qdg": {"rank_shares": [0.2, 0.1]}}, "qdg.rank_shares", "[0.2, 0.1]", "swap"),
     ({"qdg": {"rank_shares": [0.1]}}, "qdg.rank_shares", "at least 2 entries", "change"),
     ({"qdg": {"threshold": 0}}, "qdg.threshold", "more than 0", "change"),
@@ -292,3 +287,11 @@ def test_steps_of_further_models_are_evaluated():
     assert settings.saved_steps(found, "neox-25k") == [2048]
     with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
         settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
+
+
+@pytest.mark.parametrize("name", ["a{model}.jsonl", "{", "x}"])
+def test_a_name_that_snakemake_would_take_for_a_wildcard_is_refused(name):
+    config = settled(corpus={"jsonl": {"path": name}})
+    with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path"):
+        settings.check_names(config)
+    settings.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))

@@ -64,3 +64,23 @@ def test_conda_environments_pin_the_direct_dependencies_as_the_lock_does(name, t
     assert set(found) == set(DIRECT)
     for package, version in found.items():
         assert version == LOCKED[package], package
+
+
+def test_containers_are_built_from_the_lock_for_the_same_python():
+    """They cannot be built in the tests: what they would install is compared."""
+    docker, apptainer = ((ROOT / "envs" / name).read_text() for name in ("Dockerfile", "quanta.def"))
+    conda = yaml.safe_load((ROOT / "envs/quanta.yaml").read_text())["dependencies"]
+    python = next(line.split("=")[1] for line in conda if line.startswith("python="))
+    for recipe in (docker, apptainer):
+        assert f"python:{python}-slim" in recipe
+        installs = re.findall(r"pip install (.*)", recipe)
+        assert installs == ["--no-cache-dir -r /requirements.lock"]
+    assert "COPY requirements.lock /requirements.lock" in docker
+    assert "envs/requirements.lock /requirements.lock" in apptainer
+
+
+def test_every_rule_with_a_script_names_the_conda_environment():
+    for path in ROOT.glob("rules/*.smk"):
+        text = path.read_text()
+        scripts, environments = text.count("script:\n"), text.count("conda:\n")
+        assert scripts == environments == text.count('"../envs/quanta.yaml"'), path.name

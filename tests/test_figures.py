@@ -34,6 +34,21 @@ def test_a_figure_is_the_same_bytes_twice_and_its_data_stand_beside_it(tmp_path)
     assert pd.read_csv(tmp_path / "one.csv").equals(data)
 
 
+def test_tables_of_panels_keep_every_value_under_the_name_of_their_panel():
+    one, two = pd.DataFrame({"x": [1.5, 2.5], "y": [3.0, 4.0]}), pd.DataFrame({"y": [5.0], "z": [6]})
+    table = figures.panels({"one": one, "two": two})
+    assert table.columns[0] == "panel" and len(table) == 3
+    assert table[table["panel"] == "one"][["x", "y"]].equals(one)
+    assert table.loc[table["panel"] == "two", ["y", "z"]].to_numpy().tolist() == [[5, 6]]
+    assert table.to_csv(index=False).split("\n")[3] == "two,,5.0,6", "a count stays a whole number"
+    assert figures.long(
+        pd.DataFrame({1: [0.5], 2: [0.25]}, index=[10]), "scale", "task", "bits"
+    ).to_numpy().tolist() == [
+        [10, 1, 0.5],
+        [10, 2, 0.25],
+    ]
+
+
 @pytest.mark.parametrize("alpha", [0.4, 1.0])
 def test_sampled_zipf_is_the_law_at_the_first_ranks_and_counts_whole_tokens(alpha):
     """The commonest quantum has p_1 = 1/ζ(α+1) of the tokens; the section on theory of the paper, p_k = k^−(α+1)/ζ(α+1)."""
@@ -100,7 +115,8 @@ def test_any_text_of_a_corpus_can_be_drawn(tmp_path):
         shown = figures.drawable(text)
         assert "\n" not in shown
         axes[0, 0].text(0, line / 12, shown, family="DejaVu Sans Mono", parse_math=False)
-    figures.save(figure, outputs(tmp_path))
+    figures.save(figure, outputs(tmp_path), pd.DataFrame({"text": MARKUP}))
+    assert pd.read_csv(tmp_path / "x.csv")["text"].tolist() == MARKUP
     assert figures.drawable("a日\n") == "a□⏎"
 
 

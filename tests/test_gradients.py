@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from quanta import gradients, losses
+from quanta import gradients, losses, shards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Fold
@@ -218,8 +218,8 @@ def test_any_split_into_shards_gives_the_same_bytes(neox: Any) -> None:
     texts = [rng.integers(0, VOCABULARY, size=12).tolist() for _ in range(60)]
     where, positions = rng.integers(0, 60, size=400), rng.integers(1, 12, size=400)
     whole, _ = token_gradients(neox, texts, where, positions, features=513, batch_tokens=64)
-    for shards in (2, 3, 5):
-        parts = [losses.shard(400, i, shards) for i in range(shards)]
+    for count in (2, 3, 5):
+        parts = [losses.shard(400, i, count) for i in range(count)]
         found = [
             token_gradients(
                 neox, texts, where[p.start : p.stop], positions[p.start : p.stop], features=513, batch_tokens=64
@@ -480,22 +480,22 @@ def test_shards_keep_their_record_and_mix_only_if_it_agrees(neox: Any, tmp_path:
     said = gradients.record(neox, features=257)
     assert said["same"]["parameters"] == parameter_set(neox).count
     paths = [tmp_path / f"features.{i}.npy" for i in range(2)]
-    gradients.write_shard(paths[0], found[:4], nats[:4], said)
-    gradients.write_shard(paths[1], found[4:], nats[4:], said | {"made_on": {"device": "another", "torch": "2.6"}})
-    shards, loss, common = gradients.read_shards(paths)
-    assert np.concatenate(shards).tobytes() == found.tobytes()
+    shards.write(paths[0], found[:4], nats[:4], said)
+    shards.write(paths[1], found[4:], nats[4:], said | {"made_on": {"device": "another", "torch": "2.6"}})
+    parts, loss, common = shards.read(paths)
+    assert np.concatenate(parts).tobytes() == found.tobytes()
     assert loss.tobytes() == nats.tobytes()
     assert common["same"] == said["same"]
     other = gradients.record(neox, features=257, precision="bfloat16")
-    gradients.write_shard(paths[1], found[4:], nats[4:], other)
+    shards.write(paths[1], found[4:], nats[4:], other)
     with pytest.raises(QuantaError, match="precision 'bfloat16', while"):
-        gradients.read_shards(paths)
-    gradients.write_shard(paths[1], found[4:], nats[4:], gradients.record(build("neox", seed=1), features=257))
+        shards.read(paths)
+    shards.write(paths[1], found[4:], nats[4:], gradients.record(build("neox", seed=1), features=257))
     with pytest.raises(QuantaError, match="weights '"):
-        gradients.read_shards(paths)
+        shards.read(paths)
     paths[1].with_suffix(".json").unlink()  # killed between the two files
     with pytest.raises(QuantaError, match="not whole"):
-        gradients.read_shards(paths)
+        shards.read(paths)
 
 
 def test_lists_and_corpus_are_the_same(neox: Any) -> None:

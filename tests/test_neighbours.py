@@ -59,3 +59,36 @@ def test_bad_input_is_named(data):
     spoiled[9] = 0
     with pytest.raises(QuantaError, match="token 9"):
         neighbours.nearest(spoiled, 5)
+
+
+def test_halves_are_clustered_from_features_as_they_are_alone(data):
+    tokens = np.arange(0, 500, 2)
+    some = neighbours.of_features(data.features, 20)(tokens, [5, 10], seed=3, rounds=1)
+    alone = neighbours.cluster(data.features[tokens], [5, 10], neighbours=20, seed=3, rounds=1)
+    assert all((some[k] == alone[k]).all() for k in (5, 10))
+
+
+@pytest.mark.parametrize("tile", [64, 1000])
+def test_pairs_from_features_are_those_of_the_matrix(data, tile):
+    cosines = np.clip(data.features @ data.features.T, -1, 1)
+    pairs = affinity.Pairs(3 * data.features, tile)
+    chosen = np.array([3, 77, 4, 499])
+    np.testing.assert_allclose(pairs.among(chosen), cosines[np.ix_(chosen, chosen)], atol=1e-6)
+    one = spectral.one_hot(np.arange(500) % 7)
+    np.testing.assert_allclose(pairs.sums(one), one @ cosines @ one.T.toarray(), rtol=1e-4, atol=1e-2)
+
+
+def test_many_tokens_are_clustered_in_batches_about_as_well(data, monkeypatch):
+    vectors, _ = spectral.embedding(affinity.angular(np.clip(data.features @ data.features.T, -1, 1)), 20)
+    whole = spectral.assign(vectors, [8, 20], seed=0)
+    monkeypatch.setattr(spectral, "FULL_SWEEP", 100)
+    batches = spectral.assign(vectors, [8, 20], seed=0)
+    rows = spectral.scaled_rows(vectors)
+
+    def inertia(labels, k):
+        return sum(
+            ((part := rows[labels == i, :k]) - part.mean(axis=0)).var(axis=0).sum() * len(part) for i in range(k)
+        )
+
+    for k in (8, 20):
+        assert sorted(set(batches[k])) == list(range(k)) and inertia(batches[k], k) < 1.25 * inertia(whole[k], k)

@@ -205,6 +205,17 @@ def test_a_killed_job_resumes_to_the_same_bytes(tmp_path, samples):
     assert not path.exists()
 
 
+def test_a_damaged_checkpoint_is_thrown_away_and_the_training_is_the_same(tmp_path):
+    samples, path = parity.FreshSamples(PROBLEM, 128), tmp_path / "state.pt"
+    with pytest.raises(KilledError):
+        trained([4, 9], Interrupted(samples, 31), checkpoint=path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    again, whole = trained([4, 9], samples, checkpoint=path)[1], trained([4, 9], samples)[1]
+    assert again.loss_bits.tobytes() == whole.loss_bits.tobytes()
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     path = tmp_path / "state.pt"
     with pytest.raises(KilledError):

@@ -8,6 +8,7 @@ import sys
 import psutil
 import pytest
 from quanta import recovery, storage
+from quanta.errors import QuantaError
 
 
 @pytest.fixture
@@ -108,12 +109,63 @@ def test_a_number_that_was_given_to_a_new_process_is_not_the_old_one(killed):
     assert len(recovery.clear_after_kill(killed)) == 2
 
 
-def test_outputs_of_cluster_jobs_are_left_to_snakemake(killed):
+def test_the_mark_of_a_job_that_waits_in_a_queue_is_left_to_snakemake(killed):
+    """`external_jobid` stands there until the job runs; a queue that has forgotten it is none of ours."""
     sent = mark(killed, "results/whole.npy", external="4711")
     register(killed, dead())
     assert "results/whole.npy" not in recovery.clear_after_kill(killed)
     assert (killed.parent / "results/whole.npy").exists() and sent.exists()
     assert not list((killed / "locks").iterdir())
+
+
+@pytest.fixture
+def slurm(killed, tmp_path, monkeypatch):
+    """Clients of a Slurm whose queue is the file that is returned; `scancel` notes what it is given and empties it."""
+    folder, queue = tmp_path / "bin", tmp_path / "queue.txt"
+    folder.mkdir()
+    clients = {
+        "squeue": f"[ -f {queue} ] || exit 1; cat {queue}",
+        "scancel": f"echo $@ > {tmp_path}/cancelled.txt; : > {queue}",
+    }
+    for name, body in clients.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    recovery.note_cluster(killed)
+    return queue
+
+
+def test_jobs_that_still_run_on_a_cluster_keep_their_files_until_they_are_cancelled(killed, slurm):
+    here, cancelled = killed.parent, killed.parent / "cancelled.txt"
+    slurm.write_text(f"7|quanta_1|{here}\n8|quanta_1|{here}\n9|quanta_1|/elsewhere\n10|another|{here}\n")
+    register(killed, dead())
+    assert recovery.clear_after_kill(killed) == []
+    assert not list((killed / "locks").iterdir()), "the same command goes on"
+    assert (here / "results/half.npy").exists() and not cancelled.exists(), "so far nothing but locks was touched"
+    assert recovery.cancel_orphans() == ["7", "8"]
+    assert cancelled.read_text().split() == ["7", "8"], "neither another folder's jobs nor jobs of another kind"
+    assert recovery.cancel_orphans() == []
+
+
+def test_jobs_that_cannot_be_cancelled_stop_the_run(killed, slurm):
+    slurm.write_text(f"7|quanta_1|{killed.parent}\n")
+    (killed.parent / "bin/scancel").write_text("#!/bin/sh\nexit 1\n")
+    register(killed, dead())
+    recovery.clear_after_kill(killed)
+    with pytest.raises(QuantaError, match=r"jobs 7 of an earlier run[^$]*squeue shows none"):
+        recovery.cancel_orphans(seconds=0)
+
+
+def test_a_slurm_that_does_not_answer_leaves_all_as_it_is(killed, slurm):
+    register(killed, dead())
+    assert recovery.clear_after_kill(killed) == [] and untouched(killed)
+
+
+def test_another_snakemake_at_work_here_keeps_its_jobs(killed, slurm):
+    slurm.write_text(f"7|quanta_1|{killed.parent}\n")
+    register(killed, dead(), entry(os.getppid()))
+    recovery.clear_after_kill(killed)
+    assert recovery.cancel_orphans() == [] and not (killed.parent / "cancelled.txt").exists()
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"a": 1}', "[1]", '[["host"]]'])

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from support import ROOT, SCRIPTS
 
 NAMES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
@@ -90,16 +91,26 @@ def test_every_rule_declares_what_it_needs(name, text):
     assert "code=code(" in text, f"{name} would not be made anew when the library changes"
 
 
-def test_only_the_stages_that_run_a_model_ask_for_a_gpu():
+def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
     asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
     models = {"train", "losses", "gradients", "exact_affinity", "untrained", "parity_fresh", "parity_data"}
-    assert asking == models
+    assert asking == models | {"neighbours", "relative"}
     assert all("gpu=0" in text for name, text in rules() if name not in asking and "resources:" in text)
+
+
+def test_the_slurm_profile_knows_the_stages_that_ask_for_a_gpu_and_all_figures():
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text(encoding="utf-8"))
+    asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
+    assert set(profile["set-resources"]) == asking | {"train_dynamics"}
+    assert len({id(settings) for settings in profile["set-resources"].values()}) == 1, "one place to set them all"
+    figures = {name for name, _ in rules() if name.startswith("figure_")}
+    assert profile["groups"] == dict.fromkeys(figures, "figures")
+    assert not (ROOT / "profiles/default").exists(), "it would win over --profile slurm"
 
 
 def test_only_these_rules_inherit_their_resources():
     inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
-    assert sorted(inheriting) == ["train_dynamics", "training_tokens"]
+    assert sorted(inheriting) == ["losses_whole", "train_dynamics", "training_tokens"]
 
 
 def test_the_hash_in_a_rule_is_that_of_its_own_script():

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta import planted, similarities, stability
+from quanta import affinity, planted, similarities, spectral, stability
 from quanta.errors import QuantaError
 
 
@@ -22,7 +22,8 @@ def test_planted_clusters_are_stable_and_noise_is_not():
     for strength in (0.9, 0.0):
         _, cosines = clear(strength=strength)
         labels = stability.cluster_like_data(cosines, [12], seed=0)
-        table, draws = stability.resample(cosines, labels, (0.01, 0.1), draws=4, seed=0)
+        anew, (vectors, _) = stability.of_cosines(cosines), spectral.embedding(affinity.angular(cosines), 12)
+        table, draws = stability.resample(anew, vectors, labels, (0.01, 0.1), draws=4, seed=0)
         big = np.bincount(labels[12]) > 8
         scores.append(table.loc[big, ["stability_halves", "stability_seeds"]].mean())
         assert list(draws["kind"]) == ["half", "seed"] * 2
@@ -98,3 +99,23 @@ def test_an_affinity_agrees_with_itself():
 def test_choices_need_their_evidence(choice):
     with pytest.raises(QuantaError, match=choice):
         similarities.CHOICES[choice](similarities.Evidence())
+
+
+def test_clusters_of_a_relative_are_found_again_above_chance():
+    rng = np.random.default_rng(0)
+    own = np.sort(rng.integers(0, 8, 400))
+    other = np.where(np.arange(400) < 300, 7 - own, rng.integers(0, 8, 400))
+    table = stability.found_again(own, other, seed=0)
+    kept = table[table["size"].cumsum() < 300]
+    assert (kept["match"] == 7 - kept["label"]).all() and (kept["score"] > 3 * kept["score_by_chance"]).all()
+    assert (table["size"] == np.bincount(own)).all() and (
+        table["tokens"] <= table[["size", "match_size"]].min(axis=1)
+    ).all()
+    alone = stability.found_again(own, rng.permutation(own), seed=1)
+    assert abs(alone["score"].mean() - alone["score_by_chance"].mean()) < 0.03
+
+
+def test_a_cluster_without_a_partner_has_no_match():
+    table = stability.found_again(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 0, 0]), seed=0)
+    assert table["match"].notna().tolist() == [True, False, False]
+    assert table["score"].tolist() == [0.5, 0, 0]

@@ -204,3 +204,24 @@ def test_a_training_kept_under_another_key_is_thrown_away(tmp_path):
     train(unfinished=kept)
     other = training.Unfinished(tmp_path / "kept", "other", every_seconds=0)
     assert other.read(torch.device("cpu")) is None and not other.folder.exists()
+
+
+@pytest.mark.parametrize("file", ["state.pt", "step8/model.bin"])
+@pytest.mark.parametrize("damage", ["flip", "cut"])
+def test_a_damaged_state_or_saved_model_is_thrown_away(tmp_path, file, damage):
+    """`torch.load` takes any bit of a tensor for true."""
+    kept = training.Unfinished(tmp_path / "kept", "key", every_seconds=0)
+
+    def save_or_die(step, model):
+        if step == 20:
+            raise KilledError
+        kept.folder_of(step).mkdir(parents=True)
+        (kept.folder_of(step) / "model.bin").write_bytes(bytes(1000))
+
+    with pytest.raises(KilledError):
+        train(save_at=[8, 20], save=save_or_die, unfinished=kept)
+    assert kept.read(torch.device("cpu")) is not None
+    content = bytearray((kept.folder / file).read_bytes())
+    content[len(content) // 2] ^= 1
+    (kept.folder / file).write_bytes(content if damage == "flip" else content[:-1])
+    assert kept.read(torch.device("cpu")) is None and not kept.folder.exists()

@@ -1,7 +1,6 @@
 """The pipeline as a user runs it: Snakemake itself, in a copy of the repository, on the smoke configuration."""
 
 import base64
-import hashlib
 import json
 import os
 import re
@@ -16,6 +15,9 @@ import pandas as pd
 import psutil
 import pytest
 import yaml
+from quanta import spectral
+from repository import command, copy_of_the_repository, environment, hashes
+from sklearn.metrics import adjusted_rand_score
 from support import ROOT
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
@@ -27,38 +29,12 @@ AFTER_EMBEDDING = {
 }  # fmt: skip
 
 
-def copy_of_the_repository(target):
-    """The tracked files, as they are now: nothing else may be needed."""
-    try:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z"],
-            cwd=ROOT, capture_output=True, check=True, text=True,
-        ).stdout.split("\0")  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):  # an archive without its history
-        wanted = ("Snakefile", "config", "envs", "rules", "slurm", "workflow")
-        listed = [str(p.relative_to(ROOT)) for name in wanted for p in [ROOT / name, *(ROOT / name).rglob("*")]]
-    for name in listed:
-        if name and (ROOT / name).is_file() and not name.startswith("tests/") and "__pycache__" not in name:
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
-    return target
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "snakemake", *arguments]
-
-
-def environment():
-    """Without what the tests themselves set, and without a way out to the network."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "HF_", "PYTHONPATH", "QUANTA_"))}
-    return kept | {"https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-
-
-def snakemake(folder, *arguments, fails=False):
+def snakemake(folder, *arguments, fails=False, env=None):
     """Run it; its output, checked for the exit status that is expected."""
     done = subprocess.run(
-        command(*arguments), cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+        command(*arguments),
+        cwd=folder, env=environment() | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
     assert (done.returncode != 0) == fails, done.stdout[-6000:]
     return done.stdout
 
@@ -72,25 +48,15 @@ def smoke(folder, *arguments, cores=2, over=None, **kwargs):
     return snakemake(folder, "--cores", str(cores), "--configfile", *files, *arguments, **kwargs)
 
 
-def planned(folder, over=None):
+def planned(folder, over=None, *arguments, **kwargs):
     """Number of jobs by rule that a dry run plans, without the one that makes nothing."""
-    text = smoke(folder, "--dry-run", over=over)
+    text = smoke(folder, "--dry-run", *arguments, over=over, **kwargs)
     if "Nothing to be done" in text:
         return {}
     table = text.split("Job stats:")[1].split("total")[0]
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
-    assert jobs.pop("all") == 1
+    jobs.pop("all", None)
     return jobs
-
-
-def hashes(folder):
-    """SHA-256 of every table and array of the run."""
-    results = folder / "results/smoke"
-    kinds = {".npy", ".csv", ".parquet", ".json", ".safetensors"}
-    files = [p for p in results.rglob("*") if p.suffix in kinds and p.is_file()]
-    names = {str(p.relative_to(results)): p for p in files}
-    kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/"))}
-    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(kept.items())}
 
 
 def replace(path, old, new):
@@ -132,11 +98,24 @@ def test_the_run_makes_what_it_promises(finished):
         report/figures/rank_frequency.png report/figures/rank_frequency.pdf report/index.html report/summary.json"""
     for name in promised.split():
         assert (results / name).is_file(), name
-    assert not list(results.rglob("*.part*")), "parts are removed when they are joined"
+    parts = [path for path in results.rglob("*.part*") if "checksums" not in path.relative_to(results).parts]
+    assert not parts, "parts are removed when they are joined"
     hidden = {path.name for path in results.rglob(".*")} - {".snakemake_timestamp"}
     assert not hidden, "no temporary file is left"
+    figures = {path.stem for path in (results / "report/figures").glob("*.png")}
+    for name in figures:
+        data = pd.read_csv(results / f"report/figures/{name}.csv")
+        assert len(data) and data.notna().any().any(), f"{name} has its data beside it"
+    assert len(figures) > 20
     output = (finished / "output.txt").read_text()
-    assert "results/smoke/report/index.html" in output and "envelope slope" in output
+    end = output[output.index("Report: ") :]
+    for words in (
+        "results/smoke/report/index.html",
+        "envelope slope",
+        'quanta.load("results/smoke")',
+        "config/custom.yaml",
+    ):
+        assert words in end
 
 
 def test_the_tables_of_the_run_agree_with_each_other(finished):
@@ -166,11 +145,32 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
     results = finished / "results/smoke"
-    for row in pd.read_csv(results / "report/paper_against_ours.csv").itertuples():
+    table = pd.read_csv(results / "report/paper_against_ours.csv", keep_default_na=False)
+    assert set(table.loc[table["agrees"] == "", "why"]) <= {"not in the paper", "this run has no such number"} | {
+        why for why in table["why"] if why.startswith("two predictions")
+    }
+    assert (table.loc[table["agrees"] == "no", "why"] != "").all(), "each disagreement has its reason"
+    assert {"yes", "no"} <= set(table["agrees"])
+    for row in table.itertuples():
         file = finished / row.file if row.file.startswith("docs/") else results / row.file
         text = file.read_text() if file.is_file() else " ".join(found.read_text() for found in file.rglob("*.csv"))
         for part in re.split(r", |\.", row.key):
             assert part in text, f"{row.quantity}: {row.file} has no {part!r}"
+
+
+def test_the_notebook_reads_a_finished_run(finished):
+    """In its own folder, without an installed library and without torch."""
+    arguments = [sys.executable, "-W", "error", str(ROOT / "tests/notebook.py"), "results.ipynb", "smoke"]
+    done = subprocess.run(
+        arguments,
+        cwd=finished / "docs/notebook",
+        env=environment() | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    alpha = json.loads((finished / "results/smoke/qdg/fits.json").read_text())["envelope_slope"]["value"]
+    assert f"slope {alpha:.3f}" in done.stdout and "this run has not made it" in done.stdout
 
 
 def test_nothing_is_left_to_do(finished):
@@ -181,6 +181,35 @@ def test_snakemakes_own_report(work):
     smoke(work, "--report", "report.html")
     text = (work / "report.html").read_text(encoding="utf-8")
     assert "rank_frequency.png" in text and "paper_against_ours.csv" in text
+
+
+def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
+    smoke(work, "--", "export")
+    export = work / "results/smoke/export"
+    over = {
+        "run": "given",
+        "models": {"source": "folder", "folder": {"path": "results/smoke/export", "final_step": 60}},
+    }
+    smoke(work, "--", "results/given/scaling/mean_loss.csv", over=over)
+    own, given = work / "results/smoke", work / "results/given"
+    for name in ("corpus/tokens.npy", "corpus/offsets.npy"):
+        assert (own / name).read_bytes() == (given / name).read_bytes(), "the held-out text is that of the training"
+    columns = ["model", "step", "non_embedding_parameters", "n_predictions"]
+    before, after = (pd.read_csv(run / "scaling/mean_loss.csv") for run in (own, given))
+    assert before[columns].equals(after[columns])
+    assert 0 < (before["mean_loss_nats"] - after["mean_loss_nats"]).abs().max() < 1e-3
+    table = pd.read_csv(export / "family.csv")
+    assert (table["rounding_nats"] < 1e-3).all() and table["sha256"].nunique() == len(table)
+    assert pd.read_csv(given / "models/family.csv")["sha256"].tolist() == table["sha256"].tolist()
+    card = (export / "README.md").read_text()
+    assert "tiny-b: 8, 60" in card and "networkx" in card
+    weights = export / "tiny-a/step60/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    shutil.rmtree(given / "models/tiny-a")
+    output = smoke(work, "--", "results/given/scaling/mean_loss.csv", over=over, fails=True)
+    assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
 
 
 # -------------------------------------------------------------------------------------------------- what reruns
@@ -237,20 +266,27 @@ def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
 
 
 def test_a_changed_script_reruns_itself_and_what_follows(work):
-    replace(work / "workflow/scripts/rank_frequency.py", "from typing", "# why\nfrom typing")
+    replace(work / "workflow/scripts/rank_frequency.py", "from typing", "import math\nfrom typing")
     assert set(planned(work)) == {"rank_frequency", "figure_calibration", "figure_rank_frequency", "summary", "page"}
 
 
 def test_comments_rerun_nothing(work):
     replace(work / "workflow/quanta/spectral.py", "def by_size(", "# largest first\ndef by_size(")
     replace(work / "workflow/quanta/losses.py", '"""Losses: ', '"""Losses, in nats: ')
+    replace(work / "workflow/scripts/labels.py", "from typing", "# why\nfrom typing")
+    replace(work / "config/smoke.yaml", "run: smoke", "# a remark\nrun: smoke")
+    replace(work / "slurm/config.yaml", "jobs: 100", "jobs: 7  # a remark")
     with (work / "README.md").open("a") as stream:
         stream.write("\nmore words\n")
     assert planned(work) == {}
 
 
 def test_threads_memory_and_the_same_values_written_out_rerun_nothing(work):
-    over = {"resources": {"memory_factor": 2}, "seed": 0, "qdg": {"shards": 2, "batch_tokens": 2048}}
+    over = {
+        "resources": {"memory_factor": 2, "runtime_factor": 3, "gpu": 0},
+        "seed": 0,
+        "qdg": {"shards": 2, "batch_tokens": 2048},
+    }
     assert planned(work, over) == {}
 
 
@@ -260,11 +296,84 @@ def test_another_seed_trains_and_clusters_anew(work):
     assert not {"texts", "tokenizer", "tokens", "training_tokens"} & set(jobs)
 
 
+def test_a_touch_reruns_nothing(work):
+    """Of whatever is in the repository, and of results of up to 1 MB, which Snakemake compares by content."""
+    for path in [*work.rglob("*.py"), *work.rglob("*.smk"), *work.rglob("*.yaml"), work / "Snakefile"]:
+        path.touch()
+    for path in (work / "results/smoke").rglob("*"):
+        if path.is_file() and path.stat().st_size < 10**6 and path.name != ".snakemake_timestamp":
+            path.touch()
+    assert planned(work) == {}
+
+
+def test_another_profile_and_other_cores_rerun_nothing(work):
+    assert planned(work, None, cores=7) == {}
+    assert "Nothing to be done" in snakemake(work, "--profile", "slurm", "--configfile", SMOKE, "--dry-run")
+
+
+def test_a_moved_clone_reruns_nothing(work, tmp_path):
+    moved = work.rename(tmp_path / "another place")
+    assert planned(moved) == {}
+
+
+def release(folder, name, version):
+    """Where a later release of a package seems to be installed, as a variable of the environment."""
+    where = folder / f"elsewhere/{name}/{name.replace('-', '_')}-{version}.dist-info"
+    where.mkdir(parents=True)
+    (where / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return {"PYTHONPATH": str(where.parent)}
+
+
+def test_another_release_of_a_package_whose_sources_are_the_corpus_reruns_all_that_reads_it(work):
+    jobs = set(planned(work, env=release(work, "networkx", "99.0")))
+    assert {"texts", "tokenizer", "tokens", "train", "losses", "gradients", "labels"} <= jobs
+    assert not {"parity_fresh", "parity_data", "theory", "toy"} & jobs
+
+
+def test_another_release_of_a_package_that_computes_reruns_the_stages_that_compute_with_it(work):
+    jobs = set(planned(work, env=release(work, "scikit-learn", "99.0")))
+    assert "labels" in jobs
+    assert not {"texts", "tokens", "train", "losses", "gradients", "affinity", "theory", "parity_fresh"} & jobs
+    assert planned(work, env=release(work, "filelock", "99.0")) == {}
+
+
+def test_a_changed_file_of_texts_reruns_the_corpus_and_what_follows(fresh):
+    lines = [json.dumps({"text": f"The text of document {i} is long enough to stay. " * 20}) + "\n" for i in range(60)]
+    path = fresh / "texts.jsonl"
+    path.write_text("".join(lines))
+    over = {"corpus": {"source": "jsonl", "jsonl": {"path": "texts.jsonl"}, "documents": 5, "training_tokens": 6000}}
+    target = "results/smoke/corpus/texts.parquet"
+    smoke(fresh, "--", target, over=over)
+    assert planned(fresh, over, "--", target) == {}
+    path.touch()
+    assert planned(fresh, over, "--", target) == {}
+    path.write_text("".join(lines[:-1]))
+    assert planned(fresh, over, "--", target) == {"texts": 1}
+    assert {"tokenizer", "tokens", "training_tokens", "train"} <= set(planned(fresh, over))
+
+
+def test_a_dry_run_says_why(work):
+    """Which key had which value, and which module of the library is another one."""
+    text = smoke(work, "--dry-run", over={"figures": {"dpi": 60}})
+    assert re.search(r"Reason: Params have changed.*before: .*dpi.*80.* now: .*dpi.*60", text)
+    replace(work / "workflow/quanta/zipf.py", "def sizes(", "ADDED = 1\n\n\ndef sizes(")
+    text = smoke(work, "--dry-run")
+    reason = re.search(r"before: '(.*)' now: '(.*)'", text)
+    before, now = (dict(part.rsplit(" ", 1) for part in reason[i].split(", ")) for i in (1, 2))
+    assert [name for name in before if before[name] != now[name]] == ["zipf"]
+
+
+def test_each_row_of_the_table_of_reruns_names_a_test():
+    rows = [line.split("|") for line in (ROOT / "docs/reruns.md").read_text().splitlines() if line.startswith("| ")]
+    named = [row[-2].strip(" `") for row in rows if "test_" in row[-2]]
+    assert len(named) >= 12 and all(callable(globals()[name]) for name in named)
+
+
 # ---------------------------------------------------------------------------------------- kills and other cores
 
 KILLS = {  # stage: (file that shows that it is at work, its unfinished output, whether the whole group is killed)
     "train": ("unfinished/tiny-b/step8/model.safetensors", "models/tiny-b", True),
-    "losses": ("logs/losses/*/step60.0.log", "losses", False),
+    "losses": ("logs/losses/*/step60*.log", "losses", False),
     "gradients": ("logs/gradients/*.log", "qdg/features.part", True),
     "labels": ("logs/labels.log", "qdg/labels.parquet", True),
 }
@@ -390,13 +499,19 @@ def test_too_few_tokens_are_named_after_selection_and_before_gradients(work):
 
 def test_a_damaged_intermediate_file_is_named(work):
     """The file is given another content and the time that it had: only reading it can tell."""
+    before = hashes(work)
     path = work / "results/smoke/qdg/embedding.npy"
     times = path.stat()
     path.write_bytes(path.read_bytes()[:-100])
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     text = smoke(work, "--forcerun", "labels", fails=True)
-    assert "results/smoke/qdg/embedding.npy: not a whole .npy file" in text
-    assert "delete the file and start the run again" in text
+    assert "Traceback" not in text
+    end = text[text.index("labels failed; its log, results/smoke/logs/labels.log, ends with") :]
+    assert "results/smoke/qdg/embedding.npy: results/smoke/qdg/embedding.npy has another content" in end
+    assert "delete the file and start the run again" in end
+    path.unlink()
+    smoke(work)
+    assert hashes(work) == before
 
 
 # --------------------------------------------------------------------------------------------- other ways to run
@@ -417,6 +532,42 @@ def test_the_slurm_profile_plans(fresh):
 def test_parts_are_as_many_as_asked_for(fresh):
     text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3}, "qdg": {"shards": 5}})
     assert re.search(r"^losses +18$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
+
+
+def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):
+    """Nothing before them is made anew, no matrix of all tokens is left, and clusters are as near as two seeds' are."""
+    qdg = work / "results/smoke/qdg"
+    dense, vectors = pd.read_parquet(qdg / "labels.parquet"), np.load(qdg / "embedding.npy")
+    over = {"qdg": {"graph": "neighbours", "neighbours": 100}}
+    assert not {"gradients", "features", "select", "train", "affinity"} & set(planned(work, over))
+    for name in ("affinity", "affinity_of_losses"):
+        (qdg / f"{name}.npy").unlink()
+    smoke(work, over=over)
+    n = len(vectors)
+    assert not [p for p in work.glob("results/smoke/**/*.npy") if np.load(p, mmap_mode="r").shape == (n, n)]
+    assert np.load(qdg / "neighbours.npy").shape == (n, 100) and np.load(qdg / "embedding.npy").shape == vectors.shape
+    found = pd.read_parquet(qdg / "labels.parquet")
+    for k in (8, 16, 32):
+        ours, theirs = (table[table["n_clusters"] == k].sort_values("token")["label"] for table in (found, dense))
+        seeds = [spectral.assign(vectors, [4, 8, 12, 16, 24, 32], seed=seed)[k] for seed in (1, 2, 3)]
+        between = [adjusted_rand_score(theirs, labels) for labels in seeds]
+        assert adjusted_rand_score(ours, theirs) > min(between) - 0.1, (k, between)
+    clusters = pd.read_parquet(qdg / "clusters.parquet")
+    assert clusters["stability_halves"].notna().any() and clusters["skill"].notna().any()
+    assert pd.read_csv(work / "results/smoke/calibration/nulls.csv").loc[0, "n_tokens"] == 120
+    page = (work / "results/smoke/report/index.html").read_text()
+    assert "near_16" in page and "within_16" in page, "the page has cosines of all tokens, from their features"
+
+
+def test_clusters_are_followed_into_other_models_and_steps(work):
+    results, over = work / "results/smoke", {"qdg": {"lineage": ["tiny-b", "tiny-b/8"]}}
+    jobs = planned(work, over)
+    assert jobs["relative"] == 2 and not {"gradients", "embedding", "labels"} & set(jobs), "nothing of the model's own"
+    smoke(work, *(f"results/smoke/{name}" for name in ("qdg/lineage.csv", "report/figures/lineage.png")), over=over)
+    table = pd.read_csv(results / "qdg/lineage.csv")
+    assert list(table["relative"].unique()) == ["tiny-b/step60", "tiny-b/step8", "other seed"]
+    means = table.groupby("relative")[["score", "score_by_chance"]].mean()
+    assert (means["score"] > 2 * means["score_by_chance"]).all() and means["score"].idxmax() == "other seed"
 
 
 def test_exact_gradients_are_never_joined(fresh):

@@ -33,7 +33,7 @@ def cost(sizes: list[int]) -> None:
         marks.append(time.process_time())
         vectors, _, _ = neighbours.embedding(graph, k, unit=unit)
         marks.append(time.process_time())
-        neighbours.assign(vectors, [k], seed=0)
+        spectral.assign(vectors, [k], seed=0)
         marks.append(time.process_time())
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
@@ -54,7 +54,7 @@ def agreement(n: int) -> None:
     print(f"| {n} | dense, two seeds | " + " | ".join(f"{s:.3f}" for s in scores) + " |", flush=True)
     for m in (10, 30, 100, 300):
         graph = neighbours.graph(*neighbours.nearest(x.features, m))
-        plain = neighbours.assign(neighbours.embedding(graph, ks[-1])[0], ks, seed=0)
+        plain = spectral.assign(neighbours.embedding(graph, ks[-1])[0], ks, seed=0)
         print(
             f"| {n} | {m}, without the features | "
             + " | ".join(f"{adjusted_rand_score(dense[0][k], plain[k]):.3f}" for k in ks)

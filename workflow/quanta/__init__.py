@@ -4,4 +4,23 @@ The library holds the science and knows nothing of Snakemake; `workflow/scripts/
 files. Importing the package imports none of its modules: Snakemake does so in every job, and torch costs seconds.
 """
 
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from quanta.results import Run
+
 __version__ = "0.1.0"
+
+
+def load(run: "str | PathLike[str]") -> "Run":
+    """Open the results of a run, `quanta.load("results/mini")`: tables as pandas frames, arrays as memory maps.
+
+    Nothing is read before it is asked for; see `quanta.results.Run`.
+
+    Raises:
+        QuantaError: there is no such folder, or it holds no results.
+    """
+    from quanta.results import Run
+
+    return Run(run)

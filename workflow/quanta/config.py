@@ -173,6 +173,12 @@ def saved_steps(config: Config, model: str) -> list[int]:
     return list(config["dynamics"]["steps"]) if model in followed(config) else [final_step(config)]
 
 
+def relatives(config: Config) -> list[tuple[str, int]]:
+    """Models and steps whose clusters are matched with those of qdg.model: `model`, at the final step, or `model/step`."""
+    parts = [entry.partition("/") for entry in config["qdg"]["lineage"]]
+    return [(model, int(step) if step else final_step(config)) for model, _, step in parts]
+
+
 def followed(config: Config) -> list[str]:
     """Models whose steps are evaluated, the one that figures show first."""
     dynamics = config["dynamics"]
@@ -247,6 +253,26 @@ def seeded(config: Config) -> dict[int, list[str]]:
     return {seed: [models[seed] for models in several] for seed in shared} if len(shared) > 1 else {}
 
 
+def check_names(config: Config) -> None:
+    """Refuse names of files and folders with braces: Snakemake takes what stands in them for a wildcard.
+
+    Raises:
+        QuantaError: a name has braces.
+    """
+    places = ("corpus.jsonl.path", "models.folder.path", "models.hub.store", "models.hub.lock", "figures.labels")
+    for place in places:
+        section: Any = config
+        for key in place.split("."):
+            section = section.get(key) if isinstance(section, dict) else None
+        if isinstance(section, str) and set("{}") & set(section):
+            raise QuantaError(
+                f"config, key {place}",
+                f"{section!r}",
+                "a name without braces",
+                "rename it, or link to it by another name",
+            )
+
+
 def _check_across(config: Config) -> None:
     def refuse(key: str, found: str, expected: str, mend: str) -> None:
         raise QuantaError(f"config, key {key}", found, expected, mend)
@@ -291,6 +317,27 @@ def _check_across(config: Config) -> None:
                "raise qdg.tokens, or take the large numbers out")  # fmt: skip
     if qdg["show"] not in counts:
         refuse("qdg.show", f"{qdg['show']}", f"one of qdg.n_clusters, {counts}", "choose one of them")
+    known = [(name, step) for name in names for step in saved_steps(config, name)]
+    for index, entry in enumerate(qdg["lineage"]):
+        _check_model(names, entry.partition("/")[0], f"qdg.lineage.{index}")
+        member = relatives(config)[index]
+        if member not in known or member == (qdg["model"], last) or member in relatives(config)[:index]:
+            steps = [step for name, step in known if name == member[0] and (name, step) != (qdg["model"], last)]
+            refuse(f"qdg.lineage.{index}", f"{entry!r}", f"once, a step that is evaluated and not qdg.model itself: {steps}",
+                   "choose another, or add the step to dynamics.steps")  # fmt: skip
+    if qdg["graph"] == "neighbours":
+        if qdg["mode"] == "exact":
+            refuse("qdg.graph", "neighbours of exact gradients", "neighbours of a sketch",
+                   "set qdg.mode to sketch, or qdg.graph to dense")  # fmt: skip
+        if qdg["neighbours"] >= qdg["tokens"]:
+            refuse("qdg.neighbours", f"{qdg['neighbours']} of {qdg['tokens']} tokens", "fewer than qdg.tokens",
+                   "lower it, or set qdg.graph to dense")  # fmt: skip
+        if counts[-1] >= qdg["tokens"] - 1:
+            refuse("qdg.n_clusters", f"{counts[-1]} clusters of {qdg['tokens']} tokens",
+                   "at most N − 2 with qdg.graph: neighbours", "take the large numbers out")  # fmt: skip
+        if qdg["show"] >= config["calibration"]["tokens"]:
+            refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
+                   "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
     low, high = qdg["rank_shares"]
     if low >= high:
         refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")

@@ -151,7 +151,12 @@ def _subset_of(row: Any, subset: str | None, where: str) -> str:
             "the name of the part of the corpus that the document is from",
             "set corpus.jsonl.subset to the field that holds it, or to null",
         )
-    return found if subset else ""
+    return _sound(found) if subset else ""
+
+
+def _sound(text: str) -> str:
+    """The text with lone surrogates, which JSON can hold and UTF-8 cannot, as U+FFFD: one character for one."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _text_of(row: Any, field: str, where: str) -> str:
@@ -161,7 +166,7 @@ def _text_of(row: Any, field: str, where: str) -> str:
             raise TypeError(f"{field!r} holds a {type(text).__name__}")
     except (KeyError, TypeError) as error:
         raise _unusable(error, field, where) from error
-    return text
+    return _sound(text)
 
 
 def file_hash(path: str | Path) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from quanta import affinity
+from quanta import affinity, cards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.gradients import Engine, as_tokens, check_targets
@@ -98,7 +98,7 @@ def exact_cosines(
     """Fill `out` (N, N) with cosines of exact gradients; returns losses in nats and the way that was taken.
 
     Symmetric to the bit, unit diagonal, within [−1, 1]. `memory_bytes` bounds the gradients held, on the model's
-    device; `scratch` is a folder with room for 4·N·P bytes; `way` overrides the choice. Errors: see `token_gradients`.
+    device, as does a GPU's free memory; `scratch` is a folder with room for 4·N·P bytes; `way` overrides the choice. Errors: see `token_gradients`.
 
     Raises:
         QuantaError: the budget holds no two gradients, or `way` is not possible.
@@ -110,6 +110,8 @@ def exact_cosines(
     gram = _Gram(engine, documents, positions, batch_tokens)
     n, count = len(documents), engine.parameters.count
     room = shutil.disk_usage(scratch).free if scratch else 0
+    if engine.device.type == "cuda":
+        memory_bytes = min(memory_bytes, int(cards.SHARE * cards.free_bytes(engine.device)))
     few = 4 * count * n <= memory_bytes
     chosen = plan(
         n,

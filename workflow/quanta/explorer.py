@@ -22,6 +22,7 @@ from scipy.sparse import csr_matrix
 from sklearn.manifold import TSNE
 
 from quanta import clusters, zipf
+from quanta.affinity import Pairs, among
 from quanta.corpus import Texts, Tokens
 from quanta.errors import QuantaError
 from quanta.progress import Progress
@@ -85,14 +86,14 @@ def losses(all_losses: Sequence[Array], tokens: Tokens, selection: pd.DataFrame)
     return np.clip(np.rint(np.stack(rows) * MILLINATS), 0, 65535).astype(np.uint16)
 
 
-def similarity(cosines: Array, label: Int[Array, " token"]) -> Float[Array, "cluster cluster"]:
+def similarity(cosines: Array | Pairs, label: Int[Array, " token"]) -> Float[Array, "cluster cluster"]:
     """Mean cosine between the tokens of each two clusters; on the diagonal of pairs within, without a token and itself.
 
     A cluster of one token has NaN there.
     """
     n = int(label.max()) + 1
     one = csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(n, len(label)))
-    sums = np.asarray((one @ (one @ cosines).T).T)
+    sums = cosines.sums(one) if isinstance(cosines, Pairs) else np.asarray((one @ (one @ cosines).T).T)
     size = np.bincount(label, minlength=n).astype(float)
     pairs = np.outer(size, size)
     inside = np.arange(n)
@@ -101,7 +102,7 @@ def similarity(cosines: Array, label: Int[Array, " token"]) -> Float[Array, "clu
     return np.asarray(np.divide(sums, pairs, out=np.full_like(sums, np.nan), where=pairs > 0))
 
 
-def within(cosines: Array, label: Int[Array, " token"]) -> tuple[list[list[int]], Int[Array, " value"]]:
+def within(cosines: Array | Pairs, label: Int[Array, " token"]) -> tuple[list[list[int]], Int[Array, " value"]]:
     """For each cluster at most forty of its tokens, evenly spread, and the cosines of their pairs in hundredths.
 
     Returns:
@@ -111,8 +112,7 @@ def within(cosines: Array, label: Int[Array, " token"]) -> tuple[list[list[int]]
     for cluster in range(int(label.max()) + 1):
         inside = np.flatnonzero(label == cluster)
         inside = inside[np.unique(np.linspace(0, len(inside) - 1, HEAT_WITHIN).round().astype(int))]
-        block = np.asarray(cosines[np.ix_(inside, inside)])
-        parts.append(_hundredths(block[np.tril_indices(len(inside), -1)]))
+        parts.append(_hundredths(among(cosines, inside)[np.tril_indices(len(inside), -1)]))
         chosen.append([int(i) for i in inside])
     return chosen, np.concatenate(parts)
 
@@ -150,7 +150,7 @@ def pack(
     tokens: Tokens,
     texts: Texts,
     all_losses: Sequence[Array],
-    cosines: Array | None,
+    cosines: Array | Pairs | None,
     places: Array,
 ) -> list[Chunk]:
     """All data of the page.
@@ -185,7 +185,7 @@ def pack(
     n = len(selection)
     shown = np.unique(np.linspace(0, n - 1, min(HEAT_TOKENS, n)).round().astype(int))
     chunks.append(chunk("heat_tokens", shown.astype(np.uint32)))
-    chunks.append(chunk("heat", _hundredths(np.asarray(cosines[shown])[:, shown])))
+    chunks.append(chunk("heat", _hundredths(among(cosines, shown))))
     progress = Progress("page", len(ks), "clusterings")
     for k in ks:
         chosen, values = within(cosines, own[k])

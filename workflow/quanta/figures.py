@@ -86,10 +86,22 @@ def shades(number: int) -> list[Any]:
     return list(sns.color_palette("flare", as_cmap=True)(np.linspace(0.02, 1, max(number, 1))))
 
 
-def save(figure: Figure, outputs: Any, data: pd.DataFrame | None = None) -> None:
-    """Write `outputs.png`, `outputs.pdf` and, with `data`, what is drawn as `outputs.csv`; the same figure is the same bytes."""
-    if data is not None:
-        storage.write_table(outputs.csv, data)
+def panels(parts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """What several panels draw as one table: the panel's name first; where a panel has no such column, nothing."""
+    # nullable, so that a count stays whole beside a panel without one
+    whole = [part.astype(dict.fromkeys(part.select_dtypes("integer").columns, "Int64")) for part in parts.values()]
+    table = pd.concat([part.assign(panel=name) for name, part in zip(parts, whole, strict=True)], ignore_index=True)
+    return table[["panel", *table.columns.drop("panel")]]
+
+
+def long(wide: pd.DataFrame, row: str, column: str, value: str) -> pd.DataFrame:
+    """A table of one value a row and column as one of three columns of those names."""
+    return wide.rename_axis(row).melt(var_name=column, value_name=value, ignore_index=False).reset_index()
+
+
+def save(figure: Figure, outputs: Any, data: pd.DataFrame) -> None:
+    """Write `outputs.png`, `outputs.pdf` and what is drawn as `outputs.csv`; the same figure is the same bytes."""
+    storage.write_table(outputs.csv, data)
     for path, metadata in ((outputs.png, {"Software": None}), (outputs.pdf, {"CreationDate": None})):
         with storage.atomic(path) as temporary:
             figure.savefig(temporary, metadata=metadata)

@@ -145,7 +145,7 @@ class _Block(torch.autograd.Function):
             end = min(start + BLOCK, length)
             scores = torch.bmm(query[:, start:end], key[:, :end].transpose(1, 2))
             scores[:, :, start:] += later[: end - start, : end - start]
-            weights.append(scores.exp_())
+            weights.append(scores.sub_(scores.amax(-1, keepdim=True)).exp_())
             mixed[:, start:end] = torch.bmm(weights[-1], value[:, :end])
         sums = mixed[..., -1:].float()
         attended = (mixed[..., :-1] / sums).to(query.dtype)

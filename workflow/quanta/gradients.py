@@ -13,11 +13,10 @@ import hashlib
 import platform
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,11 +25,11 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
-from quanta import backward, storage
+from quanta import backward, cards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Buffer, Fold
-from quanta.losses import BLOCK, check_vocabulary, length_batches, pad
+from quanta.losses import BLOCK, check_vocabulary, length_batches, pad, token_bytes
 from quanta.memory import keep_freed_memory
 from quanta.models import unembedding
 from quanta.parameters import ParameterSet, Vector, by_module, is_norm, parameter_set
@@ -327,15 +326,15 @@ class Engine:
         `into` (target, k) receives exact gradients where they are to lie, if `writes_in_place`; they are yielded as
         its rows then.
 
-        Out of memory on a GPU halves the batch, says so and goes on.
+        A batch is no larger than a GPU's free memory holds by estimate; out of memory halves it, says so and goes on.
 
         Raises:
             QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
         """
         share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
-        planned = batches(documents, positions, batch_tokens, share=share)
+        limit = [self._fitting(batch_tokens)]
+        planned = batches(documents, positions, limit[0], share=share)
         hooks = nullcontext() if self.neox else _hooks(self.model, self.parameters, self._now)
-        limit = [batch_tokens]
 
         def compute(batch: Batch) -> Iterator[Result]:
             return self._in_memory(batch, documents, positions, limit, into)
@@ -346,6 +345,13 @@ class Engine:
             else:
                 for batch in planned:
                     yield from compute(batch)
+
+    def _fitting(self, batch_tokens: int) -> int:
+        """On a GPU, what its free memory holds of a batch, whose activations and their gradients stay for all layers."""
+        if self.device.type != "cuda":
+            return batch_tokens
+        layers = int(self.model.config.num_hidden_layers)
+        return cards.fitting(batch_tokens, 2 * layers * token_bytes(self.model), cards.free_bytes(self.device))
 
     def _in_memory(
         self, planned: Batch, documents: Array, positions: Array, limit: list[int], into: torch.Tensor | None
@@ -518,7 +524,7 @@ def token_gradients(
     return result, losses
 
 
-# -------------------------------------------------------------------------------------------- shards
+# -------------------------------------------------------------------------------------------- record
 
 
 def record(
@@ -529,7 +535,7 @@ def record(
     parameters: str = "paper",
     precision: str = "float32",
 ) -> dict[str, Any]:
-    """What a shard says about its gradients; shards whose `same` parts agree may be mixed.
+    """What a shard (`quanta.shards`) says about its gradients; shards whose `same` parts agree may be mixed.
 
     `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
     the parameter set with its count, the number of features, the seed and the precision; `made_on` the device and
@@ -560,42 +566,3 @@ def record(
         },
         "parameter_set": chosen.describe(),
     }
-
-
-def write_shard(path: str | Path, features: Array, losses: Array, said: Mapping[str, Any]) -> None:
-    """Write features to `path` (.npy), losses and the record beside it (.json); the record comes last, and says it is whole."""
-    path = Path(path)
-    storage.write_array(path, features)
-    content = {**said, "rows": len(features), "losses_nats": [float(x) for x in losses]}
-    storage.write_json(path.with_suffix(".json"), content)
-
-
-def read_shards(paths: Sequence[str | Path]) -> tuple[list[Array], Float32[Array, " n"], dict[str, Any]]:
-    """Features of consecutive shards (memory-mapped), all their losses in nats, and their record.
-
-    Raises:
-        QuantaError: a shard is missing or damaged, or two were not made the same way (what differs is named).
-    """
-    shards: list[Array] = []
-    losses: list[float] = []
-    first: dict[str, Any] = {}
-    for path in map(Path, paths):
-        side = path.with_suffix(".json")
-        if not side.is_file():
-            raise QuantaError(str(side), "missing: the shard is not whole", "the record of each shard", storage.RERUN)
-        content = storage.read_json(side)
-        first = first or content
-        differ = [key for key in first["same"] if first["same"][key] != content.get("same", {}).get(key)]
-        if differ:
-            key = differ[0]
-            raise QuantaError(
-                str(path),
-                f"{key} {content.get('same', {}).get(key)!r}, while {paths[0]} has {first['same'][key]!r}",
-                f"shards of one {', one '.join(first['same'])}",
-                "make the shards that differ anew; machines may differ, settings may not",
-            )
-        shape = (content["rows"], first["same"]["features"])
-        shards.append(storage.read_array(path, dtype="float32", shape=shape, why="as its record says"))
-        losses += content["losses_nats"]
-    said = {key: first[key] for key in ("same", "parameter_set")} if first else {}
-    return shards, np.asarray(losses, dtype=np.float32), said

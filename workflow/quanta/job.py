@@ -1,21 +1,26 @@
 """Runs a script's `main` under Snakemake: logging, numerical threads, errors without frames, no orphans."""
 
+import errno
 import logging
 import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from quanta import cards, checksums, progress
 from quanta.errors import QuantaError
 from quanta.memory import keep_freed_memory
 
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
 PARENT = "QUANTA_SNAKEMAKE_PID"
+FULL = {errno.ENOSPC, errno.EDQUOT}
+CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_card: str | None = None
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
@@ -40,41 +45,83 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
     log = logging.getLogger("quanta")
     try:
         if "torch" in sys.modules:
-            _settle_torch()
+            _settle_torch(_gpus(snakemake.resources))
+        checksums.check(snakemake.input)
         with threadpool_limits(THREADS):
             main(snakemake.input, snakemake.output, snakemake.params)
+        checksums.record(snakemake.output)
     except QuantaError as error:
         log.error("%s: %s", snakemake.rule, error)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in FULL | CLOSED:
+            log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
+        else:
+            log.error("%s: %s", snakemake.rule, _no_writing(error, snakemake.output))
         sys.exit(1)
     except Exception:
         log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
         sys.exit(1)
 
 
+def _no_writing(error: OSError, outputs: Sequence[str]) -> QuantaError:
+    """What a user reads when a disk is full or a folder may not be written."""
+    where = Path(error.filename or outputs[0]).parent
+    if error.errno in FULL:
+        return QuantaError(str(where), f"{error.strerror}", "room for the outputs", "free some, then start again")
+    return QuantaError(str(where), f"{error.strerror}", "a folder that can be written", "allow it, then start again")
+
+
+def _gpus(resources: Any) -> int:
+    """Cards that the rule asks for: by number, or as a scheduler's generic resource ("gpu:h100:1")."""
+    return int(resources.get("gpu") or str(resources.get("gres") or "").startswith("gpu"))
+
+
 def device() -> str:
-    """Where a model goes: the GPU if there is one, else the CPU; which one is logged."""
+    """Where a model goes, "cuda" or "cpu"; which one, and why, is logged.
+
+    The GPU, if the rule asks for one (its resource `gpu`) and the machine has one; else the CPU. `run` has locked the
+    card before, and CUDA sees no other.
+    """
     import torch
 
-    chosen = "cuda" if torch.cuda.is_available() else "cpu"
-    name = f"GPU, {torch.cuda.get_device_name()}" if chosen == "cuda" else "CPU"
-    logging.getLogger("quanta").info("runs on the %s", name)
-    return chosen
+    log = logging.getLogger("quanta")
+    if _card is not None and torch.cuda.is_available():
+        log.info("runs on GPU %s, %s", _card, torch.cuda.get_device_name())
+        return "cuda"
+    log.info("runs on the CPU%s", "" if _card is None else f": CUDA cannot use GPU {_card} that the job was given")
+    return "cpu"
 
 
-def _settle_torch() -> None:
+def _settle_torch(gpu: int) -> None:
+    global _card
     import torch
 
+    _card = cards.settle(gpu, torch.cuda.device_count)
     keep_freed_memory()
 
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    torch.use_deterministic_algorithms(_card is None or not torch.cuda.is_available())
     # filling fresh memory costs a third of the training of small models, and nothing here reads it unwritten
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property of the module, unknown to mypy)
 
 
+class _Brief(logging.Formatter):
+    """What a user reads: the message, and of an unexpected exception its name and no frames; those stand in the log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; on a terminal over the line of progress that may stand there."""
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f"\n  {type(record.exc_info[1]).__name__}: {record.exc_info[1]}\n  where: the end of the job's log"
+        return (progress.CLEAR if sys.stderr.isatty() else "") + text
+
+
 def _log_to(path: str | None, rule: str) -> None:
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers[0].setFormatter(logging.Formatter("%(message)s"))
+    stream = logging.StreamHandler(sys.stderr)
+    stream.setFormatter(_Brief())
+    stream.addFilter(lambda record: not (getattr(record, "passing", False) and sys.stderr.isatty()))
+    handlers: list[logging.Handler] = [stream]
     if path:
         handlers.append(logging.FileHandler(path, mode="w", encoding="utf-8"))
         handlers[1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))

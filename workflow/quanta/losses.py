@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from quanta import cards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.models import unembedding
@@ -62,7 +63,8 @@ def token_losses(
 ) -> Float32[Array, " token"]:
     """Losses in nats of the tokens of `documents` (a contiguous range), NaN at the first token of each.
 
-    The result does not depend on `batch_tokens` beyond rounding (1e-5 nats). With `precision` "bfloat16" matrix
+    The result does not depend on `batch_tokens` beyond rounding (1e-5 nats); on a GPU it is lowered to what the card's
+    free memory holds. With `precision` "bfloat16" matrix
     products run in bfloat16; the cross-entropy itself is float32 always.
 
     Raises:
@@ -74,6 +76,9 @@ def token_losses(
     lengths = tokens.lengths[documents.start : documents.stop]
     if len(losses):
         check_vocabulary(model, tokens)
+    if device.type == "cuda":
+        logits = 3 * 4 * LOGITS_AT_ONCE["cuda"]  # with two copies
+        batch_tokens = cards.fitting(batch_tokens, token_bytes(model), cards.free_bytes(device), logits)
     progress = Progress(f"losses {label}".rstrip(), len(losses), "tokens")
     for batch in length_batches(lengths, batch_tokens):
         batch = batch[lengths[batch] > 1]
@@ -92,6 +97,11 @@ def token_losses(
     progress.done()
     check_losses(losses, tokens, documents, label or "losses")
     return losses
+
+
+def token_bytes(model: PreTrainedModel) -> int:
+    """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/costs.py)."""
+    return 4 * 20 * int(model.config.hidden_size)
 
 
 def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:

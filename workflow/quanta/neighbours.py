@@ -2,18 +2,16 @@
 
 A graph of neighbours alone cuts a cluster of more tokens than neighbours into pieces. So the part of the affinity that
 is linear in the cosine is kept whole, by the features, and neighbours bring what is beyond it. Memory is N × features
-and N × neighbours, not N². The tiles are matrix products in torch, on the
-CPU or a GPU. docs/clustering.md has times, and the agreement with the dense path by number of neighbours.
+and N × neighbours, not N². The tiles are matrix products in torch, on the CPU or a GPU. docs/clustering.md has times, and the agreement with the dense path by number of neighbours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
-from sklearn.cluster import MiniBatchKMeans
 
 from quanta import kmeans, spectral
 from quanta.errors import QuantaError
@@ -21,7 +19,6 @@ from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
 WHERE = "qdg/features.npy"
-FULL_SWEEP = 20_000  # tokens up to which k-means keeps all distances
 
 
 def unit_rows(features: Float32[Array, "token feature"], tile: int = 4096) -> Float32[Array, "token feature"]:
@@ -54,6 +51,8 @@ def nearest(
     Raises:
         QuantaError: a row is zero or not finite, or `neighbours` is not between 1 and N − 1.
     """
+    import torch  # seconds, which the rest of the module need not wait
+
     n = len(features)
     if not 1 <= neighbours < n:
         raise QuantaError("qdg.neighbours", f"{neighbours} neighbours of {n} tokens", "1 to N − 1", "lower it")
@@ -151,34 +150,27 @@ def embedding(
     return vectors * np.sign(vectors[largest, np.arange(k)]), values, components
 
 
-def assign(
-    vectors: Float[Array, "token k"], n_clusters: Sequence[int], *, seed: int
-) -> dict[int, Int[Array, " token"]]:
-    """Labels for each k: the sweep of the dense path up to 20,000 tokens, mini-batch k-means beyond."""
-    rows = spectral.scaled_rows(vectors)
-    if len(rows) <= FULL_SWEEP:
-        return {k: spectral.by_size(p.labels) for k, p in kmeans.sweep(rows, sorted(set(n_clusters)), seed=seed)}
-    found = {}
-    for k in sorted(set(n_clusters)):
-        state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
-        # sampled points seed it: k-means++ over all tokens would cost more than the clustering
-        points = np.ascontiguousarray(rows[:, :k], dtype=np.float32)
-        fit = MiniBatchKMeans(
-            k, n_init=3, init_size=max(6 * k, 3000), batch_size=4096, max_iter=60, random_state=state
-        ).fit(points)
-        found[k] = spectral.by_size(fit.labels_)
-    return found
-
-
 def cluster(
     features: Float32[Array, "token feature"],
     n_clusters: Sequence[int],
     *,
     neighbours: int,
     seed: int,
+    rounds: int = kmeans.ROUNDS,
     device: str = "cpu",
 ) -> dict[int, Int[Array, " token"]]:
-    """Labels for each k from features (N, feature), without any N × N matrix."""
-    index, cosine = nearest(features, neighbours, device=device)
+    """Labels for each k from features (N, feature), without any N × N matrix; fewer neighbours where N is as small."""
+    index, cosine = nearest(features, min(neighbours, len(features) - 1), device=device)
     vectors, _, _ = embedding(graph(index, cosine, linear=True), max(n_clusters), unit=unit_rows(features), seed=seed)
-    return assign(vectors, n_clusters, seed=seed)
+    return spectral.assign(vectors, n_clusters, rounds=rounds, seed=seed)
+
+
+def of_features(
+    features: Float32[Array, "token feature"], neighbours: int
+) -> Callable[..., dict[int, Int[Array, " token"]]]:
+    """`cluster` of some of the tokens, as `stability.resample` asks for it."""
+
+    def some(tokens: Array, n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
+        return cluster(features[tokens], n_clusters, neighbours=neighbours, **how)
+
+    return some

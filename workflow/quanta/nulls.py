@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from quanta import affinity, calibration, stability, zipf
+from quanta import affinity, calibration, spectral, stability, zipf
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.progress import Progress
@@ -180,6 +180,26 @@ def make(
     chosen = within_commonest(target)
     made["the data, within the commonest target"] = np.asarray(cosines[np.ix_(chosen, chosen)])
     return made
+
+
+def sampled(
+    cosines: Float[Array, "held held"],
+    n_tokens: int,
+    n_clusters: Sequence[int],
+    shares: tuple[float, float],
+    *,
+    seed: int,
+) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
+    """A sample of `n_tokens` as data of its own, so that null models of its size are held against like.
+
+    Returns:
+        its labels, for as many clusters a token; a row a half with the slope there, as `stability.resample` has them; those
+        numbers of clusters.
+    """
+    ks = sorted({max(round(k * len(cosines) / n_tokens), 2) for k in n_clusters})
+    found = stability.cluster_like_data(cosines, ks, seed=seed)
+    slopes = stability.half_slopes(cosines, ks, shares, draws=HALVES, seed=seed)
+    return spectral.as_table(found), pd.DataFrame({"draw": range(len(slopes)), "kind": "half", "slope": slopes}), ks
 
 
 def table(

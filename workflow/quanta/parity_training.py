@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
-from quanta import storage
+from quanta import states
 from quanta.errors import QuantaError
 from quanta.parity import (
     WEIGHTS,
@@ -294,13 +293,6 @@ def check_memory(need: int, available: int) -> None:
         )
 
 
-def free_bytes(device: torch.device) -> int:
-    """Memory that is free on a device."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
 def train(
     nets: Nets,
     samples: Samples,
@@ -420,12 +412,13 @@ def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch
         "weights": nets.weights,
         "optimizer": optimizer.state_dict(),
     }
-    with storage.atomic(path) as temporary:
-        torch.save(content, temporary)
+    states.write(path, content)
 
 
 def _resume(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
-    content = torch.load(path, map_location=nets.device, weights_only=True)
+    content = states.read(path, nets.device)
+    if content is None:
+        return
     if content["identity"] != identity:
         raise QuantaError(
             str(path), "a checkpoint of another run", identity, "delete the file: the training will start from step 0"

@@ -1,9 +1,17 @@
-"""Progress lines of long jobs: what is done, how fast, how long it will take."""
+"""Progress lines of long jobs: what is done, how fast, how long it will take.
+
+On a terminal one line is written over and over; a log gets a line now and then, ever less often.
+"""
 
 import logging
+import shutil
+import sys
 import time
 
 log = logging.getLogger("quanta")
+PASSING = {"passing": True}  # marks lines of the log that a terminal has seen already
+CLEAR = "\r\x1b[K"
+LONGEST = 600.0  # seconds between two lines of a log
 
 
 def _clock(seconds: float) -> str:
@@ -20,12 +28,12 @@ def _count(number: float) -> str:
 
 
 class Progress:
-    """Log a line every few seconds: `Progress("losses of neox-1m", 512000, "tokens")`, then `advance(n)`, then `done()`."""
+    """Say how far a job is: `Progress("losses of neox-1m", 512000, "tokens")`, then `advance(n)`, then `done()`."""
 
     def __init__(self, label: str, total: int, unit: str, every_seconds: float = 10.0) -> None:
-        self.label, self.total, self.unit, self.every = label, total, unit, every_seconds
+        self.label, self.total, self.unit, self.pause = label, total, unit, every_seconds
         self.count = self.skipped = 0
-        self.began = self.said = time.monotonic()
+        self.began = self.said = self.shown = time.monotonic()
 
     @property
     def rate(self) -> float:
@@ -39,18 +47,27 @@ class Progress:
         log.info("%s: goes on at %s of %s %s", self.label, _count(self.count), _count(self.total), self.unit)
 
     def advance(self, number: int = 1, note: str = "") -> None:
-        """Count `number` more; log a line if the last one is old enough. `note` is appended to it."""
+        """Count `number` more, and say so where the last time is long enough ago. `note` is appended."""
         self.count += number
         now = time.monotonic()
-        if now - self.said >= self.every:
+        if now - self.shown >= 0.5 and sys.stderr.isatty():
+            self.shown = now
+            width = shutil.get_terminal_size().columns - 1
+            # back to the start of the line, so that what others print next is written over it
+            sys.stderr.write(f"{CLEAR}{self._line(note)[:width]}\r")
+            sys.stderr.flush()
+        if now - self.said >= self.pause:
             self.said = now
-            left = _clock((self.total - self.count) / self.rate) if self.rate else "?"
-            share = 100 * self.count / max(self.total, 1)
-            log.info(
-                "%s: %s of %s %s (%.0f %%), %s %s/s, %s left%s",
-                *(self.label, _count(self.count), _count(self.total), self.unit, share),
-                *(_count(self.rate), self.unit, left, f", {note}" if note else ""),
-            )
+            self.pause = min(max(self.pause, (now - self.began) / 2), LONGEST)
+            log.info("%s", self._line(note), extra=PASSING)
+
+    def _line(self, note: str) -> str:
+        left = _clock((self.total - self.count) / self.rate) if self.rate else "?"
+        return (
+            f"{self.label}: {_count(self.count)} of {_count(self.total)} {self.unit} "
+            f"({100 * self.count / max(self.total, 1):.0f} %), {_count(self.rate)} {self.unit}/s, {left} left"
+            + (f", {note}" if note else "")
+        )
 
     def done(self, note: str = "") -> None:
         """Log the last line: total, time and rate."""

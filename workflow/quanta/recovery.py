@@ -3,6 +3,10 @@
 Snakemake itself asks for `--unlock` and `--rerun-incomplete` after a SIGKILL. Every main process of this workflow enters
 itself in a register; the leftovers are cleared only where each process in it is known to be dead. Processes on another
 host cannot be seen, so that one entry of theirs leaves all as it is.
+
+Jobs that a dead Snakemake sent to Slurm go on without it, and nobody waits for them: Snakemake would send them again,
+and two would write one file. They are known by their folder (Snakemake's own note of a job's number is gone once the
+job runs), and are cancelled when the run starts, not in a dry run.
 """
 
 import base64
@@ -12,12 +16,20 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import time
 from pathlib import Path
 
 import psutil
 
+from quanta.errors import QuantaError
+
 log = logging.getLogger("quanta")
 REGISTER = "quanta_processes"
+AWAY = "quanta_sent_away"  # exists where some run sent jobs to a cluster
+PREFIX = "quanta_"  # of the names of Slurm jobs (slurm/config.yaml)
+
+_orphans: list[str] = []
 
 Entry = tuple[str, int, float]
 
@@ -25,7 +37,7 @@ Entry = tuple[str, int, float]
 def clear_after_kill(folder: Path) -> list[str]:
     """Enter this process in the register under `folder` (`.snakemake`), after clearing what dead ones left.
 
-    Jobs that went to a cluster may still be running: their outputs are left to Snakemake.
+    Where jobs are still in Slurm, only the locks go, and `cancel_orphans` is for the rest.
 
     Returns:
         the outputs that were removed.
@@ -34,13 +46,63 @@ def clear_after_kill(folder: Path) -> list[str]:
     entries = _read(register)
     others = [entry for entry in entries if entry[1] != os.getpid() or entry[0] != socket.gethostname()]
     alive = [entry for entry in others if _may_live(entry)]
-    removed = _clear(folder) if others and not alive else []
+    removed: list[str] = []
+    if others and not alive:
+        jobs = _slurm_jobs(folder.resolve().parent) if (folder / AWAY).exists() else []
+        if jobs is not None:
+            _orphans[:] = jobs
+            removed = _clear(folder, only_locks=bool(jobs))
     folder.mkdir(parents=True, exist_ok=True)
     me: Entry = (socket.gethostname(), os.getpid(), psutil.Process().create_time())
     temporary = register.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps([*alive, me]), encoding="utf-8")
     temporary.replace(register)
     return removed
+
+
+def note_cluster(folder: Path) -> None:
+    """Note under `folder` that this run sends jobs away: the next start will ask Slurm for them."""
+    (folder / AWAY).touch()
+
+
+def cancel_orphans(seconds: float = 60) -> list[str]:
+    """Cancel the Slurm jobs that a dead Snakemake left running here, and wait until they are gone.
+
+    To be called before the first job of a run, after `clear_after_kill`.
+
+    Returns:
+        the numbers of the jobs.
+
+    Raises:
+        QuantaError: they are still there after `seconds`.
+    """
+    jobs, _orphans[:] = list(_orphans), []
+    if not jobs:
+        return []
+    log.warning("An earlier run here was killed: its jobs are cancelled and done again: %s.", ", ".join(jobs))
+    subprocess.run(["scancel", *jobs], check=False, capture_output=True, timeout=60)  # noqa: S603, S607
+    last = time.monotonic() + seconds
+    while set(left := _slurm_jobs(Path.cwd()) or []) & set(jobs):
+        if time.monotonic() > last:
+            raise QuantaError(
+                "Slurm",
+                f"jobs {', '.join(left)} of an earlier run in this folder, cancelled and still there",
+                "none: two jobs would write one file",
+                "wait until squeue shows none of them, then start again",
+            )
+        time.sleep(1)
+    return jobs
+
+
+def _slurm_jobs(folder: Path) -> list[str] | None:
+    """Numbers of this user's jobs that Snakemake sent from `folder`; None where Slurm does not answer."""
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%Z"]
+    try:
+        listed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
+    return [number for number, name, place in rows if name.startswith(PREFIX) and Path(place).resolve() == folder]
 
 
 def _read(register: Path) -> list[Entry]:
@@ -61,11 +123,12 @@ def _may_live(entry: Entry) -> bool:
         return False
 
 
-def _clear(folder: Path) -> list[str]:
+def _clear(folder: Path, *, only_locks: bool) -> list[str]:
     """Remove locks, and outputs marked as incomplete, with their marks."""
     locks = list((folder / "locks").glob("*.lock"))
     removed = []
-    marks = [path for path in (folder / "incomplete").rglob("*") if path.is_file()] if locks else []
+    seek = bool(locks) and not only_locks
+    marks = [path for path in (folder / "incomplete").rglob("*") if path.is_file()] if seek else []
     for mark in marks:
         try:
             encoded = "".join(part.removeprefix("@") for part in mark.relative_to(folder / "incomplete").parts)

@@ -5,13 +5,13 @@ eigenvectors divided by the square root of the degree, k-means on the first k of
 the choice of rows were settled by measurement: docs/clustering.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.linalg import eigh
-from sklearn.cluster import KMeans
+from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from quanta import kmeans
 from quanta.errors import QuantaError
@@ -20,6 +20,7 @@ from quanta.shapes import Array, Float, Int
 
 ASSIGNMENTS = ("kmeans", "restarts", "cluster_qr", "discretize")
 ROWS = ("degree", "unit")
+FULL_SWEEP = 20_000  # tokens up to which k-means keeps the distances of all tokens to all centres
 RESIDUAL = 1e-9  # of |A v − λ v|; float64 LAPACK stays below 1e-13
 WHERE = "qdg/affinity.npy"
 
@@ -131,7 +132,7 @@ def assign(
 
     `method` is `kmeans` (one improved solution, `quanta.kmeans`), `restarts` (scikit-learn's KMeans from `restarts`
     starts, as in the paper), `cluster_qr` or `discretize`; `rows` is for the first two, see `scaled_rows`. `rounds` is how
-    often `kmeans` breathes.
+    often `kmeans` breathes. Of more than 20,000 tokens, `kmeans` is scikit-learn's in mini-batches, each k by itself.
 
     Raises:
         QuantaError: an unknown method, k above the number of eigenvectors or of distinct rows.
@@ -146,14 +147,16 @@ def assign(
     progress = Progress("clustering", sum(ks), "clusters")
     found: dict[int, Array] = {}
     scaled = scaled_rows(vectors)
-    if method == "kmeans" and rows == "degree":
+    if method == "kmeans" and rows == "degree" and len(scaled) <= FULL_SWEEP:
         for k, partition in kmeans.sweep(scaled, ks, seed=seed, rounds=rounds):
             found[k] = by_size(partition.labels)
             progress.advance(k, f"at {k}")
     else:
         for k in ks:
             points = scaled[:, :k] if rows == "degree" else scaled_rows(vectors[:, :k], rows)
-            if method == "kmeans":
+            if method == "kmeans" and len(points) > FULL_SWEEP:
+                labels = _in_batches(points, k, seed=seed)
+            elif method == "kmeans":
                 [(_, partition)] = kmeans.sweep(points, [k], seed=seed, rounds=rounds)
                 labels = partition.labels
             elif method == "restarts":
@@ -167,6 +170,15 @@ def assign(
             progress.advance(k, f"at {k}")
     progress.done()
     return found
+
+
+def _in_batches(points: Array, k: int, *, seed: int) -> Int[Array, " token"]:
+    state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
+    # sampled points seed it: k-means++ over all tokens would cost more than the clustering
+    fit = MiniBatchKMeans(
+        k, n_init=3, init_size=max(6 * k, 3000), batch_size=4096, max_iter=60, random_state=state
+    ).fit(np.ascontiguousarray(points, dtype=np.float32))
+    return np.asarray(fit.labels_)
 
 
 def cluster(
@@ -183,7 +195,11 @@ def cluster(
     Returns:
         columns n_clusters, token, label. Labels are by falling size: 0 is the largest cluster.
     """
-    found = assign(vectors, n_clusters, method=method, rows=rows, restarts=restarts, seed=seed)
+    return as_table(assign(vectors, n_clusters, method=method, rows=rows, restarts=restarts, seed=seed))
+
+
+def as_table(found: Mapping[int, Int[Array, " token"]]) -> pd.DataFrame:
+    """Labels for each k as a table: n_clusters, token, label."""
     tables = [
         pd.DataFrame({"n_clusters": k, "token": np.arange(len(labels)), "label": labels}) for k, labels in found.items()
     ]

@@ -5,7 +5,7 @@ All scores lie in [0, 1]. Stability of a cluster is the Jaccard index with its b
 and make any cluster look stable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Int
 
+CHANCE_DRAWS = 20  # permutations that say what score chance gives
 FEW_ROUNDS = 2  # of breathing on halves, whose spread is asked for and not their best clustering
 
 
@@ -43,8 +44,18 @@ def cluster_like_data(
     return spectral.assign(vectors, n_clusters, rounds=rounds, seed=seed)
 
 
+def of_cosines(cosines: Array) -> Callable[..., dict[int, Array]]:
+    """`cluster_like_data` of some of the tokens, as `resample` asks for it."""
+
+    def cluster(tokens: Array, n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
+        return cluster_like_data(np.asarray(cosines)[np.ix_(tokens, tokens)], n_clusters, **how)
+
+    return cluster
+
+
 def resample(
-    cosines: Array,
+    cluster: Callable[..., dict[int, Array]],
+    vectors: Float[Array, "token k"],
     labels: Mapping[int, Array],
     shares: tuple[float, float],
     *,
@@ -53,17 +64,17 @@ def resample(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cluster halves of the tokens anew and hold them against `labels` (n_clusters → labels of all tokens).
 
-    In a half, k is halved with N. Odd draws take another seed of k-means on all tokens instead of a half.
+    `cluster(tokens, n_clusters, seed=, rounds=)` gives labels of a half for each k, halved with N, as the main line does.
+    Odd draws take another seed of k-means on the `vectors` of all tokens instead.
 
     Returns:
         a row a cluster: n_clusters, label, stability_halves, stability_seeds (means of the best Jaccard index, NaN where
         no half holds two of its tokens); and a row a draw: draw, kind (half, seed), slope of the envelope, ari at the
         largest k.
     """
-    n, ks = len(cosines), sorted(labels)
+    n, ks = len(vectors), sorted(labels)
     rng = np.random.default_rng([seed, 7])
     scores = {k: {"half": _Mean(labels[k].max() + 1), "seed": _Mean(labels[k].max() + 1)} for k in ks}
-    vectors, _ = spectral.embedding(affinity.angular(cosines), ks[-1])
     progress = Progress("stability", draws, "draws")
     slopes = []
     for draw in range(draws):
@@ -71,12 +82,7 @@ def resample(
         if kind == "half":
             chosen = np.sort(rng.choice(n, n // 2, replace=False))
             halved = {k: max(k // 2, 2) for k in ks}
-            found = cluster_like_data(
-                np.asarray(cosines)[np.ix_(chosen, chosen)],
-                sorted(set(halved.values())),
-                seed=seed + draw,
-                rounds=FEW_ROUNDS,
-            )
+            found = cluster(chosen, sorted(set(halved.values())), seed=seed + draw, rounds=FEW_ROUNDS)
         else:
             chosen, halved = np.arange(n), {k: k for k in ks}
             found = spectral.assign(vectors, ks, seed=seed + 1000 + draw)
@@ -166,20 +172,31 @@ def _area(near: Array, far: Array) -> float:
 
 
 def describe(
-    cosines: Array, labels: Mapping[int, Array], groups: Mapping[str, Array], stability: pd.DataFrame
+    cosines: Array,
+    held: Int[Array, " held"],
+    labels: Mapping[int, Array],
+    groups: Mapping[str, Array],
+    stability: pd.DataFrame,
 ) -> pd.DataFrame:
     """One table a run, a row a cluster.
 
-    `groups` has the groups to be pure in, `target` among them. Columns: n_clusters, label, size, purity_… for each group,
+    `cosines` (held, held) are of the tokens `held`, all or a sample: skill and cosine_within are of these, NaN where too few
+    of them are in a cluster. `groups` has the groups to be pure in, `target` among them. Columns: n_clusters, label, size, purity_… for each group,
     skill, cosine_within (mean), and the columns of `stability`.
     """
     rows = []
     for k in sorted(labels):
         own = labels[k]
         size = np.bincount(own)
-        one = spectral.one_hot(own)
+        present, seen = np.unique(own[held], return_inverse=True)
+        found = {"skill": np.full(len(size), np.nan), "cosine_within": np.full(len(size), np.nan)}
+        found["skill"][present] = skill(cosines, seen, groups["target"][held])
+        one, counts = spectral.one_hot(seen), np.bincount(seen)
         # mean cosine of pairs within, without the diagonal
-        inside = np.asarray(one.multiply(one @ np.asarray(cosines, dtype=np.float64)).sum(axis=1)).ravel() - size
+        inside = np.asarray(one.multiply(one @ np.asarray(cosines, dtype=np.float64)).sum(axis=1)).ravel() - counts
+        found["cosine_within"][present] = np.divide(
+            inside, counts * (counts - 1), out=np.full(len(counts), np.nan), where=counts > 1
+        )
         rows.append(
             pd.DataFrame(
                 {
@@ -187,10 +204,7 @@ def describe(
                     "label": np.arange(len(size)),
                     "size": size,
                     **{f"purity_{name}": purity(own, group) for name, group in groups.items()},
-                    "skill": skill(cosines, own, groups["target"]),
-                    "cosine_within": np.divide(
-                        inside, size * (size - 1), out=np.full(len(size), np.nan), where=size > 1
-                    ),
+                    **found,
                 }
             )
         )
@@ -261,6 +275,40 @@ def lineage(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
         {"left": rows, "right": columns, "tokens": shared[rows, columns], "score": score[rows, columns]}
     )
     return table[table["tokens"] > 0].reset_index(drop=True)
+
+
+def found_again(
+    own: Int[Array, " token"], other: Int[Array, " token"], *, seed: int, draws: int = CHANCE_DRAWS
+) -> pd.DataFrame:
+    """`lineage` of a clustering with another of the same tokens, beside what chance gives.
+
+    Chance: the other's labels dealt out anew among the tokens, so that both keep their sizes; the mean over `draws`.
+
+    Returns:
+        a row a cluster of `own`: label, size, match (the other's label, missing where no cluster is left that shares a token), match_size, tokens
+        (shared), score (Jaccard index, 0 without a match), score_by_chance.
+    """
+    rng = np.random.default_rng([seed, 13])
+    size = np.bincount(own)
+
+    def scores(labels: Array) -> pd.DataFrame:
+        tables = [pd.DataFrame({"token": np.arange(len(one)), "label": one}) for one in (own, labels)]
+        return lineage(*tables).set_index("left").reindex(np.arange(len(size)))
+
+    found = scores(other)
+    chance = [scores(rng.permutation(other))["score"].fillna(0).to_numpy() for _ in range(draws)]
+    match = found["right"].astype("Int64")
+    return pd.DataFrame(
+        {
+            "label": np.arange(len(size)),
+            "size": size,
+            "match": match.to_numpy(),
+            "match_size": match.map(dict(enumerate(np.bincount(other)))).astype("Int64").to_numpy(),
+            "tokens": found["tokens"].fillna(0).astype("int64").to_numpy(),
+            "score": found["score"].fillna(0).to_numpy(),
+            "score_by_chance": np.mean(chance, axis=0),
+        }
+    )
 
 
 def across(labels: Mapping[int, Array]) -> pd.DataFrame:

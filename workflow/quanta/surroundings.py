@@ -110,7 +110,9 @@ def estimated_bytes(config: Mapping[str, Any]) -> int:
         weights = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
     n = qdg["tokens"]
     width = qdg["features"] if qdg["mode"] == "sketch" else counts.get(qdg["model"], 0)
-    matrices = 4 * n * n + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width
+    held = min(n, config["calibration"]["tokens"])
+    pairs = 4 * n * n if qdg["graph"] == "dense" else 8 * n * qdg["neighbours"] + 4 * held * held
+    matrices = pairs + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width
     texts = 4 * (tokens + corpus["training_tokens"])
     return int(BYTES_A_LOSS * tokens * members * 2 + BYTES_A_PARAMETER * weights + matrices + texts)
 

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from quanta import fused, storage
+from quanta import fused, states
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Int
@@ -90,19 +90,21 @@ class Unfinished:
         return self.folder / f"step{step}"
 
     def read(self, device: torch.device) -> dict[str, Any] | None:
-        """The last state that was written; None where there is none of this key."""
+        """The last state that was written; None where there is none of this key, or it or a saved model is damaged."""
         path = self.folder / "state.pt"
         if path.is_file():
-            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-            if state["key"] == self.key:
+            state = states.read(path, device)
+            now = states.digests(self.folder)
+            # models of later steps are made again; those of before must be what they were
+            if state and state["key"] == self.key and state["saved"].items() <= now.items():
                 return state
         shutil.rmtree(self.folder, ignore_errors=True)
         return None
 
     def write(self, state: dict[str, Any]) -> None:
         """Write a state, whole or not at all."""
-        with storage.atomic(self.folder / "state.pt") as temporary:
-            torch.save(state | {"key": self.key}, temporary)
+        saved = {name: value for name, value in states.digests(self.folder).items() if name != "state.pt"}
+        states.write(self.folder / "state.pt", state | {"key": self.key, "saved": saved})
 
 
 def train(

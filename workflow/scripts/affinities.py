@@ -1,6 +1,7 @@
 """The affinity from loss curves over sizes and steps, and how far it agrees with that of gradients.
 
-Makes: `qdg/affinity_of_losses.npy`, float32 (token, token), and `qdg/affinities.json`.
+Makes: `qdg/affinity_of_losses.npy`, float32 (token, token), of the tokens that the affinity of gradients is of, and
+`qdg/affinities.json`.
 """
 
 from typing import Any
@@ -13,10 +14,11 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
+    cosines = np.asarray(affinity.read_affinity(inputs.affinity))
+    chosen = chosen.iloc[affinity.spread(len(chosen), len(cosines))]
     place = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
     curves = np.stack([predictions.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
     found = similarities.CHOICES["loss_curves"](similarities.Evidence(losses=curves))
-    cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     storage.write_array(outputs.losses, found)
     agreement = similarities.agreement(cosines, found, params.show, seed=params.seed)
     storage.write_json(outputs.agreement, agreement | {"n_members": curves.shape[1]})

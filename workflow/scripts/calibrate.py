@@ -2,7 +2,7 @@
 
 Makes: `calibration/simulations.parquet` (all of them), `coverage.csv` (held-out simulations), `estimators.csv` (every
 estimator on these), `resolution.csv` (α against the cosine threshold) and `fits.json`. Data of more tokens than were
-simulated are thinned evenly.
+simulated are thinned evenly. Where the affinity is of a sample of the tokens, all of this is.
 """
 
 from typing import Any
@@ -24,6 +24,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     storage.write_table(outputs.estimators, calibration.compare_estimators(held_out, coverage))
 
     cosines = affinity.read_affinity(inputs.affinity)
+    n_tokens = len(storage.read_table(inputs.selection, ("token",)))
     chosen = np.linspace(0, len(cosines) - 1, params.tokens).round().astype(int)
     thinned = np.asarray(cosines[chosen][:, chosen])
     found = calibration.summaries(thinned)
@@ -39,7 +40,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             | {
                 "interval_method": "90 %, nearest of the simulations (approximate Bayesian computation); sampling of tokens "
                 "and everything that the prior leaves open are in it",
-                "sketch_deviation": _sketch_deviation(inputs.features, chosen, fitted),
+                "sketch_deviation": _sketch_deviation(
+                    inputs.features, affinity.spread(n_tokens, len(cosines))[chosen], fitted
+                ),
                 "n_tokens": len(chosen),
                 "n_simulations": len(known),
             },

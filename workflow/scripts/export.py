@@ -1,6 +1,6 @@
 """Put a trained family into one folder to be handed on: `models.folder.path` takes it as it is.
 
-Makes: `export/`: weights in half precision, one folder a model and step; the tokenizer; `family.csv` with the weights'
+Makes: `export/`: weights in half precision where that changes next to nothing, one folder a model and step; the tokenizer; `family.csv` with the weights'
 hashes, held-out losses and what rounding changes of them; `manifest.csv`, by which the corpus is known again; learning
 curves; a card, README.md.
 """
@@ -38,22 +38,24 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             losses.token_losses(models.load(f), tokens, sample, batch_tokens=4096, label=f"of {model} step {step}")
             for f in (folder, new)
         )
-        change = float(np.nanmean(np.abs(after - before)))
+        change, dtype = float(np.nanmean(np.abs(after - before))), "float16"
         if change > LARGEST_MEAN_CHANGE:
-            log.warning("%s step %d: half precision moves losses by %.2g nats on average", model, step, change)
-        rows.append((models.weight_hash(new), step * recipe["batch"] * recipe["context"], change))
-    family[["sha256", "tokens_seen", "rounding_nats"]] = rows
+            log.info("%s step %d stays in float32: half precision moves losses by %.1e nats", model, step, change)
+            models.rounded(folder, new, torch.float32)
+            change, dtype = 0.0, "float32"
+        rows.append((models.weight_hash(new), step * recipe["batch"] * recipe["context"], change, dtype))
+    family[["sha256", "tokens_seen", "rounding_nats", "dtype"]] = rows
     family["learning_rate"] = family["model"].map(lambda name: sizes[name]["learning_rate"])
     family = family.merge(mean[["model", "step", "mean_loss_nats"]], on=["model", "step"], validate="one_to_one")
     kept = ["model", "step", "seed", "non_embedding_parameters", "tokens_seen", "learning_rate", "mean_loss_nats",
-            "rounding_nats", "sha256"]  # fmt: skip
+            "dtype", "rounding_nats", "sha256"]  # fmt: skip
     storage.write_table(target / "family.csv", family[kept])
     for curve in map(Path, inputs.curves):
         shutil.copyfile(curve, target / curve.parent.name / "curve.csv")
     (target / "tokenizer").mkdir()
     for file in Path(inputs.tokenizer).parent.glob("tokenizer*.json"):
         shutil.copyfile(file, target / "tokenizer" / file.name)
-    shutil.copyfile(inputs.manifest, target / "manifest.csv")
+    shutil.copyfile(str(inputs.manifest), target / "manifest.csv")
     sources = storage.read_json(inputs.sources)
     card = _card(family, sizes, recipe, sources, params)
     (target / "README.md").write_text(card, encoding="utf-8")
@@ -77,6 +79,9 @@ def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any) -> st
         tokens=steps * recipe["batch"] * recipe["context"],
         table="\n".join(lines),
         rounding=family["rounding_nats"].max(),
+        largest=LARGEST_MEAN_CHANGE,
+        kept=(family["dtype"] == "float32").sum(),
+        all=len(family),
         histories=histories or "none",
         versions=versions,
         texts=sources["texts"],
@@ -114,7 +119,8 @@ its weights, which is checked when they are read.
 
 - **Training**: {steps} steps of {batch} windows of {context} tokens; AdamW (0.9, 0.95), weight decay {weight_decay} on matrices; {warmup_steps} steps of warm-up,
   then a cosine to a tenth of the peak; gradients clipped at norm 1; products and activations in bfloat16, the rest in float32.
-- **Weights**: float16; rounding moves the loss of a token by {rounding:.1e} nats on average, for the model it moves most.
+- **Weights**: float16, which moves the loss of a token by {rounding:.1e} nats on average where it moves it most; float32 where it would move it by more
+  than {largest:.0e} nats ({kept} of {all} checkpoints).
 - **Corpus**: Python sources of {versions}: {texts[training]} files for training, {texts[heldout]} held out with all their near copies;
   `manifest.csv` names each with its hash. Byte-level BPE trained on the training files.
 - **Hardware**: {hardware}; torch {torch}. Minutes are of jobs that shared the machine with others.

@@ -6,12 +6,12 @@ count, number of features, seed, precision.
 
 from typing import Any
 
-from quanta import affinity, gradients, storage
+from quanta import affinity, shards, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    parts, _, said = gradients.read_shards(inputs.parts)
+    parts, _, said = shards.read(inputs.parts)
     affinity.check_parts(parts, inputs.parts, len(storage.read_table(inputs.selection, ("token",))))
     with storage.new_array(outputs.features, (sum(map(len, parts)), parts[0].shape[1]), "float32") as out:
         begin = 0

@@ -34,7 +34,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="parity, the paper")
         ax.set(xlabel="α", ylabel=SIGNS[resource], xlim=(0, 1.05), ylim=(0, 1.25))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
-    figures.save(figure, outputs)
+    drawn = {
+        "accounts": table,
+        "parity, this run": measured[["alpha", "resource", "value", "theory_finite"]].rename(
+            columns={"value": "exponent"}
+        ),
+        "parity, the paper": paper,
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Makes: `report/figures/affinities`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import affinity, figures, storage
 from quanta.job import run
 
@@ -27,7 +28,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             label=f"mean; rank correlation {found['rank_correlation']:.2f}, adjusted Rand {found['adjusted_rand']:.2f}")  # fmt: skip
     ax.set(xlabel="cosine of gradients", ylabel="correlation of loss curves")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
-    figures.save(figure, outputs)
+    cells = pd.DataFrame(image.get_offsets(), columns=["cosine", "correlation"]).assign(pairs=image.get_array())
+    drawn = {
+        "pairs of tokens": cells[cells["pairs"] > 0],
+        "mean": pd.DataFrame({"cosine": middle, "correlation": means}),
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """The affinity matrix with its tokens ordered by cluster, and how similar tokens are within clusters and between.
 
-Makes: `report/figures/affinity`.
+Makes: `report/figures/affinity`. At most so many tokens as pixels are drawn, evenly spread within clusters.
 """
 
 from typing import Any
@@ -15,8 +15,9 @@ PIXELS = 800
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     matrix = affinity.read_affinity(inputs.affinity)
-    labels = clusters.read_labels(inputs.labels, len(matrix))
-    label = clusters.at(labels, params.show)
+    n_tokens = len(storage.read_table(inputs.selection, ("token",)))
+    labels = clusters.read_labels(inputs.labels, n_tokens)
+    label = clusters.at(labels, params.show)[affinity.spread(n_tokens, len(matrix))]
     order = np.argsort(label, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]
     shown = matrix[np.ix_(order, order)]

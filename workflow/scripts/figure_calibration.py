@@ -6,6 +6,7 @@ Makes: `report/figures/calibration`.
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -36,7 +37,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     right.axhline(slope["value"], color=figures.ACCENT, ls="-.", lw=1.2, label=f"the data: {slope['value']:.2f}")
     right.set(xlabel="planted α", ylabel="slope of the paper's fit", title="Bias of the slope")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    figures.save(figure, outputs)
+    own = {"value": data["value"], "low": data["interval"][0], "high": data["interval"][1], "slope": slope["value"]}
+    drawn = {
+        "coverage": coverage[["alpha", "value", "low", "high", "covered"]],
+        "bias": bias[["alpha", "slope", "true_slope"]],
+        "the data": pd.DataFrame([own]),
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

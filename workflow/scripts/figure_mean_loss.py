@@ -41,7 +41,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         )
     used = sizes[~left_out]
     ax.axvspan(used.min(), used.max(), color=figures.FIT, alpha=0.06, lw=0, label="range of the fit")
-    for model, size, loss in zip(table["model"], sizes, losses, strict=True):
+    named = ~table["non_embedding_parameters"].duplicated()  # seeds of a size lie on one another
+    for model, size, loss in zip(table["model"][named], sizes[named], losses[named], strict=True):
         ax.annotate(model, (size, loss), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
     figures.log_axis(ax, "non-embedding parameters")
     figures.log_ticks(ax, list(losses))

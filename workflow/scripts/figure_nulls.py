@@ -31,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax.plot(part["rank"], part["size"], color="black", lw=1.8, label=f"{names[0]}: {table.loc[names[0], 'slope']:.2f}")
     ax.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="tokens in cluster", ylim=(0.8, None))
     ax.legend()
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, curves.assign(slope=curves["model"].map(table["slope"])))
 
 
 if __name__ == "__main__":

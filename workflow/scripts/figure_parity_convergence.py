@@ -31,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     left.set(yscale="log", ylabel="steps to 0.1 bits")
     right.set(ylabel="decades of steps, 0.9 to 0.1 bits", ylim=(0, None))
     left.legend(fontsize=6)
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, table[["alpha", "frequency", "converged_scale", "decades"]])
 
 
 if __name__ == "__main__":

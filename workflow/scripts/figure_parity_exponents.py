@@ -30,7 +30,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="the paper")
         ax.set(xlabel="α", ylabel=SIGNS[resource], ylim=(0, 1.2))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-    figures.save(figure, outputs)
+    low = [np.nan if not interval else interval[0] for interval in fits["interval"]]
+    high = [np.nan if not interval else interval[1] for interval in fits["interval"]]
+    drawn = {
+        "this run": fits[["alpha", "resource", "value", "theory_asymptotic", "theory_finite"]].assign(
+            low=low, high=high
+        ),
+        "the paper": paper.rename(columns={"exponent": "value"}),
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -15,8 +15,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
     nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
     figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    drawn = {}
     for ax, resource in zip(axes[0], ("parameters", "steps", "data"), strict=True):
         losses = parity_fits.task_losses(curves, nets, resource)
+        drawn[resource] = figures.long(losses, "scale", "task", "loss_bits")
         scales = losses.index.to_numpy(dtype=float)
         half = np.sqrt(scales[1:] / scales[:-1]) if len(scales) > 1 else np.array([1.5])
         edges = np.concatenate([[scales[0] / half[0]], scales[:-1] * half, [scales[-1] * half[-1]]])
@@ -27,7 +29,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.invert_yaxis()
     axes[0, 0].set_ylabel("task, by frequency")
     figure.colorbar(image, ax=list(axes[0]), label="loss (bits)")
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

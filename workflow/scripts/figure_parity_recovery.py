@@ -5,6 +5,7 @@ Makes: `report/figures/parity_recovery`.
 
 from typing import Any
 
+import pandas as pd
 from quanta import figures, parity_calibration, storage
 from quanta.job import run
 
@@ -62,7 +63,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for ax in (second, third):
         ax.legend(fontsize=7)
     fourth.legend(fontsize=6, loc="upper left", ncols=2, columnspacing=0.8)
-    figures.save(figure, outputs)
+    drawn = {
+        "recovery": scores[["name", "n_clusters", "adjusted_rand", "adjusted_rand_cases", "noise", "samples", "step"]],
+        "estimates of α": pd.concat(
+            estimates[(estimates["estimator"] == estimator) & (estimates["condition"] == condition)]
+            for estimator, condition, _, _ in SHOWN
+        )[["alpha", "seed", "condition", "estimator", "value", "low", "high"]],
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     points = storage.read_table(inputs.points, ("scale", "loss_bits", "alpha", "resource"))
     fits = {f["resource"]: f for f in storage.read_json(inputs.fits)["exponents"] if f["alpha"] == params.alpha}
     figure, axes = figures.canvas(params.look, rows=2, columns=3, ratio=0.85)
+    drawn = {}
     for column, resource in enumerate(("parameters", "steps", "data")):
         top, bottom = axes[:, column]
         mine = points[(points["alpha"] == params.alpha) & (points["resource"] == resource)]
+        drawn[f"mean loss, {resource}"] = mine[["seed", "scale", "loss_bits"]]
         for _, one in mine.groupby("seed"):
             top.plot(one["scale"], one["loss_bits"], "o-" if resource != "steps" else "-", ms=3, color=figures.DATA)
         fit = fits.get(resource)
@@ -29,11 +31,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             middle = (
                 np.exp(np.log(mean).mean()) * np.exp(np.log(mean.index.to_numpy(dtype=float)).mean()) ** fit["value"]
             )
-            top.plot(used, middle * used ** -fit["value"], color=figures.FIT, lw=1)
+            line = pd.DataFrame({"scale": used, "loss_bits": middle * used ** -fit["value"]})
+            top.plot(line["scale"], line["loss_bits"], color=figures.FIT, lw=1)
+            drawn[f"power law, {resource}"] = line
             finite = "none" if fit["theory_finite"] is None else f"{fit['theory_finite']:.2f}"
             top.set_title(f"{fit['value']:.2f} ({fit['theory_asymptotic']:.2f}; {finite})")
         losses = parity_fits.task_losses(curves, nets, resource)
         shown = np.unique(np.geomspace(1, losses.shape[1], 12).round().astype(int))
+        drawn[f"single tasks, {resource}"] = figures.long(losses[shown], "scale", "task", "loss_bits")
         for task, colour in zip(shown, figures.shades(len(shown)), strict=True):
             bottom.plot(losses.index, losses[task], color=colour, lw=1, label=f"task {task}")
         for ax in (top, bottom):
@@ -43,7 +48,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     axes[0, 0].set_ylabel("mean loss (bits)")
     axes[1, 0].set_ylabel("loss of single tasks (bits)")
     figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7)
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

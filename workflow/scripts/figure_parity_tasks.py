@@ -36,7 +36,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     right.set_yticks(places, kinds["pair"].tolist(), fontsize=5)
     right.set(xlabel="cosine, 5 to 95 %")
     right.set_title("why")
-    figures.save(figure, outputs)
+    drawn = {
+        f"{chosen} clusters": mine[["task", "frequency", "recall", "precision", "loss_bits"]],
+        "cosines": kinds[["pair", "q05", "median", "q95"]],
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.set(yscale="log", ylabel=label)
         ax.legend()
     right.set_title(f"{counts['within_factor']} of {counts['pairs']} within a factor {counts['factor']:g}")
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, table)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Makes: `report/figures/resolution`.
 
 from typing import Any
 
+import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
 
@@ -25,7 +26,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                label="errs least on simulations")  # fmt: skip
     ax.set(xlabel="cosine above which two tokens share a quantum", ylabel="α")
     ax.legend()
-    figures.save(figure, outputs)
+    alpha, pairs = fits["alpha"], fits["alpha_by_collisions"]
+    lines = pd.DataFrame(
+        [
+            {"line": "calibrated", "alpha": alpha["value"], "low": alpha["interval"][0], "high": alpha["interval"][1]},
+            {"line": "α_N of the loss", "alpha": scaling["alpha_n"]["value"]},
+            {"line": "errs least on simulations", "threshold": pairs["threshold"]},
+        ]
+    )
+    drawn = curve[["threshold", "alpha", "low", "high", "alpha_triples"]]
+    figures.save(figure, outputs, figures.panels({"resolution": drawn, "lines": lines}))
 
 
 if __name__ == "__main__":

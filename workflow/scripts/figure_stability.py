@@ -10,7 +10,7 @@ from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    names = ("n_clusters", "size", "stability_halves", "stability_seeds", "purity_target", "skill")
+    names = ("n_clusters", "label", "size", "stability_halves", "stability_seeds", "purity_target", "skill")
     table = storage.read_table(inputs.clusters, names)
     table = table[table["n_clusters"] == params.show]
     figure, axes = figures.canvas(params.look, columns=2, ratio=0.9)
@@ -28,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     right.set(xlabel="share of the commonest target token", ylabel="skill beyond identity (area)", ylim=(0, 1.02),
               title="Skill or token")  # fmt: skip
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, table[list(names)])
 
 
 if __name__ == "__main__":

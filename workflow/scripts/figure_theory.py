@@ -15,13 +15,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
     alphas = sorted(losses["alpha"].unique())
     for alpha, colour in zip(alphas, figures.shades(len(alphas)), strict=True):
-        mine, drawn = losses[losses["alpha"] == alpha], simulation[simulation["alpha"] == alpha]
+        mine, learners = losses[losses["alpha"] == alpha], simulation[simulation["alpha"] == alpha]
         label = f"α = {alpha:g}"
         axes[0, 0].plot(mine["learned"], mine["loss"], color=colour, label=label)
         axes[0, 0].plot(mine["learned"], mine["loss_asymptote"], color=colour, ls=":")
-        axes[0, 1].plot(drawn["samples"], drawn["expected_loss"], color=colour)
-        axes[0, 1].plot(drawn["samples"], drawn["simulated_loss"], ".", ms=4, color=colour)
-        axes[0, 1].plot(drawn["samples"], drawn["sharp_loss"], color=colour, ls=":")
+        axes[0, 1].plot(learners["samples"], learners["expected_loss"], color=colour)
+        axes[0, 1].plot(learners["samples"], learners["simulated_loss"], ".", ms=4, color=colour)
+        axes[0, 1].plot(learners["samples"], learners["sharp_loss"], color=colour, ls=":")
         axes[0, 2].plot(mine["learned"], mine["slope_parameters"], color=colour)
         axes[0, 2].axhline(alpha, color=colour, ls=":")
     for ax, label in zip(axes[0], ("quanta learned, n", "samples, D", "quanta learned, n"), strict=True):
@@ -32,7 +32,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for ax, title in zip(axes[0], ("finite sum", "simulated learners", "local slope"), strict=True):
         ax.set_title(title)
     axes[0, 0].legend(loc="lower left")
-    figures.save(figure, outputs)
+    drawn = {
+        "finite sum, local slope": losses[["alpha", "learned", "loss", "loss_asymptote", "slope_parameters"]],
+        "simulated learners": simulation[["alpha", "samples", "expected_loss", "simulated_loss", "sharp_loss"]],
+    }
+    figures.save(figure, outputs, figures.panels(drawn))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(ends, ends, color="black", lw=0.8)
         ax.set(xlabel="planted exponent, α + 1", ylabel=name, ylim=(0.8, 2.4))
         ax.legend()
-    figures.save(figure, outputs)
+    figures.save(figure, outputs, table[["exponent", "noise", "slope", "alpha_collisions"]])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ Makes: float32 (token, feature) of the part, and a record of how they were made,
 from pathlib import Path
 from typing import Any
 
-from quanta import corpus, gradients, losses, models, selection
+from quanta import corpus, gradients, losses, models, selection, shards
 from quanta.job import device, run
 
 
@@ -27,7 +27,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         **how,
     )
     selection.check_same_losses(chosen, found, str(inputs.model))
-    gradients.write_shard(outputs.features, features, found, gradients.record(model, **how))
+    shards.write(outputs.features, features, found, gradients.record(model, **how))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Losses of one model and step on one part of the documents.
+"""Losses of one model and step on one part of the documents, or on all.
 
-Makes: float32 nats a token of the part, NaN at the first token of each document.
+Makes: float32 nats a token of the part, NaN at the first token of each document. Of the whole, where a model has one part.
 """
 
 from pathlib import Path
@@ -13,7 +13,8 @@ from quanta.job import device, run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     model = models.load(inputs.model, device())
-    part = int(Path(outputs.losses).suffixes[-2].removeprefix(".part"))
+    suffixes = Path(outputs.losses).suffixes
+    part = int(suffixes[-2].removeprefix(".part")) if len(suffixes) > 1 else 0
     documents = losses.shard(tokens.n_documents, part, params.shards)
     folder = Path(inputs.model)
     values = losses.token_losses(

@@ -1,7 +1,8 @@
 """The sceptic's null models, each through the functions of the main line, against the data.
 
 Makes: `calibration/nulls.csv` (a row a model: slope of the envelope with its deviation, calibrated α, what the data are
-distinguishable from) and `calibration/nulls_rank_frequency.csv` (model, rank, size).
+distinguishable from) and `calibration/nulls_rank_frequency.csv` (model, rank, size). Where the affinity is of a sample of the tokens,
+the data's row is of that sample too, clustered anew.
 """
 
 from typing import Any
@@ -15,7 +16,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
-    features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None)) if inputs.features else None
+    labels = clusters.read_labels(inputs.labels, len(chosen))
+    draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
+    held, ks = affinity.spread(len(chosen), len(cosines)), params.n_clusters
+    if len(held) < len(chosen):
+        labels, draws, ks = nulls.sampled(cosines, len(chosen), ks, tuple(params.rank_shares), seed=params.seed)
+        chosen = chosen.iloc[held]
+    features = None
+    if inputs.features:
+        features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None))[held]
     made = nulls.make(
         cosines,
         features,
@@ -26,15 +35,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         seed=params.seed,
     )
     simulations = storage.read_table(inputs.simulations, ("simulation", "planted_alpha"))
-    draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
-    labels = clusters.read_labels(inputs.labels, len(chosen))
     table, curves = nulls.table(
         made,
         cosines,
         labels,
         draws,
         calibration.Calibration(simulations, seed=params.seed),
-        n_clusters=params.n_clusters,
+        n_clusters=ks,
         shares=tuple(params.rank_shares),
         n_tokens=params.tokens,
         seed=params.seed,

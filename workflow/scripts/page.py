@@ -24,6 +24,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
     names, lost = clusters.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
     layout = storage.read_table(inputs.layout, ("token", "x", "y"))
+    cosines = affinity.read_affinity(inputs.affinity[0]) if inputs.affinity else None
+    if inputs.features:
+        cosines = affinity.Pairs(storage.read_array(inputs.features[0], dtype="float32", shape=(len(chosen), None)))
     chunks = explorer.pack(
         selection=chosen,
         labels=labels,
@@ -32,11 +35,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         tokens=tokens,
         texts=corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent)),
         all_losses=[predictions.read_losses(paths[member], tokens) for member in members],
-        cosines=affinity.read_affinity(inputs.affinity[0]) if inputs.affinity else None,
+        cosines=cosines,
         places=layout[["x", "y"]].to_numpy(),
     )
     summary = storage.read_json(inputs.summary)
-    table = storage.read_table(inputs.table).fillna("")
+    table = storage.read_table(inputs.table).astype(object).fillna("")
     nulls = storage.read_table(inputs.nulls[0]) if inputs.nulls else None
     page = explorer.html(
         Path(inputs.template).read_text(encoding="utf-8"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from quanta import parity, parity_fits, parity_training, storage
+from quanta import cards, parity, parity_fits, parity_training, storage
 from quanta.job import device, run
 
 
@@ -25,7 +25,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     need = parity_training.estimated_bytes(
         problem, widths, params.batch_size, settings, training_set=sizes[-1], device=where.type
     )
-    parity_training.check_memory(need, parity_training.free_bytes(where))
+    parity_training.check_memory(need, cards.free_bytes(where))
     keys = {"sweep": "data", "alpha": params.alpha, "seed": params.seed}
     curves, rows = [], []
     for size in sizes:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from quanta import parity, parity_fits, parity_training, storage
+from quanta import cards, parity, parity_fits, parity_training, storage
 from quanta.job import device, run
 
 
@@ -22,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     widths = sorted(params.widths)
     parity.check_widths(widths)
     need = parity_training.estimated_bytes(problem, widths, params.batch_size, settings, device=where.type)
-    parity_training.check_memory(need, parity_training.free_bytes(where))
+    parity_training.check_memory(need, cards.free_bytes(where))
     nets = parity_training.Nets(problem, widths, where)
     snapshots = sorted({max(params.steps // 10, 1), max(3 * params.steps // 10, 1), params.steps})
     curves, saved = parity_training.train(

@@ -2,14 +2,15 @@
 
 Makes: `qdg/clusters.parquet` (a row a cluster), `qdg/tree.parquet` (parents across n_clusters), `qdg/stability.csv` (a row
 a resample, with the envelope's slope), `qdg/lineage.parquet` (the largest n_clusters against the smaller ones) and
-`qdg/soft_rank_frequency.csv` (rank, soft_size, hard_size: non-negative factors beside clusters).
+`qdg/soft_rank_frequency.csv` (rank, soft_size, hard_size: non-negative factors beside clusters). Where the affinity is of a sample of the
+tokens, so are skill, cosine_within and the soft sizes.
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, clusters, corpus, nulls, selection, soft, stability, storage
+from quanta import affinity, clusters, corpus, neighbours, nulls, selection, soft, stability, storage
 from quanta.job import run
 
 
@@ -21,18 +22,26 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     labels = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in table.groupby("n_clusters")}
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     document, position = chosen["document"].to_numpy(), chosen["position"].to_numpy()
-    scores, draws = stability.resample(cosines, labels, tuple(params.rank_shares), draws=params.draws, seed=params.seed)
+    held = affinity.spread(len(chosen), len(cosines))
+    if inputs.features:
+        features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None))
+        anew = neighbours.of_features(features, params.neighbours)
+    else:
+        anew = stability.of_cosines(cosines)
+    vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
+    shares = tuple(params.rank_shares)
+    scores, draws = stability.resample(anew, vectors, labels, shares, draws=params.draws, seed=params.seed)
     groups = {
         "target": chosen["token_id"].to_numpy(),
         "bigram": nulls.bigrams(tokens, document, position),
         "source": pd.factorize(source[document])[0],
     }
-    storage.write_table(outputs.clusters, stability.describe(cosines, labels, groups, scores))
+    storage.write_table(outputs.clusters, stability.describe(cosines, held, labels, groups, scores))
     storage.write_table(outputs.tree, stability.tree(labels))
     storage.write_table(outputs.draws, draws)
     storage.write_table(outputs.lineage, stability.across(labels))
-    shares = soft.memberships(cosines, params.show)
-    storage.write_table(outputs.soft, soft.rank_frequency(shares, labels[params.show]))
+    factors = soft.memberships(cosines, params.show)
+    storage.write_table(outputs.soft, soft.rank_frequency(factors, labels[params.show][held]))
 
 
 if __name__ == "__main__":

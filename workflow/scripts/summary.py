@@ -1,6 +1,6 @@
 """The run's main numbers beside the paper's, each with the file that it comes from.
 
-Makes: `report/summary.json` (headline, numbers, corpus, family), `report/paper_against_ours.csv`, and
+Makes: `report/summary.json` (headline, numbers, corpus, family), `report/paper_against_ours.csv` with agreement and reason, and
 `report/paper_checks.csv`: every number of the paper's language models, the tolerance, this run's, and whether they agree.
 """
 
@@ -12,6 +12,7 @@ from quanta import emergence, paper, seeds, stability, storage
 from quanta.job import run
 
 PAPER = "arXiv 2303.13506"
+NOT_THERE = "not in the paper"
 MEAN_LOSS = ("model", "step", "non_embedding_parameters", "mean_loss_nats", "n_predictions")
 
 
@@ -35,12 +36,29 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         .itertuples(index=False)
     )
 
+    ours = paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings))
+    family = mean_loss[mean_loss["step"] == params.final_step]
     rows = [
-        ("α_N, mean loss against non-embedding parameters", "0.083", alpha, "scaling/fits.json", "alpha_n"),
-        ("slope of the rank-frequency envelope", "-1.24", slope, "qdg/fits.json", "envelope_slope"),
-        ("the theory's slope, −(α_N + 1)", "-1.083", _theory(alpha), "scaling/fits.json", "alpha_n"),
-        ("ranks of that fit", "100 to 1000", "{} to {}".format(*slope["ranks"]), "qdg/fits.json", "envelope_slope.ranks"),
-        ("tokens clustered", "10000", str(slope["n_tokens"]), "qdg/fits.json", "envelope_slope.n_tokens"),
+        (
+            "α_N, mean loss against non-embedding parameters", "0.083", alpha, "scaling/fits.json", "alpha_n",
+            *paper.judged("alpha_n", alpha, ours),
+        ),
+        (
+            "slope of the rank-frequency envelope", "-1.24", slope, "qdg/fits.json", "envelope_slope",
+            *paper.judged("envelope_slope", slope, ours),
+        ),
+        (
+            "the theory's slope, −(α_N + 1)", "-1.083", _theory(alpha), "scaling/fits.json", "alpha_n",
+            *paper.judged("theory_slope", _theory(alpha), ours),
+        ),
+        (
+            "ranks of that fit", "100 to 1000", "{} to {}".format(*slope["ranks"]), "qdg/fits.json", "envelope_slope.ranks",
+            *_ranks(slope),
+        ),
+        (
+            "tokens clustered", "10000", str(slope["n_tokens"]), "qdg/fits.json", "envelope_slope.n_tokens",
+            *paper.judged("qdg_tokens", {"value": slope["n_tokens"]}, ours),
+        ),
         ("null: slope of the target tokens' own frequencies", "", null, "qdg/fits.json", "identity_slope"),
         (
             f"share of tokens below {params.threshold:g} nats, {params.qdg_model}", "",
@@ -53,10 +71,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         (
             "monogenic tokens, share of all predictions", "few",
             f"{size['monogenic'] / size['predictions']:.2e}", "scaling/tokens_by_size.json", "monogenic",
+            *_few(size["monogenic"] / size["predictions"], family),
         ),
         (
             f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size", "few",
             f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp",
+            *_few(size["sharp"] / max(size["fell"], 1), family),
         ),
         ("exponent α, calibrated by simulation", "", calibrated, "qdg/fits.json", "calibrated_alpha"),
         ("what the calibration says", "", calibrated["verdict"], "qdg/fits.json", "calibrated_alpha.verdict"),
@@ -73,13 +93,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         *_learning_rows(order, learned),
         *(_seed_rows(luck) if luck else []),
         *_theory_rows(storage.read_json(inputs.theory)["published"]),
-        *_parity_rows(inputs, params.parity_alpha),
+        *_parity_rows(inputs, params.parity_alpha, paper.parity_differences(json.loads(params.parity))),
     ]  # fmt: skip
     table = pd.DataFrame([_row(*row) for row in rows])
     storage.write_table(outputs.table, table)
-    checks = paper.checks(paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings)))
-    storage.write_table(outputs.checks, checks)
-    family = mean_loss[mean_loss["step"] == params.final_step]
+    storage.write_table(outputs.checks, paper.checks(ours))
     storage.write_json(
         outputs.summary,
         {
@@ -190,11 +208,35 @@ def _theory_rows(published: dict[str, Any]) -> list[tuple[Any, ...]]:
     return [(what, "", within, "theory/fits.json", "published.within_factor")]
 
 
-def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
+def _ranks(slope: dict[str, Any]) -> tuple[str, str]:
+    """The paper's ranks are shares of its number of tokens."""
+    shares = [rank / slope["n_tokens"] for rank in slope["ranks"]]
+    theirs = [paper.BY_KEY[key].value / paper.BY_KEY["qdg_tokens"].value for key in ("first_rank", "last_rank")]
+    same = max(abs(a - b) for a, b in zip(shares, theirs, strict=True)) < 1 / slope["n_tokens"]
+    said = "the same shares of the tokens" if same else "other shares of the tokens"
+    return (
+        "yes" if same else "no"
+    ), f"{said}: {shares[0]:.3g} to {shares[1]:.3g}, not {theirs[0]:g} to {theirs[1]:g}" if not same else said
+
+
+def _few(share: float, family: pd.DataFrame) -> tuple[str, str]:
+    if share < paper.FEW:
+        return "yes", f"less than {paper.FEW:g}"
+    sizes = sorted(set(family["non_embedding_parameters"]))
+    factor = (sizes[-1] / sizes[0]) ** (1 / max(len(sizes) - 1, 1))
+    theirs = [count for _, count in paper.NAMES_NOW.values()]
+    known = (theirs[-1] / theirs[0]) ** (1 / (len(theirs) - 1))
+    return (
+        "no",
+        f"{len(sizes)} sizes, a factor of {factor:.1f} apart (the paper's {len(theirs)}: {known:.1f}), so that a step is wide",
+    )
+
+
+def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]]:
     """Sparse parity: this run at the α shown, the recorded run over all α, and QDG held against the true tasks."""
     fits = storage.read_json(inputs.parity)
     theirs_all = storage.read_table(inputs.paper_parity, ("alpha", "resource", "exponent"))
-    recorded = storage.read_table(inputs.recorded_parity, ("alpha", "resource", "exponent"))
+    recorded = storage.read_table(inputs.recorded_parity, ("alpha", "resource", "exponent", "low", "high"))
     signs = {"parameters": "α_N", "steps": "α_S", "data": "α_D"}
     rows: list[tuple[Any, ...]] = []
     for fit in fits["exponents"]:
@@ -202,7 +244,8 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
             known = theirs_all[(theirs_all["resource"] == fit["resource"]) & (theirs_all["alpha"] == alpha)]["exponent"]
             what = f"sparse parity, {signs[fit['resource']]} at α = {alpha:g}"
             theirs = f"{known.iloc[0]:g}" if len(known) else ""
-            rows.append((what, theirs, fit, "parity/fits.json", f"exponents, {fit['resource']}"))
+            verdict = _parity_verdict(theirs, fit, differ)
+            rows.append((what, theirs, fit, "parity/fits.json", f"exponents, {fit['resource']}", *verdict))
             rows.append(
                 (
                     f"the theory's there: asymptote, finite K over the range fitted ({fit['resource']})",
@@ -210,10 +253,19 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
                     "not to be had" if fit["theory_finite"] is None else f"{fit['theory_finite']:.3f}",
                     "parity/fits.json",
                     "theory_finite",
+                    "",
+                    "two predictions: the range that is fitted is finite (docs/theory.md)",
                 )
             )
     rows += [
-        ("sparse parity, steps to 0.1 bits against frequency", "-1", fit, "parity/fits.json", "convergence")
+        (
+            "sparse parity, steps to 0.1 bits against frequency",
+            "-1",
+            fit,
+            "parity/fits.json",
+            "convergence",
+            *_parity_verdict("-1", fit, differ),
+        )
         for fit in fits["convergence"]
         if fit["alpha"] == alpha
     ]
@@ -223,7 +275,14 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
         what = f"sparse parity, {sign} at " + ", ".join(f"{a:g}" for a in ours["alpha"]) + " (a larger run, recorded)"
         theirs = ", ".join(f"{known[a]:.2f}" if a in known.index else "?" for a in ours["alpha"])
         shown = ", ".join("none" if pd.isna(v) else f"{v:.2f}" for v in ours["exponent"])
-        rows.append((what, theirs, shown, "docs/results/parity-cpu/exponents.csv", "exponent"))
+        near = [
+            paper.agrees(known[row.alpha], row.exponent, paper.PARITY_TOLERANCE, (row.low, row.high)) == "yes"
+            for row in ours.dropna(subset=["exponent"]).itertuples()
+            if row.alpha in known.index
+        ]
+        verdict = "yes" if all(near) else "no"
+        why = f"{sum(near)} of {len(near)} within {paper.PARITY_TOLERANCE:g} or held by the interval; a smaller problem: docs/parity.md"
+        rows.append((what, theirs, shown, "docs/results/parity-cpu/exponents.csv", "exponent", verdict, why))
     scores = storage.read_table(inputs.parity_scores, ("name", "adjusted_rand"))
     best = scores.groupby("name")["adjusted_rand"].max()
     rows += [
@@ -234,8 +293,20 @@ def _parity_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
     envelope = storage.read_table(inputs.parity_envelopes, ("condition", "true_slope", "envelope_slope"))
     base = envelope[envelope["condition"] == "base"].iloc[0]
     what = f"QDG on parity: slope of the envelope (true: {base['true_slope']:.2f})"
-    rows.append((what, "-1.1 (true: -1.4)", f"{base['envelope_slope']:.3f}", "parity/qdg", "envelope_slope"))
+    verdict = _parity_verdict("-1.1", {"value": base["envelope_slope"]}, differ)
+    found = f"{base['envelope_slope']:.3f}"
+    rows.append((what, "-1.1 (true: -1.4)", found, "parity/qdg", "envelope_slope", *verdict))
     return [*rows, *_parity_calibration_rows(inputs, alpha)]
+
+
+def _parity_verdict(theirs: str, fit: dict[str, Any], differ: str) -> tuple[str, str]:
+    if not theirs:
+        return "", NOT_THERE
+    number, interval = float(theirs), fit.get("interval")
+    verdict = paper.agrees(number, fit["value"], paper.PARITY_TOLERANCE, interval)
+    if verdict == "yes":
+        return verdict, paper.agreement(number, fit["value"], paper.PARITY_TOLERANCE, interval)
+    return verdict, (differ or "other seeds") if verdict else "this run has no such number"
 
 
 def _parity_calibration_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]:
@@ -268,11 +339,13 @@ def _shown(fit: dict[str, Any]) -> str:
     return f"{fit['value']:.3f}{interval}"
 
 
-def _row(quantity: str, paper: str, ours: Any, file: str, key: str) -> dict[str, str]:
+def _row(quantity: str, theirs: str, ours: Any, file: str, key: str, agrees: str = "", why: str = "") -> dict[str, str]:
     return {
         "quantity": quantity,
-        "paper": paper,
+        "paper": theirs,
         "ours": ours if isinstance(ours, str) else _shown(ours),
+        "agrees": agrees,
+        "why": why or ("" if agrees or theirs else NOT_THERE),
         "file": file,
         "key": key,
     }

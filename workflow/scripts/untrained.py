@@ -1,6 +1,6 @@
 """Cosines of the same tokens' gradients in a model of the same shape with fresh weights: a null model.
 
-Makes: `calibration/untrained.npy`, float32 (token, token).
+Makes: `calibration/untrained.npy`, float32 (token, token); of so many tokens, evenly spread, as `tokens` says.
 """
 
 from typing import Any
@@ -13,6 +13,7 @@ from quanta.job import device, run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
+    table = table.iloc[affinity.spread(len(table), params.tokens)]
     features, _ = gradients.token_gradients(
         nulls.fresh_weights(models.load(inputs.model, device()), seed=params.seed),
         tokens,

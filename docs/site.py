@@ -1,0 +1,105 @@
+"""What `mkdocs` does besides: pages whose text lives elsewhere in the repository, a page for each module of the library.
+
+One text, one place: config/README.md, results/README.md, the README and the notebook are read and not copied.
+"""
+
+import json
+import posixpath
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files, InclusionLevel
+
+ROOT = Path(__file__).parent.parent
+PAGES = {  # page of the site: file of the repository
+    "index.md": "README.md",
+    "configuration.md": "config/README.md",
+    "results-tree.md": "results/README.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "changelog.md": "CHANGELOG.md",
+    "notebook.md": "docs/notebook/results.ipynb",
+}
+STAGES = {  # modules of the library in the order of the pipeline; all others stand under the last
+    "For notebooks": ["results"],
+    "Corpus and models": ["corpus", "models", "family", "training", "hub", "parameters"],
+    "Losses and scaling": ["losses", "predictions", "scaling"],
+    "QDG": ["selection", "gradients", "folding", "exact", "affinity", "neighbours", "spectral", "kmeans", "zipf"],
+    "Clusters": ["clusters", "descriptions", "stability"],
+    "Calibration": ["calibration", "collisions", "planted", "nulls", "soft", "paper"],
+    "Theory and parity": ["theory", "parity", "parity_training", "parity_fits", "parity_qdg", "parity_calibration"],
+    "Further modules": [],
+}
+
+
+# attributes of a run say what they are in their definition
+OF_RESULTS = """    options:
+      members: [Run, Fits, Context]
+      show_if_no_docstring: true
+      filters: ["!^_"]
+"""
+
+
+def modules() -> dict[str, list[str]]:
+    """Modules of the library by stage; each once."""
+    present = sorted(path.stem for path in (ROOT / "workflow/quanta").glob("*.py") if path.stem != "__init__")
+    named = {name for names in STAGES.values() for name in names}
+    stages = {stage: [name for name in names if name in present] for stage, names in STAGES.items()}
+    stages["Further modules"] += [name for name in present if name not in named]
+    return stages
+
+
+def as_markdown(notebook: str) -> str:
+    """A notebook's cells without their output."""
+    parts = []
+    for cell in json.loads(notebook)["cells"]:
+        text = "".join(cell["source"])
+        parts.append(text if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+    return "\n\n".join(parts) + "\n"
+
+
+def on_config(config: Any) -> Any:
+    """Add to the navigation the library, and under How to the pages of docs/ that mkdocs.yml does not place."""
+    placed = set(re.findall(r"[\w-]+\.md", json.dumps(config.nav)))
+    section = next(entry["How to"] for entry in config.nav if "How to" in entry)
+    section += sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in placed)
+    reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
+    reference.append({"Library": [{s: [{n: f"api/{n}.md"} for n in names]} for s, names in modules().items()]})
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages."""
+    for page, source in PAGES.items():
+        text = (ROOT / source).read_text(encoding="utf-8")
+        text = as_markdown(text) if source.endswith(".ipynb") else text
+        files.append(File.generated(config, page, content=text, inclusion=InclusionLevel.INCLUDED))
+    for names in modules().values():
+        for name in names:
+            options = OF_RESULTS if name == "results" else ""
+            text = f"# quanta.{name}\n\n::: quanta.{name}\n{options}"
+            files.append(File.generated(config, f"api/{name}.md", content=text, inclusion=InclusionLevel.INCLUDED))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Point links at the site's pages; a link to a file that the site does not have becomes its name."""
+    here = page.file.src_uri
+    source = PAGES.get(here, f"docs/{here}")
+    site_of = {source: page for page, source in PAGES.items()}
+
+    def link(match: re.Match[str]) -> str:
+        picture, text, target = match.groups()
+        path, _, anchor = target.partition("#")
+        if not path or "://" in path:
+            return match[0]
+        real = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+        if not (ROOT / real).exists():
+            raise FileNotFoundError(f"{source}: link to {target}, which does not exist")
+        uri = site_of.get(real, real.removeprefix("docs/") if real.startswith("docs/") else None)
+        if uri is None or files.get_file_from_path(uri) is None:
+            return text
+        there = posixpath.relpath(uri, posixpath.dirname(here) or ".")
+        return f"{picture}[{text}]({there}{'#' + anchor if anchor else ''})"
+
+    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, markdown)

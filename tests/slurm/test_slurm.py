@@ -1,0 +1,351 @@
+"""`snakemake --profile slurm` on a real Slurm with two nodes: what it asks for, where jobs ran, and what goes wrong there.
+
+make test-slurm                  # ARGS=--whole sends the whole smoke pipeline, not a part of it
+"""
+
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+
+import pytest
+import yaml
+from repository import command, copy_of_the_repository, environment, hashes
+from support import ROOT
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+
+PROFILE = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+ASK_FOR_A_GPU = set(PROFILE["set-resources"])
+# the profile as it is, but looked at sooner: nothing here takes minutes
+SOON = ("--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "20")
+# without --whole: two models, up to the gradients, and two figures
+SMALLER = {
+    "models": {"train": {"sizes": [
+        {"name": "tiny-a", "width": 8, "layers": 1, "heads": 2, "learning_rate": 0.02},
+        {"name": "tiny-c", "width": 32, "layers": 2, "heads": 2, "learning_rate": 0.01},
+    ]}},
+    "dynamics": {"model": None},
+}  # fmt: skip
+PART = ("qdg/features.npy", "scaling/fits.json", "report/figures/learning_curves.png", "report/figures/mean_loss.png")
+
+
+class Watch(threading.Thread):
+    """Looks every half second which job holds which card of which node."""
+
+    def __init__(self, cluster):
+        super().__init__(daemon=True)
+        self.cluster, self.seen, self.shared, self.ended = cluster, {}, [], threading.Event()
+
+    def run(self):
+        while not self.ended.wait(0.5):
+            text = self.cluster.ask("scontrol show job --details --oneliner", fails=True)
+            now = Counter()
+            for line in text.splitlines():
+                held = re.search(r" Nodes=(\S+) CPU_IDs=\S+ Mem=\d+ GRES=gpu\S*\(IDX:([\d,-]+)\)", line)
+                if "JobState=RUNNING" in line and held:
+                    job, card = re.search(r"JobId=(\d+)", line)[1], (held[1], held[2])
+                    self.seen[job] = card
+                    now[card] += 1
+            self.shared += [card for card, jobs in now.items() if jobs > 1]
+
+
+@pytest.fixture
+def watch(cluster):
+    thread = Watch(cluster)
+    thread.start()
+    yield thread
+    thread.ended.set()
+    thread.join()
+
+
+def asked(cluster, since):
+    """What Slurm has on record of the jobs that were sent since: rule, state, partition, memory in MB, and so on."""
+    names = ["JobID", "Comment", "State", "Partition", "ReqTRES", "TimelimitRaw", "NodeList", "Account"]
+    text = cluster.ask(f"sacct -X -n -P --starttime {since} --format {','.join(f'{n}%200' for n in names)}")
+    jobs = []
+    for line in text.splitlines():
+        row = dict(zip(names, line.split("|"), strict=True))
+        wanted = dict(part.split("=", 1) for part in row["ReqTRES"].split(",") if part)
+        jobs.append(
+            {
+                "number": row["JobID"],
+                "rule": re.sub(r"^rule_", "", row["Comment"]).split("_wildcards_")[0].strip(),
+                "state": row["State"].split()[0],
+                "partition": row["Partition"],
+                "mb": int(wanted.get("mem", "0M").removesuffix("M")),
+                "gpus": int(wanted.get("gres/gpu", 0)),
+                "cpus": int(wanted["cpu"]),
+                "minutes": int(row["TimelimitRaw"] or 0),
+                "node": row["NodeList"],
+                "account": row["Account"],
+            }
+        )
+    return jobs
+
+
+def now(cluster):
+    """As sacct takes it, a moment that no earlier job belongs to."""
+    time.sleep(1.1)
+    return time.strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def start(cluster, folder, *arguments):
+    """The user's command, its output into a file."""
+    with (folder / "output.txt").open("a") as output:
+        return subprocess.Popen(
+            command("--profile", "slurm", *SOON, *arguments),
+            cwd=folder,
+            env=environment() | cluster.environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def finish(process, folder, *, fails=False):
+    status = process.wait(timeout=900)
+    text = (folder / "output.txt").read_text()
+    assert (status != 0) == fails, text[-6000:]
+    return text
+
+
+def small(folder, rules):
+    """A workflow of a few rules under the very profile of the repository, beside the library that it may use."""
+    folder.mkdir(exist_ok=True)
+    shutil.copytree(ROOT / "slurm", folder / "slurm")
+    head = f"import sys\nsys.path.insert(0, {str(ROOT / 'workflow')!r})\n"
+    (folder / "Snakefile").write_text(head + rules)
+    return folder
+
+
+# -------------------------------------------------------------------------------------------------- the pipeline
+
+
+@pytest.fixture(scope="module")
+def through_slurm(cluster, tmp_path_factory, request):
+    """The smoke run through Slurm: folder, record of its jobs, cards that were held."""
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("smoke") / "quanta")
+    arguments = ["--configfile", "config/smoke.yaml"]
+    if not request.config.getoption("--whole"):
+        (folder / "config/smaller.yaml").write_text(yaml.safe_dump(SMALLER))
+        arguments += ["config/smaller.yaml", "--", *(f"results/smoke/{name}" for name in PART)]
+    watch, since = Watch(cluster), now(cluster)
+    watch.start()
+    began = time.monotonic()
+    finish(start(cluster, folder, *arguments), folder)
+    took = time.monotonic() - began
+    watch.ended.set()
+    watch.join()
+    jobs = asked(cluster, since)
+    print(f"\n{len(jobs)} Slurm jobs in {took:.0f} s")
+    return folder, arguments, jobs, watch
+
+
+def test_every_job_ends_well_and_every_rule_went_where_the_profile_says(through_slurm):
+    _, _, jobs, _ = through_slurm
+    assert {job["state"] for job in jobs} == {"COMPLETED"} and len(jobs) > 12
+    for job in jobs:
+        gpu = job["rule"] in ASK_FOR_A_GPU
+        assert (job["partition"], job["gpus"]) == (("gpu", 1) if gpu else ("cpu", 0)), job
+        assert job["account"] == "lab" and job["mb"] >= 500 and job["minutes"] >= 5, job
+    assert {"train", "losses", "gradients"} <= {job["rule"] for job in jobs}
+    figures = [job for job in jobs if job["rule"].startswith("figures")]
+    assert len(figures) == 1 and not [job for job in jobs if job["rule"].startswith("figure_")], (
+        "all figures are one job"
+    )
+    assert not {"all", "enough"} & {job["rule"] for job in jobs}, "local rules stay local"
+
+
+def test_no_two_jobs_hold_one_card(through_slurm):
+    _, _, jobs, watch = through_slurm
+    with_gpu = [job["number"] for job in jobs if job["gpus"]]
+    assert not watch.shared
+    assert len(set(with_gpu) & set(watch.seen)) >= len(with_gpu) // 2, "the watch saw too few to mean anything"
+    assert len(set(watch.seen.values())) > 1, "more than one card was in use"
+
+
+def test_a_job_says_where_it_computes(through_slurm):
+    folder, _, _, _ = through_slurm
+    for log in (folder / "results/smoke/logs/train").glob("*.log"):
+        assert re.search(r"runs on the CPU: CUDA cannot use GPU \d that the job was given", log.read_text()), log
+
+
+def test_results_are_those_of_one_machine(through_slurm, tmp_path):
+    folder, arguments, _, _ = through_slurm
+    local = copy_of_the_repository(tmp_path / "quanta")
+    for config in folder.glob("config/smaller.yaml"):
+        shutil.copy(config, local / "config")
+    done = subprocess.run(
+        command("--cores", "2", *arguments),
+        cwd=local, env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    expected, found = hashes(local), hashes(folder)
+    assert len(expected) > 15
+    assert found == expected
+
+
+# --------------------------------------------------------------------------------------- a job that does not end well
+
+
+def test_more_memory_and_more_time_are_asked_for_where_a_job_was_cut_off(cluster, tmp_path):
+    folder = small(
+        tmp_path / "w",
+        """
+rule all:
+    input: "memory.txt", "time.txt"
+    localrule: True
+rule memory:
+    output: "memory.txt"
+    threads: 1
+    resources: mem_mb=lambda w, attempt: 400 * attempt, runtime=5, gpu=0
+    shell: "{sys.executable} -c 'import time; held = bytearray(500 << 20); time.sleep(6)'; echo {resources.mem_mb} > {output}"
+rule time:
+    output: "time.txt"
+    threads: 1
+    resources: mem_mb=300, runtime=lambda w, attempt: 1 if attempt == 1 else 3 * attempt, gpu=0
+    shell: "if [ {resources.runtime} = 1 ]; then sleep 300; fi; echo {resources.runtime} > {output}"
+""",
+    )
+    since = now(cluster)
+    finish(start(cluster, folder), folder)
+    assert (folder / "memory.txt").read_text().split() == ["800"]
+    assert (folder / "time.txt").read_text().split() == ["6"]
+    jobs = asked(cluster, since)
+    ends = {(job["rule"], job["mb"], job["minutes"]): job["state"] for job in jobs}
+    assert ends["memory", 800, 5] == ends["time", 300, 6] == "COMPLETED"
+    assert ends["time", 300, 1] == "TIMEOUT" and ends["memory", 400, 5] in {"OUT_OF_MEMORY", "CANCELLED", "FAILED"}
+
+
+SLEEPERS = """
+rule all:
+    input: expand("{i}.txt", i=range(JOBS))
+    localrule: True
+rule sleeper:
+    output: "{i}.txt"
+    threads: 1
+    resources: mem_mb=300, runtime=5, gpu=1, slurm_partition="gpu"
+    shell: "echo started > {wildcards.i}.$SLURM_JOB_ID.run; sleep SECONDS; "
+        "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES > {output}"
+"""
+
+
+def sleepers(folder, seconds, *, jobs=4, before=""):
+    return small(folder, before + SLEEPERS.replace("SECONDS", str(seconds)).replace("JOBS", str(jobs)))
+
+
+def running(cluster, folder, at_least=1):
+    """Numbers of the jobs of this folder that compute."""
+    found = {}
+    cluster.wait("jobs at work", lambda: found.update(_running(cluster, folder)) or len(found) >= at_least, 300)
+    return list(found)
+
+
+def _running(cluster, folder):
+    listed = cluster.ask("squeue -h -t R -o '%i|%Z'").splitlines()
+    started = {path.name.split(".")[1] for path in folder.glob("*.run")}
+    return {n: 1 for n, place in (line.split("|") for line in listed) if place == str(folder) and n in started}
+
+
+def outputs(folder):
+    return [path.read_text().split() for path in sorted(folder.glob("[0-9].txt"))]
+
+
+def test_a_job_that_somebody_cancels_is_sent_again(cluster, tmp_path):
+    folder = sleepers(tmp_path / "w", 8)
+    process = start(cluster, folder)
+    cancelled = running(cluster, folder)[0]
+    cluster.ask(f"scancel {cancelled}")
+    text = finish(process, folder)
+    assert len(outputs(folder)) == 4 and f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in text
+
+
+def test_a_node_that_is_drained_ends_its_jobs_and_gets_no_more(cluster, tmp_path, watch):
+    folder, since = sleepers(tmp_path / "w", 10, jobs=6), now(cluster)
+    process = start(cluster, folder)
+    running(cluster, folder, at_least=4)  # all cards of both nodes
+    try:
+        cluster.ask("scontrol update nodename=n1 state=drain reason=test")
+        finish(process, folder)
+    finally:
+        cluster.ask("scontrol update nodename=n1 state=resume", fails=True)
+    jobs = asked(cluster, since)
+    assert len(outputs(folder)) == 6 and not watch.shared
+    assert [job["state"] for job in jobs] == 6 * ["COMPLETED"], "none of them was lost"
+    assert {job["node"] for job in jobs[4:]} == {"n2"}
+
+
+def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watch):
+    folder, since = sleepers(tmp_path / "w", 15, jobs=2), now(cluster)
+    process = start(cluster, folder)
+    running(cluster, folder, at_least=2)
+    dead = cluster.ask("squeue -h -t R -o %N").split()[0]
+    try:
+        cluster.ask(f"scontrol update nodename={dead} state=down reason=test")
+        finish(process, folder)
+    finally:
+        cluster.ask(f"scontrol update nodename={dead} state=resume", fails=True)
+    jobs = asked(cluster, since)
+    failed = [job for job in jobs if job["state"] == "NODE_FAIL"]
+    assert failed and {job["node"] for job in failed} == {dead}
+    again = [job for job in jobs if job["state"] == "COMPLETED"]
+    assert len(again) == 2 and {job["node"] for job in again[-len(failed) :]} == {"n1", "n2"} - {dead}
+    assert not watch.shared and not _running(cluster, folder)
+
+
+def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):
+    folder = sleepers(tmp_path / "w", 20, jobs=2)
+    process = start(cluster, folder)
+    running(cluster, folder, at_least=2)
+    cluster.stop_controller()
+    time.sleep(8)  # more than one look of Snakemake finds nobody
+    assert process.poll() is None, "Snakemake left"
+    cluster.start_controller()
+    text = finish(process, folder)
+    assert len(outputs(folder)) == 2 and "failed" not in text
+
+
+# --------------------------------------------------------------------------------------------- Snakemake is killed
+
+RECOVERING = """
+from pathlib import Path
+from quanta import recovery
+if workflow.is_main_process:
+    recovery.clear_after_kill(Path(".snakemake"))
+onstart:
+    recovery.cancel_orphans()
+    recovery.note_cluster(Path(".snakemake"))
+"""
+
+
+def test_snakemake_killed_and_started_again_has_no_job_computed_by_two(cluster, tmp_path):
+    folder = sleepers(tmp_path / "w", 20, before=RECOVERING)
+    process = start(cluster, folder)
+    orphans = running(cluster, folder, at_least=2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    dry = subprocess.run(
+        command("--profile", "slurm", "--dry-run"),
+        cwd=folder, env=environment() | cluster.environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert re.search(r"^sleeper +4$", dry.stdout + dry.stderr, re.MULTILINE)
+    assert set(orphans) <= set(_running(cluster, folder)), "a dry run cancels nothing"
+    text = finish(start(cluster, folder), folder)
+    assert f"its jobs are cancelled and done again: {', '.join(orphans)[:2]}" in text
+    assert len(outputs(folder)) == 4
+    states = cluster.ask(f"sacct -X -n -P -j {','.join(orphans)} --format State").split("\n")
+    assert all(state.startswith("CANCELLED") for state in states if state)
+    assert not _running(cluster, folder)
+
+
+def test_an_interrupted_snakemake_takes_its_jobs_with_it(cluster, tmp_path):
+    folder = sleepers(tmp_path / "w", 60)
+    process = start(cluster, folder)
+    running(cluster, folder)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) != 0
+    cluster.wait("the jobs to be gone", lambda: not _running(cluster, folder), 120)

@@ -1,0 +1,83 @@
+import subprocess
+import sys
+
+import pytest
+from quanta import failures
+from quanta.errors import QuantaError
+from support import ROOT
+
+SAID = """[Wed Nov 25 04:43:48 2026]
+Error in rule {rule}:
+    message: None
+    jobid: {job}
+    input: a.npy
+    output: b.npy
+    log: {log} (check log file(s) for error details)
+"""
+
+
+def test_each_failed_job_is_told_with_the_end_of_its_log(tmp_path):
+    one, two = tmp_path / "one.log", tmp_path / "two.log"
+    error = QuantaError("a.npy", "too short", "an array", "delete it")
+    head = "2026-11-25 04:48:2"
+    one.write_text(f"{head}0 INFO first\n{head}1 INFO second\n{head}2 INFO third\n{head}3 ERROR labels: {error}\n")
+    two.write_text(f"{head}2 INFO at work\n")
+    log = "Execute 2 jobs...\n" + SAID.format(rule="labels", job=3, log=one) + SAID.format(rule="train", job=4, log=two)
+    text = failures.last_words(log + "Shutting down, this might take some time.\n")
+    first, second = text.split("train failed")
+    assert f"labels failed; its log, {one}, ends with" in first
+    assert "third" in first and "first" not in first and f"  {head}3 ERROR labels: a.npy: too short" in first
+    assert "    mend:     delete it" in first
+    assert "at work" in second and "resources.memory_factor" in second, "killed without a word"
+    assert text.endswith("what is done stays done.\n")
+
+
+def test_a_job_that_a_second_attempt_finished_has_not_failed(tmp_path):
+    log = SAID.format(rule="train", job=4, log="x.log") + SAID.format(rule="labels", job=44, log="y.log")
+    assert failures.failed(log + "Finished jobid: 4 (Rule: train)\n") == {"y.log": "labels"}
+    assert failures.last_words("Building DAG of jobs...\n") == "", "what fails before any job has been said"
+
+
+def test_frames_stay_in_the_log_and_the_last_exception_of_a_chain_is_told():
+    log = """2026-11-25 04:48:22 ERROR labels failed; this is a defect
+Traceback (most recent call last):
+  File "x.py", line 1, in f
+KeyError: 'a'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "y.py", line 2, in g
+numpy.linalg.LinAlgError: singular
+""".rstrip("\n")
+    assert failures.last_lines(log) == [*log.splitlines()[:1], "numpy.linalg.LinAlgError: singular"]
+
+
+CODE = """
+import sys
+from types import SimpleNamespace
+sys.path.insert(0, {library!r})
+from quanta import job, errors
+
+def main(inputs, outputs, params):
+    {body}
+
+job.run(main, SimpleNamespace(log=[{log!r}], rule="labels", input=[], output=[], params=[], resources={{}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "said", "frames"),
+    [
+        ("raise errors.QuantaError('a.npy', 'too short', 'an array', 'delete it')", "mend:     delete it", False),
+        ("{}['absent']", "KeyError: 'absent'", True),
+    ],
+)
+def test_a_job_says_what_is_wrong_and_keeps_frames_for_its_log(tmp_path, body, said, frames):
+    log = tmp_path / "labels.log"
+    code = CODE.format(library=str(ROOT / "workflow"), body=body, log=str(log))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr and "Traceback" not in done.stderr
+    assert said in log.read_text() and ("Traceback" in log.read_text()) == frames
+    assert said in "\n".join(failures.last_lines(log.read_text()))

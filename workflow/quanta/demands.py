@@ -1,0 +1,75 @@
+"""Demands: memory and time that a job asks a scheduler for, from the sizes of its model and its shard.
+
+Upper estimates, not forecasts: a job that ends early costs nothing, one that is cut off is done again. Memory was
+compared with the benchmarks of the default run (docs/cluster.md); no GPU has been timed.
+"""
+
+from dataclasses import dataclass
+
+CPU = 4e9  # FLOP/s of one slow core; neox-1m trains at 15e9 on one of a Sapphire Rapids (docs/cluster.md)
+GPU = 4e12  # FLOP/s: a fifth of what an old data-centre card does in float32
+PYTHON = 150e-6  # s a token of training that no FLOP explain: neox-7k took 110e-6
+START = 5.0  # minutes: imports, reading, a slow file system
+
+
+@dataclass(frozen=True)
+class Size:
+    """What memory and time follow from. `parameters` are those without embeddings."""
+
+    width: int
+    layers: int
+    parameters: int
+    vocabulary: int
+
+    @property
+    def all_parameters(self) -> int:
+        """With embedding and unembedding."""
+        return self.parameters + 2 * self.vocabulary * self.width
+
+
+def trained_size(width: int, layers: int, vocabulary: int) -> Size:
+    """A size of the ladder."""
+    return Size(width, layers, 12 * layers * width**2, vocabulary)
+
+
+def published_size(parameters: int) -> Size:
+    """A model of which only the parameters are known: 12·layers·width², at least 6 layers, Pythia's widest unembedding.
+
+    Width is bounded by six layers, activations over all layers by √(layers) times it: both are upper bounds.
+    """
+    width = int((parameters / 72) ** 0.5)
+    return Size(max(width, 1), 6, parameters, 50688)
+
+
+def training_mb(size: Size, tokens_a_batch: int) -> float:
+    """Weights, gradients, two moments; activations of all layers, logits with their gradient and a copy; float32."""
+    activations = tokens_a_batch * (40 * size.width * size.layers + 3 * size.vocabulary)
+    return 1000 + 4 * (4 * size.all_parameters + activations) / 1e6
+
+
+def training_minutes(size: Size, tokens: int, *, gpu: bool) -> float:
+    """Six FLOP a parameter and token."""
+    flop = 6 * (size.parameters + size.vocabulary * size.width)
+    return START + tokens * (PYTHON + flop / (GPU if gpu else CPU)) / 60
+
+
+def losses_mb(size: Size, tokens_a_batch: int) -> float:
+    """Weights in float32, a block's activations (about 20 widths a token, quanta/costs.py)."""
+    return 1500 + 4 * (size.all_parameters + 20 * size.width * tokens_a_batch) / 1e6
+
+
+def losses_minutes(size: Size, tokens: int, *, gpu: bool) -> float:
+    """Two FLOP a parameter and token, and as much again for attention and padding."""
+    flop = 4 * (size.parameters + size.vocabulary * size.width)
+    return START + tokens * flop / (GPU if gpu else CPU) / 60
+
+
+def gradients_mb(size: Size, tokens_a_batch: int, samples: int, features: int) -> float:
+    """Weights twice and the fold's table, activations and their gradients in all layers, the shard's features twice."""
+    activations = 2 * 20 * size.width * size.layers * tokens_a_batch
+    return 1500 + 4 * (3 * size.all_parameters + activations + 2 * samples * features) / 1e6
+
+
+def gradients_minutes(size: Size, samples: int, context: int, *, gpu: bool) -> float:
+    """Three forward passes a sample at the longest context, without sharing, and as much again for the fold."""
+    return START + samples * context * 12 * size.parameters / (GPU if gpu else CPU) / 60

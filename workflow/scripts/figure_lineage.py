@@ -1,0 +1,30 @@
+"""How well each cluster is found again by other models and steps: scores, falling, beside chance.
+
+Makes: `report/figures/lineage`.
+"""
+
+from typing import Any
+
+import numpy as np
+from quanta import figures, storage
+from quanta.job import run
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    table = storage.read_table(inputs.table, ("relative", "label", "score", "score_by_chance"))
+    figure, axes = figures.canvas(params.look)
+    ax = axes[0, 0]
+    names = list(dict.fromkeys(table["relative"]))
+    for colour, name in zip(figures.shades(len(names)), names, strict=True):
+        part = table[table["relative"] == name].sort_values("score", ascending=False)
+        rank = np.arange(1, len(part) + 1)
+        ax.plot(rank, part["score"], color=colour, label=f"{name}: median {part['score'].median():.2f}")
+        ax.plot(rank, part["score_by_chance"], color=colour, ls=":", lw=0.8)
+    ax.plot([], [], color=figures.NULL, ls=":", lw=0.8, label="by chance, clusters of these sizes")
+    ax.set(xlabel="clusters, the best found first", ylabel="Jaccard index with its match", ylim=(0, 1.02))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    figures.save(figure, outputs, table)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
