@@ -9,6 +9,7 @@ One core. Input: planted quanta, α = 0.2, strength 0.6.
 import resource
 import sys
 import time
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ def data(n: int, dimension: int) -> planted.Planted:
 
 def cost(sizes: list[int]) -> None:
     print("| N | k | neighbours | graph | eigenvectors | k-means | all | peak GB |\n|---|---|---|---|---|---|---|---|")
+    taken: list[float] = []
     for n in sizes:
         x, k = data(n, 4096).features, min(n // 20, 300)
         marks = [time.process_time()]
@@ -42,6 +44,9 @@ def cost(sizes: list[int]) -> None:
             + f" | {peak:.1f} |",
             flush=True,
         )
+        taken.append(marks[-1] - marks[0])
+    for (n, before), (m, after) in pairwise(zip(sizes, taken, strict=True)):
+        print(f"from N = {n} to {m} the cost grows as N^{np.log(after / before) / np.log(m / n):.2f}")
 
 
 def agreement(n: int) -> None:
