@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from quanta import config as settings
-from quanta import corpus, duplicates, models
+from quanta import corpus, duplicates, models, weights
 from support import ROOT, SCHEMA, over_default
 
 FAMILY = ROOT / "resources/family"
@@ -38,7 +38,7 @@ def test_it_is_small_enough_and_every_weight_is_the_one_of_the_table(table):
     folders = {(path.parent.parent.name, int(path.parent.name[4:])) for path in FAMILY.rglob("model.safetensors")}
     assert folders == set(zip(table["model"], table["step"], strict=True))
     for row in table.itertuples():
-        assert models.weight_hash(FAMILY / row.model / f"step{row.step}") == row.sha256, (row.model, row.step)
+        assert weights.weight_hash(FAMILY / row.model / f"step{row.step}") == row.sha256, (row.model, row.step)
 
 
 def test_the_default_run_takes_it(table, monkeypatch):

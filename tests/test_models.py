@@ -4,7 +4,7 @@ import shutil
 import pandas as pd
 import pytest
 import torch
-from quanta import models
+from quanta import models, weights
 from quanta.errors import QuantaError
 from quanta.family import FAMILY_COLUMNS, FURTHER_COLUMNS, between_seeds, in_order
 from support import names, script
@@ -108,7 +108,7 @@ def test_a_damaged_folder_is_named(tmp_path, damage):
         models.load(tmp_path)
     if damage == "weights":
         with pytest.raises(QuantaError, match=r"model\.safetensors: damaged"):
-            models.weight_hash(tmp_path)
+            weights.weight_hash(tmp_path)
 
 
 def test_the_hash_of_weights_does_not_depend_on_their_files(tmp_path):
@@ -117,13 +117,13 @@ def test_the_hash_of_weights_does_not_depend_on_their_files(tmp_path):
         model.save_pretrained(tmp_path / name, max_shard_size=limit)
     files = [len(list((tmp_path / n).glob("*.safetensors"))) for n in ("whole", "shards", "more")]
     assert files[0] == 1 < files[1] < files[2]
-    hashes = {models.weight_hash(tmp_path / n) for n in ("whole", "shards", "more")}
+    hashes = {weights.weight_hash(tmp_path / n) for n in ("whole", "shards", "more")}
     assert len(hashes) == 1
     with torch.no_grad():
         next(model.parameters())[0, 0] += 1e-3
     model.save_pretrained(tmp_path / "changed")
     model.to(torch.bfloat16).save_pretrained(tmp_path / "rounded")
-    assert len(hashes | {models.weight_hash(tmp_path / n) for n in ("changed", "rounded")}) == 3
+    assert len(hashes | {weights.weight_hash(tmp_path / n) for n in ("changed", "rounded")}) == 3
 
 
 def member(folder, model, step, net):
@@ -157,14 +157,14 @@ def test_equal_weights_under_two_names_are_refused_by_name(tmp_path):
 
 
 def test_a_checkpoint_is_found_in_its_step_or_in_the_folder_itself(tmp_path):
-    assert models.checkpoint_folder(tmp_path, 7, only_step=7) == tmp_path
+    assert weights.checkpoint_folder(tmp_path, 7, only_step=7) == tmp_path
     with pytest.raises(QuantaError, match="no checkpoint of step 8"):
-        models.checkpoint_folder(tmp_path, 8, only_step=7)
+        weights.checkpoint_folder(tmp_path, 8, only_step=7)
     for step in (1, 20):
         (tmp_path / f"step{step}").mkdir()
-    assert models.checkpoint_folder(tmp_path, 20, only_step=20) == tmp_path / "step20"
+    assert weights.checkpoint_folder(tmp_path, 20, only_step=20) == tmp_path / "step20"
     with pytest.raises(QuantaError, match="no checkpoint of step 7") as caught:
-        models.checkpoint_folder(tmp_path, 7, only_step=7)
+        weights.checkpoint_folder(tmp_path, 7, only_step=7)
     assert "[1, 20]" in caught.value.expected
 
 
@@ -189,10 +189,10 @@ def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path):
 
 def test_weights_are_held_against_their_hash(tmp_path):
     new().save_pretrained(tmp_path)
-    models.check_hash(tmp_path, None)
-    models.check_hash(tmp_path, models.weight_hash(tmp_path))
+    weights.check_hash(tmp_path, None)
+    weights.check_hash(tmp_path, weights.weight_hash(tmp_path))
     with pytest.raises(QuantaError, match=r"family\.csv") as caught:
-        models.check_hash(tmp_path, "0" * 64)
+        weights.check_hash(tmp_path, "0" * 64)
     assert str(tmp_path) in caught.value.where
 
 
@@ -208,19 +208,19 @@ def test_adopting_copies_weights_configuration_and_tokenizer_only(tmp_path):
     kept = {p.name for p in target.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"} <= kept
     assert not kept & {"pytorch_model.bin", "own.py"}
-    assert models.weight_hash(target) == models.weight_hash(source)
+    assert weights.weight_hash(target) == weights.weight_hash(source)
 
 
 def test_adopting_takes_the_shared_tokenizer_and_refuses_other_weights(tmp_path):
     new().save_pretrained(tmp_path / "given/a/step3")
     (tmp_path / "given/tokenizer").mkdir()
     (tmp_path / "given/tokenizer/tokenizer.json").write_text("{}")
-    right = models.weight_hash(tmp_path / "given/a/step3")
+    right = weights.weight_hash(tmp_path / "given/a/step3")
     for hashed, target in ((right, tmp_path / "run/a/step3"), ("0" * 64, tmp_path / "other/a/step3")):
         settings = names(path=str(tmp_path / "given"), only_step=3, sha256=hashed)
         if hashed == right:
             script("adopt")(names(), names(folder=target), settings)
-            assert (target / "tokenizer.json").is_file() and models.weight_hash(target) == right
+            assert (target / "tokenizer.json").is_file() and weights.weight_hash(target) == right
         else:
             with pytest.raises(QuantaError, match=r"family\.csv"):
                 script("adopt")(names(), names(folder=target), settings)
@@ -235,7 +235,7 @@ def test_the_family_script_writes_the_table(tmp_path):
         names(table=tmp_path / "family.csv"),
         names(members=json.dumps(listed)),
     )
-    assert pd.read_csv(tmp_path / "family.csv")["sha256"].tolist() == [models.weight_hash(m["folder"]) for m in given]
+    assert pd.read_csv(tmp_path / "family.csv")["sha256"].tolist() == [weights.weight_hash(m["folder"]) for m in given]
     shutil.rmtree(tmp_path / "a1")
 
 
@@ -285,4 +285,4 @@ def test_pythias_published_layout_loads_to_the_same_function(tmp_path):
     ids = torch.arange(30)[None]
     assert torch.allclose(loaded(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-5)
     assert models.non_embedding_parameters(models.shape_of(tmp_path)) == models.non_embedding_parameters(model)
-    assert len(models.weight_hash(tmp_path)) == 64, "scalars among the buffers are hashed, too"
+    assert len(weights.weight_hash(tmp_path)) == 64, "scalars among the buffers are hashed, too"

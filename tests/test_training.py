@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import corpus, models, training
+from quanta import corpus, models, training, weights
 from quanta.errors import QuantaError
 from support import names, random_tokens, script
 
@@ -44,7 +44,7 @@ def train(seed=0, save_at=(), save=lambda step, model: None, tokens=None, unfini
     return model, curve
 
 
-def weights(model):
+def bytes_of(model):
     return b"".join(tensor.numpy().tobytes() for tensor in model.state_dict().values())
 
 
@@ -53,8 +53,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others():
     one, curve = train()
     torch.manual_seed(4)
     two, again = train()
-    assert weights(one) == weights(two) and curve.equals(again)
-    assert weights(train(seed=1)[0]) != weights(one)
+    assert bytes_of(one) == bytes_of(two) and curve.equals(again)
+    assert bytes_of(train(seed=1)[0]) != bytes_of(one)
 
 
 def test_the_loss_falls_to_that_of_the_rule_behind_the_stream():
@@ -73,10 +73,10 @@ def test_the_curve_counts_tokens_steps_and_rates():
 
 def test_checkpoints_are_those_of_the_steps_asked_for():
     saved = {}
-    model, _ = train(save_at=(0, 7, 30), save=lambda step, net: saved.update({step: weights(net)}))
+    model, _ = train(save_at=(0, 7, 30), save=lambda step, net: saved.update({step: bytes_of(net)}))
     assert list(saved) == [0, 7, 30]
-    assert saved[0] == weights(models.new_model(SIZE, vocabulary=50, context=16, seed=0))
-    assert saved[30] == weights(model) and len(set(saved.values())) == 3
+    assert saved[0] == bytes_of(models.new_model(SIZE, vocabulary=50, context=16, seed=0))
+    assert saved[30] == bytes_of(model) and len(set(saved.values())) == 3
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step_and_stops_the_training():
@@ -97,7 +97,7 @@ def test_bfloat16_trains_and_keeps_float32_weights():
     model, curve = train(precision="bfloat16", steps=60)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert curve["loss_nats"].iloc[-1] < curve["loss_nats"].iloc[0] - 0.5
-    assert weights(model) != weights(train(steps=60)[0])
+    assert bytes_of(model) != bytes_of(train(steps=60)[0])
 
 
 @given(steps=st.integers(2, 5000), warmup=st.integers(1, 500), peak=st.floats(1e-5, 1))
@@ -169,7 +169,7 @@ def test_the_script_saves_models_that_load_with_their_tokenizer(tmp_path):
         ),
     )
     assert not (tmp_path / "unfinished").exists()
-    assert models.weight_hash(folders[0]) != models.weight_hash(folders[1])
+    assert weights.weight_hash(folders[0]) != weights.weight_hash(folders[1])
     assert models.load(folders[1]).config.vocab_size == tokenizer.get_vocab_size()
     text = "def f(x):\n    return 3"
     assert AutoTokenizer.from_pretrained(folders[1])(text)["input_ids"] == tokenizer.encode(text).ids
@@ -195,7 +195,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(tmp_path, at, precision):
     went_on, again = train(
         precision=precision, save_at=[0, at, 30], save=lambda step, model: saved.append(step), unfinished=kept
     )
-    assert weights(went_on) == weights(whole) and again.equals(curve)
+    assert bytes_of(went_on) == bytes_of(whole) and again.equals(curve)
     assert saved == ([0, at, 30] if at == 1 else [at, 30]), "steps before the kept state are not saved again"
 
 

@@ -1,6 +1,5 @@
 """Models: a family of causal language models in Hugging Face format, read from safetensors alone."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
@@ -16,10 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeo
 from quanta import storage
 from quanta.errors import QuantaError
 from quanta.family import FAMILY_COLUMNS, FURTHER_COLUMNS
-
-FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
-EXPECTED = "config.json and model.safetensors (or its shards with their index)"
-MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
+from quanta.weights import EXPECTED, check_folder, weight_hash
 
 
 @dataclass(frozen=True)
@@ -54,16 +50,6 @@ def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeo
         torch.manual_seed(seed)
         build: Any = GPTNeoXForCausalLM._from_config
         return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds no model in Hugging Face format.
-
-    Raises:
-        QuantaError: a configuration or safetensors weights are missing.
-    """
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise QuantaError(str(folder), "no model in Hugging Face format", EXPECTED, MEND)
 
 
 def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
@@ -123,45 +109,6 @@ def non_embedding_parameters(model: PreTrainedModel) -> int:
     return sum(p.numel() for p in model.parameters() if id(p) not in left_out)
 
 
-def weight_hash(folder: str | Path) -> str:
-    """SHA-256 of all tensors: names, types, shapes and bytes, in the order of their names, however they are sharded.
-
-    Raises:
-        QuantaError: a file of weights is damaged.
-    """
-    digests: dict[str, bytes] = {}
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        try:
-            with safe_open(path, framework="pt") as tensors:
-                for name in tensors.keys():  # noqa: SIM118  (safe_open is no mapping)
-                    tensor = tensors.get_tensor(name).contiguous()
-                    head = f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
-                    raw = tensor.reshape(-1).view(torch.uint8)  # a scalar cannot be viewed as bytes
-                    digests[name] = hashlib.sha256(head + raw.numpy().tobytes()).digest()
-        except SafetensorError as error:
-            raise QuantaError(str(path), f"damaged ({error})", "safetensors", storage.RERUN) from error
-    return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
-
-
-def checkpoint_folder(folder: Path, step: int, *, only_step: int) -> Path:
-    """Where a model's checkpoint lies: in `step{step}`, or in the folder itself if it has no step folders.
-
-    Raises:
-        QuantaError: there is no such step.
-    """
-    steps = sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())
-    if step in steps:
-        return folder / f"step{step}"
-    if not steps and step == only_step:
-        return folder
-    raise QuantaError(
-        str(folder),
-        f"no checkpoint of step {step}",
-        f"one of the steps {steps}" if steps else f"step folders, or a single checkpoint (step {only_step})",
-        "change models.folder.final_step or dynamics.steps, or add the folder",
-    )
-
-
 def check_parameters(folder: str | Path, expected: int | None) -> None:
     """Assert a model's non-embedding parameters, counted from its configuration; None expects nothing.
 
@@ -177,21 +124,6 @@ def check_parameters(folder: str | Path, expected: int | None) -> None:
             f"{found:,} non-embedding parameters",
             f"{expected:,}, as the family's table says",
             "look at the member's repository and parameters in models.hub.members",
-        )
-
-
-def check_hash(folder: str | Path, expected: str | None) -> None:
-    """Assert the hash of a folder's weights; None expects nothing.
-
-    Raises:
-        QuantaError: the weights are others than the family's table says.
-    """
-    if expected is not None and (found := weight_hash(folder)) != expected:
-        raise QuantaError(
-            str(folder),
-            f"weights with SHA-256 {found[:16]}…",
-            f"{expected[:16]}…, as family.csv beside the models says",
-            "fetch the weights anew (git checkout, git lfs pull), or mend the table if they are meant to differ",
         )
 
 

@@ -8,18 +8,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quanta import models
+from quanta import weights
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     target = Path(outputs.folder)
     model, step = target.parent.name, int(target.name.removeprefix("step"))
-    source = models.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
-    models.check_folder(source)
-    models.check_hash(source, params.sha256)
+    source = weights.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
+    weights.check_folder(source)
+    weights.check_hash(source, params.sha256)
     target.mkdir(parents=True)
-    for pattern in models.FILES:
+    for pattern in weights.FILES:
         for file in source.glob(pattern):
             shutil.copyfile(file, target / file.name)
     for file in (Path(params.path) / "tokenizer").glob("tokenizer*.json"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from quanta import corpus, losses, models, storage
+from quanta import corpus, losses, models, storage, weights
 from quanta.job import run
 from quanta.progress import log
 
@@ -43,7 +43,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             log.info("%s step %d stays in float32: half precision moves losses by %.1e nats", model, step, change)
             models.rounded(folder, new, torch.float32)
             change, dtype = 0.0, "float32"
-        rows.append((models.weight_hash(new), step * recipe["batch"] * recipe["context"], change, dtype))
+        rows.append((weights.weight_hash(new), step * recipe["batch"] * recipe["context"], change, dtype))
     family[["sha256", "tokens_seen", "rounding_nats", "dtype"]] = rows
     family["learning_rate"] = family["model"].map(lambda name: sizes[name]["learning_rate"])
     family = family.merge(mean[["model", "step", "mean_loss_nats"]], on=["model", "step"], validate="one_to_one")

@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from quanta import hub, models, storage
+from quanta import hub, models, storage, weights
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     pin = hub.pin_of(storage.read_json(inputs.pin))
     hub.fetch(pin, params.store, outputs.folder, hub.Patience(**json.loads(params.patience)))
-    models.check_folder(Path(outputs.folder))
+    weights.check_folder(Path(outputs.folder))
     models.check_parameters(outputs.folder, json.loads(params.request)["parameters"])
 
 
