@@ -154,7 +154,8 @@ def _learning_rows(order: dict[str, Any], learned: dict[str, Any]) -> list[tuple
     rows: list[tuple[Any, ...]] = []
     for axis, line in learned.items():
         what = f"rank correlation of a cluster's size with when it is learned, {axis}"
-        rows.append((what, "negative (hypothesis)", line, "qdg/learned.json", f"correlations, {axis}"))
+        found = (what, "negative (hypothesis)", line, "qdg/learned.json", f"correlations, {axis}")
+        rows.append((*found, *_is_negative(line)))
     axis = next(iter(learned))
     for words, wanted in (
         (
@@ -172,6 +173,18 @@ def _learning_words(axis: str, line: dict[str, Any]) -> str:
     if line["value"] is None:
         return f"{emergence.verdict(line)} ({axis})"
     return f"{emergence.verdict(line)}: ρ = {_shown(line)}, p = {line['p_value']:.2g}, {line['n']} clusters ({axis})"
+
+
+def _is_negative(line: dict[str, Any]) -> tuple[str, str]:
+    """Whether the hypothesis of a negative correlation holds, and what says so."""
+    if line["value"] is None:
+        return "", "this run has no such number"
+    if line["interval"] is None:
+        return "no", "no interval"
+    low, high = line["interval"]
+    if high < 0:
+        return "yes", "the interval is below 0"
+    return "no", "the interval holds 0" if low <= 0 else "the interval is above 0"
 
 
 def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
