@@ -113,6 +113,7 @@ def write(folder: Path) -> Path:
     storage.write_table(folder / "labels.csv", given)
     look = json.dumps({"width_inches": 6.5, "dpi": 60})
     common = {"show": SHOW, "members": json.dumps(MEMBERS), "final_step": 4, "dynamics": "small"}
+    common["sizes"] = json.dumps([member for member in MEMBERS if member[1] == 4])
     for name in ("clusters", "emergence"):
         target = folder / f"report/figures/{name}"
         out = names(**{end: target.with_suffix(f".{end}") for end in ("png", "pdf", "csv")})
