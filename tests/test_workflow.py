@@ -208,7 +208,8 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
     data[-1] ^= 1
     weights.write_bytes(data)
     shutil.rmtree(given / "models/tiny-a")
-    output = smoke(work, "--", "results/given/scaling/mean_loss.csv", over=over, fails=True)
+    target = "results/given/scaling/mean_loss.csv"
+    output = smoke(work, "--forcerun", "adopt", "--", target, over=over, fails=True)
     assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
 
 
@@ -525,12 +526,12 @@ def test_the_papers_configuration_plans_offline(fresh):
 
 
 def test_the_slurm_profile_plans(fresh):
-    text = snakemake(fresh, "--profile", "slurm", "--dry-run")
+    text = snakemake(fresh, "--profile", "slurm", "--configfile", "config/train.yaml", "--dry-run")
     assert re.search(r"^train +4$", text, re.MULTILINE) and "Traceback" not in text
 
 
 def test_parts_are_as_many_as_asked_for(fresh):
-    text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3}, "qdg": {"shards": 5}})
+    text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3, "shards_by_model": []}, "qdg": {"shards": 5}})
     assert re.search(r"^losses +18$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
 
 
@@ -563,7 +564,9 @@ def test_clusters_are_followed_into_other_models_and_steps(work):
     results, over = work / "results/smoke", {"qdg": {"lineage": ["tiny-b", "tiny-b/8"]}}
     jobs = planned(work, over)
     assert jobs["relative"] == 2 and not {"gradients", "embedding", "labels"} & set(jobs), "nothing of the model's own"
-    smoke(work, *(f"results/smoke/{name}" for name in ("qdg/lineage.csv", "report/figures/lineage.png")), over=over)
+    smoke(
+        work, "--", *(f"results/smoke/{name}" for name in ("qdg/lineage.csv", "report/figures/lineage.png")), over=over
+    )
     table = pd.read_csv(results / "qdg/lineage.csv")
     assert list(table["relative"].unique()) == ["tiny-b/step60", "tiny-b/step8", "other seed"]
     means = table.groupby("relative")[["score", "score_by_chance"]].mean()
