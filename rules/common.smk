@@ -241,7 +241,7 @@ def promised():
     qdg = ["tokens.parquet", "embedding.npy", "eigenvalues.npy", "labels.parquet", "rank_frequency.csv", "fits.json"]
     qdg += ["features.npy"] if config["qdg"]["mode"] == "sketch" else []
     qdg += [] if NEIGHBOURS else ["affinity.npy"]
-    corpus = ["tokens.npy", "offsets.npy", "documents.parquet", "tokenizer/tokenizer.json"]
+    corpus = ["texts.parquet", "tokens.npy", "offsets.npy", "documents.parquet", "tokenizer/tokenizer.json"]
     tables = ["models/family.csv", "scaling/mean_loss.csv", "scaling/fits.json"]
     tables += [f"corpus/{name}" for name in corpus] + [f"qdg/{name}" for name in qdg]
     return [f"{R}/{name}" for name in tables] + losses_of(MEMBERS)

@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from harness import MENDED, SAME, Harness
+from harness import MENDED, SAME, UNREAD, Harness
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
@@ -15,7 +15,12 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory):
     """Three kills of one run up to the gradients, and two intermediate files, each cut and with a bit flipped."""
-    harness = Harness(tmp_path_factory.mktemp("faults"), 1, ("results/smoke/qdg/features.npy",))
+    # a target that is missing is made again; what only led to it is not, as always with Snakemake
+    targets = [
+        f"results/smoke/{name}"
+        for name in ("qdg/features.npy", "corpus/texts.parquet", "corpus/tokenizer/tokenizer.json")
+    ]
+    harness = Harness(tmp_path_factory.mktemp("faults"), 1, tuple(targets))
     return list(harness.run(kills=3, files=2, others=False, until=float("inf")))
 
 
@@ -24,6 +29,6 @@ def test_a_run_that_was_killed_at_random_moments_ends_with_the_same_bytes(rows):
     assert len(kills) == 3 and {row.then for row in kills} == {SAME}
 
 
-def test_a_damaged_file_is_named_or_made_anew_and_never_read(rows):
+def test_a_damaged_file_is_named_or_made_anew_or_not_read(rows):
     files = [row for row in rows if row.kind.endswith("file")]
-    assert len(files) == 4 and {row.then for row in files} <= {SAME, MENDED}, files
+    assert len(files) == 4 and {row.then for row in files} <= {SAME, MENDED, UNREAD}, files
