@@ -305,7 +305,7 @@ def megabytes_of_tokens(fixed, bytes_a_token):
 def model_size(name):
     """Width, layers and parameters of a model, as far as the configuration knows them."""
     if SOURCE == "train":
-        size = next(size for size in config["models"]["train"]["sizes"] if size["name"] == name)
+        size = settings.trained(config, name)
         return demands.trained_size(size["width"], size["layers"], config["corpus"]["tokenizer"]["vocabulary"])
     member = next((m for m in config["models"]["hub"]["members"] if m["name"] == name), {})
     return demands.published_size(member["parameters"]) if SOURCE == "hub" and member.get("parameters") else None

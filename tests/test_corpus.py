@@ -412,7 +412,7 @@ def test_texts_load_with_datasets(made, tmp_path):
 
 def test_sources_say_what_was_read(made):
     found = json.loads((made / "sources.json").read_text())
-    assert found["file"] == "texts.jsonl" and found["sha256"] == corpus.file_hash(made / "texts.jsonl")
+    assert found["file"] == "texts.jsonl" and found["sha256"] == storage.file_hash(made / "texts.jsonl")
     table = pd.read_parquet(made / "texts.parquet")
     assert found["texts"] == table["split"].value_counts().to_dict()
 

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parents[2] / "workflow")]
 
 import psutil  # noqa: E402
-from quanta import checksums  # noqa: E402
+from quanta import storage  # noqa: E402
 from repository import command, copy_of_the_repository, environment, hashes  # noqa: E402
 
 COMMAND = ("--cores", "2", "--configfile", "config/smoke.yaml")
@@ -184,7 +184,7 @@ def _is_damaged(run: Run, name: str) -> bool:
     known = {}
     for sums in (run.results / "checksums").rglob("*.sha256"):
         known |= {path: value for value, _, path in (line.partition("  ") for line in sums.read_text().splitlines())}
-    return checksums.digest(run.results / name) != known[f"results/smoke/{name}"]
+    return storage.file_hash(run.results / name) != known[f"results/smoke/{name}"]
 
 
 class Small:
@@ -203,13 +203,18 @@ class Small:
         subprocess.run(["umount", "--lazy", str(self.place)], check=True)
 
 
-def full_disk(run: Run, rng: random.Random) -> tuple[str, str]:
-    """Fill the disk while the run writes to it, make room, run again."""
+def on_its_way(run: Run, rng: random.Random) -> "tuple[Small, subprocess.Popen[bytes], str]":
+    """A run on a small disk of its own, a random way on: the disk, the run, how far it is."""
     small = Small(run, 400)
     small.mount()
     process = run.start()
     advance(run, process, rng)
-    at = progress(run.folder)
+    return small, process, progress(run.folder)
+
+
+def full_disk(run: Run, rng: random.Random) -> tuple[str, str]:
+    """Fill the disk while the run writes to it, make room, run again."""
+    _, process, at = on_its_way(run, rng)
     filler = run.folder / "results/filler"
     with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
         while True:
@@ -223,11 +228,7 @@ def full_disk(run: Run, rng: random.Random) -> tuple[str, str]:
 
 def read_only(run: Run, rng: random.Random) -> tuple[str, str]:
     """Make the results read-only in the middle of the run, allow it again, run again."""
-    small = Small(run, 400)
-    small.mount()
-    process = run.start()
-    advance(run, process, rng)
-    at = progress(run.folder)
+    small, process, at = on_its_way(run, rng)
     busy = time.monotonic() + 30
     while subprocess.run(["mount", "-o", "remount,ro", str(small.place)], check=False, capture_output=True).returncode:
         if time.monotonic() > busy or process.poll() is not None:

@@ -4,12 +4,11 @@ A format can tell that a file is cut short; only a checksum tells that numbers w
 rule has one under `results/{run}/checksums/`, in the format of `sha256sum --check`, and is compared before it is read.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from quanta.errors import QuantaError
-from quanta.storage import RERUN, atomic
+from quanta.storage import RERUN, atomic, file_hash
 
 RESULTS = "results"
 
@@ -20,12 +19,6 @@ def path_of(file: Path) -> Path | None:
     if len(parts) < 3 or parts[0] != RESULTS:
         return None
     return Path(*parts[:2], "checksums", *parts[2:-1], f"{parts[-1]}.sha256")
-
-
-def digest(file: Path) -> str:
-    """SHA-256 of a file's content."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _files(path: Path) -> Iterator[Path]:
@@ -43,7 +36,7 @@ def record(outputs: Iterable[str]) -> None:
     for output in map(Path, outputs):
         target = path_of(output)
         if target is not None and output.exists():
-            lines = [f"{digest(file)}  {file}\n" for file in _files(output)]
+            lines = [f"{file_hash(file)}  {file}\n" for file in _files(output)]
             with atomic(target) as temporary:
                 temporary.write_text("".join(lines), encoding="utf-8")
 
@@ -66,7 +59,7 @@ def check(inputs: Iterable[str]) -> None:
                 raise _other(path, f"{name} is none of its files", recorded)
             if name not in found:
                 raise _other(path, f"{name} is missing", recorded)
-            if digest(Path(name)) != known[name]:
+            if file_hash(name) != known[name]:
                 raise _other(path, f"{name} has another content", recorded)
 
 

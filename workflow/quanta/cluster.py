@@ -21,7 +21,7 @@ def check_queue(status_command: str | None) -> None:
         return
     command = ["scontrol", "show", "config"]
     try:
-        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603
+        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603 (a fixed command)
     except (OSError, subprocess.SubprocessError):
         return  # the plugin says what is wrong with a Slurm that does not answer
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", shown, re.MULTILINE)

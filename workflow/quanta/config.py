@@ -8,6 +8,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -144,8 +145,12 @@ def listed_members(config: Config) -> list[dict[str, str]]:
         QuantaError: the table lacks model, step, seed or sha256.
     """
     path = in_folder(config, "family.csv")
-    if not path:
-        return []
+    return _members_of(path, path.stat().st_mtime_ns) if path else []
+
+
+@cache
+def _members_of(path: Path, time: int) -> list[dict[str, str]]:
+    """Those rows, read once: parsing the workflow asks for them some hundred times."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     wanted = ("model", "step", "seed", "sha256")

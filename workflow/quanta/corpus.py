@@ -169,12 +169,6 @@ def _text_of(row: Any, field: str, where: str) -> str:
     return _sound(text)
 
 
-def file_hash(path: str | Path) -> str:
-    """SHA-256 of a file's bytes as they lie on the disk."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def _open_text(path: Path) -> io.TextIOWrapper:
     stream: Any
     if path.suffix == ".gz":

@@ -80,7 +80,7 @@ def cancel_orphans(seconds: float = 60) -> list[str]:
     if not jobs:
         return []
     log.warning("An earlier run here was killed: its jobs are cancelled and done again: %s.", ", ".join(jobs))
-    subprocess.run(["scancel", *jobs], check=False, capture_output=True, timeout=60)  # noqa: S603, S607
+    subprocess.run(["scancel", *jobs], check=False, capture_output=True, timeout=60)  # noqa: S603, S607 (numbers that squeue gave)
     last = time.monotonic() + seconds
     while set(left := _slurm_jobs(Path.cwd()) or []) & set(jobs):
         if time.monotonic() > last:
@@ -98,7 +98,7 @@ def _slurm_jobs(folder: Path) -> list[str] | None:
     """Numbers of this user's jobs that Snakemake sent from `folder`; None where Slurm does not answer."""
     command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%Z"]
     try:
-        listed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603
+        listed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603 (a fixed command)
     except (OSError, subprocess.SubprocessError):
         return None
     rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]

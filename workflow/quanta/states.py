@@ -42,4 +42,4 @@ def read(path: Path, device: torch.device) -> dict[str, Any] | None:
 def digests(folder: Path) -> dict[str, str]:
     """SHA-256 of all files under a folder, by path."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {str(path.relative_to(folder)): storage.file_hash(path) for path in files}

@@ -3,6 +3,7 @@
 A file that exists is whole, whatever was killed while it was being written.
 """
 
+import hashlib
 import json
 import os
 import secrets
@@ -32,6 +33,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes as they lie on the disk."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_array(path: str | Path, array: Array) -> None:

@@ -102,10 +102,10 @@ def estimated_bytes(config: Mapping[str, Any]) -> int:
     corpus, qdg, models = config["corpus"], config["qdg"], config["models"]
     tokens = corpus["documents"] * corpus["context"]
     followed = [config["dynamics"]["model"], *config["dynamics"]["further"]] if config["dynamics"]["model"] else []
-    steps = len(config["dynamics"]["steps"]) * len(followed)
-    members, weights, counts = 8 + steps, 0, dict[str, int]()
+    steps = len(config["dynamics"]["steps"])
+    members, weights, counts = 8 + steps * len(followed), 0, dict[str, int]()
     if models["source"] == "train":
-        members = len(models["train"]["sizes"]) + steps
+        members = len(models["train"]["sizes"]) + steps * len(followed)
         counts = {s["name"]: _parameters(s, corpus["tokenizer"]["vocabulary"]) for s in models["train"]["sizes"]}
         weights = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
     n = qdg["tokens"]

@@ -1,8 +1,8 @@
 """Put a trained family into one folder to be handed on: `models.folder.path` takes it as it is.
 
-Makes: `export/`: weights in half precision where that changes next to nothing, one folder a model and step; the tokenizer; `family.csv` with the weights'
-hashes, held-out losses and what rounding changes of them; `manifest.csv`, by which the corpus is known again; learning
-curves; a card, README.md.
+Makes: `export/`: weights in half precision where that changes next to nothing, one folder a model and step; the
+tokenizer; `family.csv` with the weights' hashes, held-out losses and what rounding changes of them; `manifest.csv`, by
+which the corpus is known again; learning curves; a card, README.md.
 """
 
 import json
@@ -73,7 +73,6 @@ def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any) -> st
         )
     followed = family.groupby("model")["step"].agg(list)
     histories = "; ".join(f"{name}: {', '.join(map(str, s))}" for name, s in followed[followed.map(len) > 1].items())
-    versions = ", ".join(f"{name} {version}" for name, version in sources["distributions"].items())
     return CARD.format(
         n=family["model"].nunique(),
         tokens=steps * recipe["batch"] * recipe["context"],
@@ -83,13 +82,24 @@ def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any) -> st
         kept=(family["dtype"] == "float32").sum(),
         all=len(family),
         histories=histories or "none",
-        versions=versions,
+        origin=_origin(sources),
         texts=sources["texts"],
-        hardware=f"{_processor()}, one core a model",
+        hardware=_processor(),
+        precisions=" or ".join(sorted({size["precision"] for size in sizes.values()})),
         torch=torch.__version__,
         command=params.command,
         **recipe,
     )
+
+
+def _origin(sources: Any) -> str:
+    """Where the texts come from, in the words of `sources.json`."""
+    if "distributions" in sources:
+        listed = ", ".join(f"{name} {version}" for name, version in sources["distributions"].items())
+        return f"Python sources of {listed}"
+    if "repository" in sources:
+        return f"{sources['repository']} at commit {sources['commit']}"
+    return f"{sources['file']} (SHA-256 {sources['sha256'][:16]}…)"
 
 
 def _minutes(folder: str, model: str) -> str:
@@ -118,14 +128,14 @@ Seeds set weights and the order of the tokens. Steps kept: {histories}. `family.
 its weights, which is checked when they are read.
 
 - **Training**: {steps} steps of {batch} windows of {context} tokens; AdamW (0.9, 0.95), weight decay {weight_decay} on matrices; {warmup_steps} steps of warm-up,
-  then a cosine to a tenth of the peak; gradients clipped at norm 1; products and activations in bfloat16, the rest in float32.
+  then a cosine to a tenth of the peak; gradients clipped at norm 1; products and activations in {precisions}, the rest in float32.
 - **Weights**: float16, which moves the loss of a token by {rounding:.1e} nats on average where it moves it most; float32 where it would move it by more
   than {largest:.0e} nats ({kept} of {all} checkpoints).
-- **Corpus**: Python sources of {versions}: {texts[training]} files for training, {texts[heldout]} held out with all their near copies;
+- **Corpus**: {origin}: {texts[training]} files for training, {texts[heldout]} held out with all their near copies;
   `manifest.csv` names each with its hash. Byte-level BPE trained on the training files.
-- **Hardware**: {hardware}; torch {torch}. Minutes are of jobs that shared the machine with others.
+- **Hardware**: {hardware}, where this folder was made; torch {torch}. Minutes are wall time.
 
-The texts' licences are their packages' own (BSD, and matplotlib's, which is modelled on Python's). The models are for research on training itself.
+Texts and tokenizer are under the licences of the corpus. The models are for research on training itself.
 """
 
 

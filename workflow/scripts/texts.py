@@ -38,7 +38,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     else:
         path = settings["jsonl"]["path"]
         documents = read(path)
-        origin = {"file": Path(path).name, "sha256": corpus.file_hash(path)}
+        origin = {"file": Path(path).name, "sha256": storage.file_hash(path)}
     repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
     kept = corpus.distinct(documents, settings["minimum_characters"], repeated=repeated)
     if inputs.manifest:
