@@ -330,3 +330,109 @@ rule affinities:
         "A second affinity, from loss curves, against the gradients'"
     script:
         "../workflow/scripts/affinities.py"
+
+
+rule figure_calibration:
+    input:
+        coverage=rules.calibrate.output.coverage,
+        bias=rules.naive_bias.output.bias,
+        fits=rules.calibrate.output.fits,
+        qdg=rules.rank_frequency.output.fits,
+    output:
+        png=report(figure("calibration"), caption="../workflow/report/calibration.rst", category="3 QDG"),
+        pdf=drawn("calibration"),
+        csv=behind("calibration"),
+    log:
+        f"{R}/logs/figure_calibration.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_calibration"),
+    message:
+        "Figure: calibrated exponent"
+    script:
+        "../workflow/scripts/figure_calibration.py"
+
+
+rule figure_resolution:
+    input:
+        resolution=rules.calibrate.output.resolution,
+        fits=rules.calibrate.output.fits,
+        scaling=rules.mean_loss.output.fits,
+    output:
+        png=report(figure("resolution"), caption="../workflow/report/resolution.rst", category="3 QDG"),
+        pdf=drawn("resolution"),
+        csv=behind("resolution"),
+    log:
+        f"{R}/logs/figure_resolution.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_resolution"),
+    message:
+        "Figure: exponent against resolution"
+    script:
+        "../workflow/scripts/figure_resolution.py"
+
+
+rule figure_nulls:
+    input:
+        table=rules.nulls.output.table,
+        curves=rules.nulls.output.curves,
+    output:
+        png=report(figure("nulls"), caption="../workflow/report/nulls.rst", category="3 QDG"),
+        pdf=drawn("nulls"),
+        csv=behind("nulls"),
+    log:
+        f"{R}/logs/figure_nulls.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_nulls"),
+    message:
+        "Figure: null models"
+    script:
+        "../workflow/scripts/figure_nulls.py"
+
+
+rule figure_toy:
+    input:
+        table=rules.toy.output.table,
+    output:
+        png=report(figure("toy"), caption="../workflow/report/toy.rst", category="3 QDG"),
+        pdf=drawn("toy"),
+        csv=behind("toy"),
+    log:
+        f"{R}/logs/figure_toy.log",
+    conda:
+        "../envs/quanta.yaml"
+    threads: 1
+    resources:
+        mem_mb=megabytes(1000),
+        runtime=minutes(10),
+        gpu=0,
+    params:
+        look=look(),
+        code=code("figure_toy"),
+    message:
+        "Figure: the paper's toy"
+    script:
+        "../workflow/scripts/figure_toy.py"
