@@ -13,15 +13,18 @@ SNAKEFILES := Snakefile $(wildcard rules/*.smk)
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# --no-compile: Python compiles what is imported, a small part of torch; it halves the time of an installation
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
 # the stamp is newer than the lock it was made from
 .venv/.run-stamp: envs/requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/requirements.lock
+	$(PIP) -r envs/requirements.lock
 	@touch $@
 
 .venv/.dev-stamp: .venv/.run-stamp envs/dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/dev.lock
+	$(PIP) -r envs/dev.lock
 	@touch $@
 
 env: .venv/.dev-stamp ## Make .venv with everything, for development
