@@ -1,6 +1,7 @@
 """Losses of a mixed-length corpus: this library against a plain batched loop over transformers, interleaved, medians.
 
     PYTHONPATH=workflow python tests/benchmarks/losses.py [--size 70m] [--documents 24] [--rounds 3] [--device cpu]
+    PYTHONPATH=workflow python tests/benchmarks/losses.py --size 1b --memory       # the stage alone: resident memory at its peak
 
 The plain loop takes documents in their order, pads each batch to its longest, passes an attention mask, and computes the
 cross-entropy of whole float32 logits. Weights are random, in Pythia's shapes; lengths are drawn log-normally and cut at
@@ -39,6 +40,25 @@ def plain(model, tokens, batch, device):
     return np.concatenate(found).astype(np.float32)
 
 
+def resident(key: str) -> float:
+    """GB of this process: what is resident (`VmRSS`), or was at most since the peak was last reset (`VmHWM`)."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) * 1024 / 1e9
+
+
+def memory(model, tokens, shape, batch_tokens) -> None:
+    """Peak of the stage in float32, beside the estimate that jobs ask for and costs are told by."""
+    before = resident("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    losses.token_losses(model, tokens, range(tokens.n_documents), batch_tokens=batch_tokens)
+    peak = resident("VmHWM")
+    estimate = costs.memory_bytes(shape, batch_tokens) / 1e9
+    weights = 4 * shape.parameters / 1e9
+    print("| weights, GB | peak beyond the loaded model, GB | peak of the process, GB | estimate of weights and stage, GB |")
+    print("|---|---|---|---|")
+    print(f"| {weights:.2f} | {peak - before:.2f} | {peak:.2f} | {estimate:.2f} |")
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -48,6 +68,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", action="store_true")
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
     if chosen.device == "cpu":
@@ -62,6 +83,9 @@ def main() -> None:
     tokens = random_tokens(lengths, 50277)
     everything = range(tokens.n_documents)
     batch_tokens = chosen.batch * chosen.context
+    if chosen.memory:
+        memory(model, tokens, shape, batch_tokens)
+        return
 
     def ours(precision):
         return losses.token_losses(model, tokens, everything, batch_tokens=batch_tokens, precision=precision)
