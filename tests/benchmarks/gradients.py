@@ -141,31 +141,9 @@ class Case:
             collector.process_batch(now.tolist())
         return np.stack(rows)
 
-    def trak(self, batch_tokens: int, features: int | None = None) -> np.ndarray:
-        """Its per-sample gradients (vmap over torch.func.grad), as they are or densely projected."""
-        from trak.gradient_computers import FunctionalGradientComputer
-        from trak.modelout_functions import AbstractModelOutput
-        from trak.projectors import BasicProjector, NoOpProjector, ProjectionType
-
-        model, case = self.model, self
-
-        class Task(AbstractModelOutput):
-            def __init__(self) -> None:
-                super().__init__()
-
-            @staticmethod
-            def get_output(
-                _: Any, weights: Any, buffers: Any, ids: torch.Tensor, last: torch.Tensor, target: torch.Tensor
-            ) -> torch.Tensor:
-                own = {f"base.{k.split('.', 1)[1]}": v for k, v in weights.items() if not k.startswith("lm_head")}
-                state = torch.func.functional_call(
-                    wrapped, own, (ids[None],), {"use_cache": False, "attention_mask": mask}
-                )
-                at = state.last_hidden_state[0].index_select(0, last[None])
-                return nn.functional.cross_entropy(model.get_output_embeddings()(at), target[None])
-
-            def get_out_to_loss_grad(self, *_: Any) -> torch.Tensor:
-                return torch.ones(1)
+    def functional(self) -> Callable[..., torch.Tensor]:
+        """The loss of one target as torch.func wants it: weights by name, ids, its last position, the target, a mask."""
+        model = self.model
 
         class Wrapped(nn.Module):
             def __init__(self) -> None:
@@ -176,6 +154,38 @@ class Case:
                 return self.base(input_ids=ids, use_cache=use_cache, attention_mask=attention_mask)
 
         wrapped = Wrapped()
+
+        def loss(weights: Any, ids: torch.Tensor, last: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            own = {f"base.{k.split('.', 1)[1]}": v for k, v in weights.items() if k in model_names}
+            # its own mask is made by code that vmap cannot trace
+            mask = torch.ones(len(ids), len(ids)).tril().log()[None, None]
+            inputs = {"use_cache": False, "attention_mask": mask}
+            state = torch.func.functional_call(wrapped, own, (ids[None],), inputs)
+            at = state.last_hidden_state[0].index_select(0, last[None])
+            return nn.functional.cross_entropy(model.get_output_embeddings()(at), target[None])
+
+        model_names = set(self.names)
+        return loss
+
+    def trak(self, batch_tokens: int, features: int | None = None) -> np.ndarray:
+        """Its per-sample gradients (vmap over torch.func.grad), as they are or densely projected."""
+        from trak.gradient_computers import FunctionalGradientComputer
+        from trak.modelout_functions import AbstractModelOutput
+        from trak.projectors import BasicProjector, NoOpProjector, ProjectionType
+
+        model, loss = self.model, self.functional()
+
+        class Task(AbstractModelOutput):
+            def __init__(self) -> None:
+                super().__init__()
+
+            @staticmethod
+            def get_output(_: Any, weights: Any, buffers: Any, *sample: torch.Tensor) -> torch.Tensor:
+                return loss(weights, *sample)
+
+            def get_out_to_loss_grad(self, *_: Any) -> torch.Tensor:
+                return torch.ones(1)
+
         self.weights(True)
         computer = FunctionalGradientComputer(model, Task(), self.names, torch.float32, torch.device("cpu"))
         computer.func_weights = {k: v.detach() for k, v in computer.func_weights.items() if k in set(self.names)}
@@ -186,13 +196,25 @@ class Case:
                 count, features, 0, ProjectionType.rademacher, torch.device("cpu"), block_size=min(features, 64)
             )
         rows: list[Any] = [None] * len(self.where)
-        for now, ids, last, targets in case.batches(batch_tokens):
-            length = ids.shape[1]
-            # its own mask is made by code that vmap cannot trace
-            mask = torch.ones(length, length).tril().log()[None, None]
+        for now, ids, last, targets in self.batches(batch_tokens):
             found = computer.compute_per_sample_grad(batch=(ids, last, targets))
             flat = torch.cat([found[name].flatten(1) for name in self.names], dim=1)
             for i, row in zip(now, projector.project(flat, model_id=0).numpy(), strict=True):
+                rows[i] = row
+        return np.stack(rows)
+
+    def dattri(self, batch_tokens: int) -> np.ndarray:
+        """Its per-sample gradients of our loss, by its task and with no projection."""
+        from dattri.task import AttributionTask
+
+        loss = self.functional()
+        self.weights(True)
+        task = AttributionTask(lambda weights, sample: loss(weights, *sample), self.model, self.model.state_dict())
+        weights, _ = task.get_param(layer_name=self.names)
+        of_each = task.get_grad_loss_func(in_dims=(None, 0), layer_name=self.names, ckpt_idx=0)
+        rows: list[Any] = [None] * len(self.where)
+        for now, ids, last, targets in self.batches(batch_tokens):
+            for i, row in zip(now, of_each(weights.detach(), (ids, last, targets)).numpy(), strict=True):
                 rows[i] = row
         return np.stack(rows)
 
@@ -214,6 +236,7 @@ def methods(case: Case) -> dict[str, Callable[[], Any]]:
         "bergson 416, own loop": lambda: case.bergson(416, 2048, True),
         "trak exact": lambda: case.trak(2048),
         "trak 64": lambda: case.trak(1024, 64),
+        "dattri exact": lambda: case.dattri(2048),
         "floor bfloat16": lambda: case.floor(4096, "bfloat16"),
         "sketch bfloat16": lambda: case.ours(65_537, 2048, precision="bfloat16"),
         "sketch unshared": lambda: case.ours(65_537, 2048, share=False),
