@@ -415,6 +415,8 @@ def test_sources_say_what_was_read(made):
     assert found["file"] == "texts.jsonl" and found["sha256"] == storage.file_hash(made / "texts.jsonl")
     table = pd.read_parquet(made / "texts.parquet")
     assert found["texts"] == table["split"].value_counts().to_dict()
+    of_a_card = script("export").__globals__["_origin"]
+    assert of_a_card(found) == f"texts.jsonl (SHA-256 {found['sha256'][:16]}…)"
 
 
 def test_held_out_tokens_are_the_held_out_texts(made):
