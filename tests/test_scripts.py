@@ -101,7 +101,8 @@ def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
 def test_the_slurm_profile_knows_the_stages_that_ask_for_a_gpu_and_all_figures():
     profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text(encoding="utf-8"))
     asking = {name for name, text in rules() if 'gpu=config["resources"]["gpu"]' in text}
-    assert set(profile["set-resources"]) == asking | {"train_dynamics"}
+    inherits = dict(re.findall(r"use rule (\w+) as (\w+) with:", "".join(RULES.values())))
+    assert set(profile["set-resources"]) == asking | {heir for rule, heir in inherits.items() if rule in asking}
     assert len({id(settings) for settings in profile["set-resources"].values()}) == 1, "one place to set them all"
     figures = {name for name, _ in rules() if name.startswith("figure_")}
     assert profile["groups"] == dict.fromkeys(figures, "figures")

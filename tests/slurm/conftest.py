@@ -1,7 +1,12 @@
 """One cluster for all tests of the profile."""
 
+import signal
+
 import cluster as slurm
 import pytest
+
+# started in the background of a script, a shell has this ignored, and what is started from here would ignore it too
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):
