@@ -22,6 +22,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from quanta import costs, losses, models
+from quanta.memory import keep_freed_memory
 from support import random_tokens
 
 
@@ -35,7 +36,8 @@ def plain(model, tokens, batch, device):
         lengths = torch.tensor([len(d) for d in documents], device=device)
         mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
         logits = model(input_ids=ids, attention_mask=mask).logits.float()
-        values = nn.functional.cross_entropy(logits[:, :-1].transpose(1, 2), ids[:, 1:], reduction="none")
+        values = nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), reduction="none")
+        values = values.unflatten(0, (len(ids), -1))
         found += [np.r_[np.nan, v[: len(d) - 1].cpu().numpy()] for v, d in zip(values, documents, strict=True)]
     return np.concatenate(found).astype(np.float32)
 
@@ -73,6 +75,8 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     chosen = parser.parse_args()
     logging.disable(logging.INFO)
+    logging.disable(logging.INFO)
+    keep_freed_memory()  # for every way alike: the plain loop's logits are gigabytes, and their first touch costs as much again
     if chosen.device == "cpu":
         torch.set_num_threads(1)
     shape = costs.SHAPES[chosen.size]
