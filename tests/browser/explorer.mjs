@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 const [modules, executablePath, page, shots] = process.argv.slice(2);
-const need = createRequire(path.join(modules, "x.js"));
+const need = createRequire(path.resolve(modules, "x.js"));
 const { chromium } = need("playwright-core");
 const axe = fs.readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
 const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
