@@ -414,8 +414,8 @@ def test_in_a_browser_axe_finds_no_violation_at_three_widths(used):
 
 def test_in_a_browser_every_control_does_what_it_says(used):
     checks = used["checks"]
-    for name in ("slider", "reverse", "list_keys", "key_j", "key_bracket", "key_slash", "named", "lineage", "back",
-                 "nearest", "within", "found", "pictures"):  # fmt: skip
+    for name in ("slider", "reverse", "sort_top", "list_keys", "key_j", "key_bracket", "key_slash", "named", "lineage",
+                 "back", "nearest", "within", "found", "pictures"):  # fmt: skip
         assert checks[name] is True, name
     told = re.match(r"(\d+) clusters, rank (\d+): (\d+) tokens", checks["law_click"]["told"])
     assert checks["law_click"]["opened"]["k"] == told[1]

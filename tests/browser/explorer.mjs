@@ -101,6 +101,10 @@ seen.timings.filter_ms = await tab.evaluate(() => {
   }
   return +Math.max(...spans).toFixed(1);
 });
+await tab.evaluate(() => Q.go({ k: Q.meta.ks.at(-1), cluster: Q.meta.ks.at(-1) - 1 }));
+await tab.selectOption("#sort", "purity");
+check("sort_top", await tab.evaluate(() => document.getElementById("cluster-list").scrollTop === 0));
+await tab.selectOption("#sort", "size");
 await tab.evaluate(() => Q.go({ k: Q.meta.show, cluster: 0 }));
 await tab.focus("#cluster-list");
 await tab.keyboard.press("Home");

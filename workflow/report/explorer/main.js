@@ -99,7 +99,8 @@
     },
   });
 
-  Q.refreshList = () => {
+  /* `top`: a new order or filter is read from its beginning, wherever the open cluster is. */
+  Q.refreshList = (top = false) => {
     const own = Q.clustering(state.k), values = own.measures()[$("sort").value], turn = $("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1;
     const wanted = $("filter").value.toLowerCase();
     let items = Array.from({ length: own.number }, (_, c) => c);
@@ -108,10 +109,11 @@
     items.sort((a, b) => (values[a] === null) - (values[b] === null) || turn * (values[b] - values[a]) || a - b);
     $("list-count").textContent = wanted ? `${items.length} of ${own.number} clusters` : `${own.number} clusters`;
     clusterList.show(items, state.cluster);
+    if (top) $("cluster-list").scrollTop = 0;
   };
-  $("sort").addEventListener("change", Q.refreshList);
-  $("filter").addEventListener("input", Q.refreshList);
-  $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(); });
+  $("sort").addEventListener("change", () => Q.refreshList(true));
+  $("filter").addEventListener("input", () => Q.refreshList(true));
+  $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(true); });
 
   $("k").max = ks.length - 1;
   // a dragged slider asks for more than the screen can show: once a frame is enough
