@@ -210,6 +210,21 @@ def test_neighbours_on_the_map_share_their_cluster(run):
         explorer.layout(np.ones((3, 2)), seed=0)
 
 
+def test_seeds_of_one_size_are_no_steps_of_size():
+    """A size has one model on the axis, that of the first seed; the others are told apart, and none is lost."""
+    members = [("a", 1), ("a", 9), ("a-seed1", 9), ("b", 9), ("b-seed1", 9), ("c", 9)]
+    table = pd.DataFrame(members, columns=["model", "step"])
+    table["non_embedding_parameters"] = [10, 10, 10, 200, 200, 3000]
+    table["seed"] = [0, 0, 1, 0, 1, 0]
+    found = explorer.family(members, table, 5, "b", 9, "a")
+    sizes = [found["members"][i]["parameters"] for i in found["by_size"]]
+    assert sizes == sorted(set(sizes)) == [10, 200, 3000]
+    assert found["by_size"] == [1, 3, 5] and found["other_seeds"] == [2, 4]
+    assert found["members"][found["clustered"]]["model"] == "b" and found["by_step"] == [0, 1]
+    without = explorer.family(members, table.drop(columns="seed"), 5, "b", 9, "a")
+    assert without["by_size"] == [1, 2, 3, 4, 5] and without["other_seeds"] == []
+
+
 def test_other_stages_tables_are_shown_where_they_exist(run):
     described = pd.read_parquet(run / "qdg/descriptions.parquet")
     scores = described[["n_clusters", "label", "size"]].assign(stability_halves=0.5, skill=np.nan)
@@ -399,8 +414,8 @@ def test_in_a_browser_axe_finds_no_violation_at_three_widths(used):
 
 def test_in_a_browser_every_control_does_what_it_says(used):
     checks = used["checks"]
-    for name in ("slider", "reverse", "list_keys", "key_j", "key_bracket", "key_slash", "named", "lineage", "back",
-                 "nearest", "within", "found", "pictures"):  # fmt: skip
+    for name in ("slider", "reverse", "sort_top", "list_keys", "key_j", "key_bracket", "key_slash", "named", "lineage",
+                 "back", "nearest", "within", "found", "pictures"):  # fmt: skip
         assert checks[name] is True, name
     told = re.match(r"(\d+) clusters, rank (\d+): (\d+) tokens", checks["law_click"]["told"])
     assert checks["law_click"]["opened"]["k"] == told[1]
@@ -446,8 +461,9 @@ def test_in_a_browser_search_finds_what_a_regular_expression_finds(used, page):
     tokens = page.chunks()["tokens"]
     for pattern, found in used["checks"]["searches"].items():
         texts = [b + t for b, t in zip(tokens["before"], tokens["target"], strict=True)]
-        # JavaScript's $ under the flag m stands before each line break, and \w without Unicode letters
-        number = sum(bool(re.search(pattern, t, re.IGNORECASE | re.MULTILINE | re.ASCII)) for t in texts)
+        # the end is that of the target, not of any line (Python's $ forgives a break); \w is without Unicode letters
+        end = pattern.replace("$", r"\Z")
+        number = sum(bool(re.search(end, t, re.IGNORECASE | re.ASCII)) for t in texts)
         assert found["status"].startswith(f"{number} of 96 tokens"), pattern
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from hostile import MARKUP
-from quanta import clusters, figures
+from quanta import clusters, figures, storage
 from scipy.special import zeta
+from support import names, script
 
 LOOK = json.dumps({"width_inches": 6.5, "dpi": 60})
 
@@ -149,3 +150,26 @@ def test_a_cluster_without_a_rule_is_described_by_its_target():
     table = pd.DataFrame({"n_clusters": 2, "label": [0, 1], "rule": ['["a", "b"]', "[]"], "target": ["x", "y"]})
     assert clusters.in_words(table, 2, 0) == "a, and b"
     assert clusters.in_words(table, 2, 1) == "the target is often ‘y’"
+
+
+def test_no_null_model_is_left_out_of_the_rank_frequency_plot(tmp_path):
+    """However many there are: as many as styles were drawn once, and the last ones silently were not."""
+    sizes = pd.DataFrame({"rank": range(1, 13), "size": np.arange(24, 0, -2)})
+    storage.write_table(tmp_path / "rank.csv", pd.concat([sizes.assign(n_clusters=k) for k in (0, 12)]))
+    models = [f"null {i}" for i in range(11)]
+    storage.write_table(tmp_path / "nulls.csv", pd.concat([sizes.assign(model=m) for m in ("the data", *models)]))
+    storage.write_table(tmp_path / "tokens.parquet", pd.DataFrame({"token_id": np.repeat(range(12), 13)}))
+    storage.write_json(
+        tmp_path / "fits.json", {"envelope_slope": {"value": -1.0, "interval": [-1.1, -0.9], "ranks": [2, 8]}}
+    )
+    storage.write_json(tmp_path / "scaling.json", {"alpha_n": {"value": 0.2}})
+    given = names(
+        table=tmp_path / "rank.csv",
+        fits=tmp_path / "fits.json",
+        scaling=tmp_path / "scaling.json",
+        selection=tmp_path / "tokens.parquet",
+        nulls=[str(tmp_path / "nulls.csv")],
+    )
+    script("figure_rank_frequency")(given, outputs(tmp_path), names(look=LOOK, seed=0))
+    drawn = set(pd.read_csv(tmp_path / "x.csv")["curve"])
+    assert {f"null: {name}" for name in models} <= drawn

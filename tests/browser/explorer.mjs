@@ -7,7 +7,7 @@ import fs from "node:fs";
 import path from "node:path";
 
 const [modules, executablePath, page, shots] = process.argv.slice(2);
-const need = createRequire(path.join(modules, "x.js"));
+const need = createRequire(path.resolve(modules, "x.js"));
 const { chromium } = need("playwright-core");
 const axe = fs.readFileSync(need.resolve("axe-core/axe.min.js"), "utf8");
 const quiet = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
@@ -101,6 +101,10 @@ seen.timings.filter_ms = await tab.evaluate(() => {
   }
   return +Math.max(...spans).toFixed(1);
 });
+await tab.evaluate(() => Q.go({ k: Q.meta.ks.at(-1), cluster: Q.meta.ks.at(-1) - 1 }));
+await tab.selectOption("#sort", "purity");
+check("sort_top", await tab.evaluate(() => document.getElementById("cluster-list").scrollTop === 0));
+await tab.selectOption("#sort", "size");
 await tab.evaluate(() => Q.go({ k: Q.meta.show, cluster: 0 }));
 await tab.focus("#cluster-list");
 await tab.keyboard.press("Home");

@@ -242,11 +242,20 @@ def family(
     final_step: int,
     dynamics: str | None,
 ) -> dict[str, Any]:
-    """What the page knows of the models: members in order, which of them make the axes, which was clustered."""
-    size = table.set_index(["model", "step"])["non_embedding_parameters"]
+    """What the page knows of the models: members in order, which of them make the axes, which was clustered.
+
+    The axis of sizes has one model a size, those of the first seed: between two seeds of a size lies no step of size.
+    `other_seeds` are the rest of the final models.
+    """
+    rows = table.set_index(["model", "step"])
+    size = rows["non_embedding_parameters"]
+    final = [i for i, (_, step) in enumerate(members) if step == final_step]
+    seeds = rows["seed"].fillna(0) if "seed" in rows else size * 0
+    first = [i for i in final if seeds[members[i]] == min(seeds[members[j]] for j in final)]
     return {
         "members": [{"model": m, "step": step, "parameters": int(size[m, step])} for m, step in members],
-        "by_size": [i for i, (_, step) in enumerate(members) if step == final_step],
+        "by_size": first,
+        "other_seeds": [i for i in final if i not in first],
         "by_step": [i for i, (model, _) in enumerate(members) if model == dynamics],
         "clustered": members.index((clustered, final_step)),
         "show": show,
@@ -298,7 +307,8 @@ def law(
 
 def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_clusters: int) -> str:
     """What a caption says of the run: its name, n, and what the n are."""
-    predictions, models = summary["family"][0]["n_predictions"], len(summary["family"])
+    predictions = summary["family"][0]["n_predictions"]
+    sizes = len({member["non_embedding_parameters"] for member in summary["family"]})
     own = {
         "affinity": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
         "clusters": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
@@ -306,7 +316,7 @@ def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_
         "learned": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
         "spectrum": f"n = {n_tokens:,} tokens of {model}.",
         "rank_frequency": f"n = {n_tokens:,} tokens of {model}.",
-        "learning_curves": f"{models} models.",
+        "learning_curves": f"{sizes} models, one a size.",
     }
     kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness", "seeds")
     n = own.get(figure, f"n = {predictions:,} predictions of each model." if figure.startswith(kinds) else "")

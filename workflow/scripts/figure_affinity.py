@@ -40,12 +40,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     upper = np.triu_indices(len(order), 1)
     cosines, same = shown[upper], (label[order][:, None] == label[order][None, :])[upper]
     drawn = []
-    for values, name, colour in (
-        (cosines[same], "same cluster", figures.FIT),
-        (cosines[~same], "different", figures.DATA),
+    for values, name, colour, style in (
+        (cosines[same], "same cluster", figures.FIT, "-"),
+        (cosines[~same], "different", figures.DATA, ":"),
     ):
         if len(values):
-            density, edges, _ = axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour,
+            density, edges, _ = axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour, ls=style,
                             label=f"{name}: median {np.median(values):.2f}")  # fmt: skip
             drawn.append(
                 pd.DataFrame({"pairs": name, "cosine_from": edges[:-1], "cosine_to": edges[1:], "density": density})

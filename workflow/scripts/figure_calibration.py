@@ -18,11 +18,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     data, slope = fits["alpha"], storage.read_json(inputs.qdg)["envelope_slope"]
     figure, axes = figures.canvas(params.look, columns=2, ratio=1.3)
     left, right = axes[0]
-    for covered, colour, name in ((True, figures.DATA, "covers"), (False, figures.FIT, "misses")):
+    for covered, colour, marker, name in ((True, figures.DATA, ".", "covers"), (False, figures.FIT, "x", "misses")):
         part = coverage[coverage["covered"] == covered]
         left.vlines(part["alpha"], part["low"], part["high"], color=colour, lw=0.6, alpha=0.6)
         left.plot(
-            part["alpha"], part["value"], ".", color=colour, ms=3, label=f"{name}: {len(part)} of {len(coverage)}"
+            part["alpha"], part["value"], marker, color=colour, ms=3, label=f"{name}: {len(part)} of {len(coverage)}"
         )
     ends = np.array([coverage["alpha"].min(), coverage["alpha"].max()])
     left.plot(ends, ends, color="black", lw=0.8)

@@ -14,6 +14,7 @@ from quanta.job import run
 
 COLUMNS, ROWS, LINES = 2, 4, 5
 BEFORE, AFTER = 50, 18  # characters
+TITLE = 44  # characters
 POINTS = 5.0
 ADVANCE = 0.602  # width of a character of DejaVu Sans Mono over its size
 
@@ -35,7 +36,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for ax, number in zip(axes.flat, shown, strict=False):
         inside = np.flatnonzero(label == number)
         title = names.get((params.show, number)) or clusters.in_words(described, params.show, number)
-        ax.set_title(f"{number}: {figures.drawable(title)[:42]} ({len(inside)})", fontsize=6.5, parse_math=False)
+        said = figures.drawable(title)
+        said = said if len(said) <= TITLE else f"{said[: TITLE - 1].rstrip()}…"
+        ax.set_title(f"{number}: {said} ({len(inside)})", fontsize=6.5, parse_math=False)
         lines = inside[np.unique(np.linspace(0, len(inside) - 1, LINES).round().astype(int))]
         for line, token in enumerate(lines):
             row = chosen.iloc[token]

@@ -49,7 +49,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     # an untrained model's losses are one narrow peak, which would press the others flat
     later = max(line.get_ydata()[np.isfinite(line.get_ydata())].max() for line in axes[0, 1].lines[first:])
     axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, 1.3 * later))
-    axes[0, 0].legend(ncols=1 if len(members) < 7 else 2, fontsize=6.5)
+    if len(members) < 7:
+        axes[0, 0].legend(fontsize=6.5)
+    else:  # inside, so many names would cover the curves
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=6.5)
     figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 

@@ -6,6 +6,7 @@ Makes: `report/figures/parity_convergence`.
 from typing import Any
 
 import numpy as np
+from matplotlib.ticker import FormatStrFormatter, LogLocator
 from quanta import figures, storage
 from quanta.job import run
 
@@ -28,8 +29,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         left.plot(reach, middle / reach, color=figures.NULL, ls="--", label="slope −1")
     for ax in (left, right):
         figures.log_axis(ax, "frequency of the task")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     left.set(yscale="log", ylabel="steps to 0.1 bits")
-    right.set(ylabel="decades of steps, 0.9 to 0.1 bits", ylim=(0, None))
+    right.set(ylabel="decades, 0.9 to 0.1 bits", ylim=(0, None))
     left.legend(fontsize=6)
     figures.save(figure, outputs, table[["alpha", "frequency", "converged_scale", "decades"]])
 

@@ -40,7 +40,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for sampling, marker in (("frequency", "o-"), ("equal, one pattern", "s-")):
         names = [n for n in best.index if n in ("base", "equal, one pattern") or n.startswith("noise")]
         names = [n for n in names if about.loc[n, "sampling"] == sampling]
-        second.plot(about.loc[names, "noise"], best[names], marker, label=sampling)
+        label = "base" if sampling == "frequency" else sampling
+        second.plot(about.loc[names, "noise"], best[names], marker, label=label)
     second.set(xlabel="noise added to unit gradients", ylim=(0, 1.02))
     for prefix, column, label in ((" samples", "samples", "N"), ("step ", "step", "step")):
         names = [n for n in best.index if n == "base" or prefix.strip() in n.split()]

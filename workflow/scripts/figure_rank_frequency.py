@@ -10,7 +10,7 @@ import pandas as pd
 from quanta import figures, storage, zipf
 from quanta.job import run
 
-_STYLES = (":", (0, (6, 2)), (0, (1, 3)), (0, (4, 1, 1, 1)), (0, (8, 3)), (0, (3, 4)))
+_STYLES = (":", (0, (6, 2)), (0, (1, 3)), (0, (4, 1, 1, 1)), (0, (8, 3)), (0, (3, 4)), (0, (4, 1, 1, 1, 1, 1)))
 DRAWS = 60  # of the theory's own sampling
 
 
@@ -38,7 +38,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ]
     for path in inputs.nulls:
         others = storage.read_table(path, ("model", "rank", "size"))
-        for style, (name, part) in zip(_STYLES, others[others["model"] != "the data"].groupby("model"), strict=False):
+        for i, (name, part) in enumerate(others[others["model"] != "the data"].groupby("model")):
+            style = _STYLES[i % len(_STYLES)]
             ax.plot(part["rank"], part["size"], color=figures.NULL, ls=style, lw=0.9, label=f"null: {name}")
             drawn.append(part.rename(columns={"model": "curve"}).assign(curve=f"null: {name}"))
     if alpha > 0:

@@ -15,11 +15,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = table[table["n_clusters"] == params.show]
     figure, axes = figures.canvas(params.look, columns=2, ratio=0.9)
     left, right = axes[0]
-    for column, name, colour in (
-        ("stability_seeds", "other seeds", figures.DATA),
-        ("stability_halves", "halves of the tokens", figures.FIT),
+    for column, name, marker, colour in (
+        ("stability_seeds", "other seeds", ".", figures.DATA),
+        ("stability_halves", "halves of the tokens", "x", figures.FIT),
     ):
-        left.plot(table["size"], table[column], ".", color=colour, label=f"{name}: median {table[column].median():.2f}")
+        left.plot(
+            table["size"],
+            table[column],
+            marker,
+            ms=4,
+            color=colour,
+            label=f"{name}: median {table[column].median():.2f}",
+        )
     left.set(xscale="log", xlabel="tokens in cluster", ylabel="best Jaccard index", ylim=(0, 1.02),
              title=f"Stability, {params.show} clusters")  # fmt: skip
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))

@@ -35,12 +35,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look, columns=2, ratio=1.15)
     drawn = []
     for ax, chosen, title in zip(axes[0], (sharp, smooth), ("sharp falls", "smooth falls"), strict=True):
-        for colour, index in zip(figures.PALETTE, chosen, strict=False):
+        for colour, marker, index in zip(figures.PALETTE, "osD^vP", chosen, strict=False):
             curve = [values[index] for values in all_losses]
             document, position = (int(part[0]) for part in tokens.place(np.array([index])))
             found = clusters.context(tokens, texts, document, position)
             label = f"{figures.visible(found['before'][-22:])} → {figures.visible(found['target'][:12])}"
-            ax.plot(at, curve, "o-", ms=2.5, color=colour, label=label)
+            ax.plot(at, curve, f"{marker}-", ms=3, color=colour, label=label)
             steps = [step for _, step in members]
             drawn.append(
                 pd.DataFrame(

@@ -189,6 +189,7 @@ def _is_negative(line: dict[str, Any]) -> tuple[str, str]:
 
 def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
+    sizes = len(luck["non_embedding_parameters"])
     for kind, words in (
         ("drop", f"drops of more than {luck['drop_nats']:g} nats between neighbouring sizes"),
         ("sharp", "tokens with 80 % of their fall in one step of size"),
@@ -199,7 +200,14 @@ def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
             fit = luck["recurs"][kind][where]
             chance = "" if fit["expected"] is None else f" (independent: {fit['expected']:.3f})"
             what = f"{words}, share that recurs in {where}"
-            rows.append((what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs, {kind}"))
+            why = ""
+            if fit["value"] is None:
+                why = f"no token of the {sizes} sizes with several seeds is one"
+                if kind == "polygenic" and sizes <= 3:
+                    why += f": of {sizes - 1} steps one has at least {1 / (sizes - 1):.0%} of the fall"
+            rows.append(
+                (what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs, {kind}", "", why)
+            )
     return rows
 
 

@@ -77,7 +77,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
     add(wide(own), { stroke: Q.colour("accent"), width: 2.5, points: { show: true, size: 6, fill: Q.colour("accent") } });
     const top = Math.max(...envelope, ...nulls.flatMap((one) => one.sizes)) * 1.4;
 
-    /* Cluster nearest to the pointer, among all curves, or null if none is within twenty pixels. */
+    /* Cluster nearest to the pointer, among all curves and null models, or null if none is within twenty pixels. */
     function nearest(u) {
       const { left, top: y } = u.cursor;
       if (left === null || left < 0) return null;
@@ -91,6 +91,10 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
           // of points in one place the curve of the chosen number of clusters is meant
           const d = dx ** 2 + (u.valToPos(size, "y") - y) ** 2 - (one === k ? 30 : 0);
           if (d < distance) { distance = d; best = { k: one, rank: r, size }; }
+        }
+        for (const one of nulls) {
+          const size = one.sizes[r - 1], d = size ? dx ** 2 + (u.valToPos(size, "y") - y) ** 2 + 30 : Infinity;
+          if (d < distance) { distance = d; best = { null: one.name, rank: r, size }; }
         }
       }
       return best;
@@ -118,18 +122,21 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
           u.ctx.stroke();
         }],
         setCursor: [(u) => { found = nearest(u); hover(found); }],
-        ready: [(u) => u.over.addEventListener("click", () => { if (found) choose(found); })],
+        ready: [(u) => u.over.addEventListener("click", () => { if (found?.k) choose(found); })],
       },
     }, data);
   };
 
-  const NULL_DASHES = [[6, 4], [2, 3], [10, 3], [3, 6], [8, 2, 2, 2]];
+  const NULL_DASHES = [[6, 4], [2, 3], [10, 3], [3, 6], [8, 2, 2, 2], [14, 4], [8, 2, 2, 2, 2, 2], [1, 5]];
   Q.nullDash = (i) => NULL_DASHES[i % NULL_DASHES.length];
 
   /* ------------------------------------------------------------------------------------------------- loss curves */
 
-  /* Curves over the given members: single tokens faint (at most forty), the middle 80 % shaded, their mean strong. */
-  Q.curveChart = (host, { members, x, label, tokens, log = true }) => {
+  /*
+   * Curves over the given members: single tokens faint (at most forty), the middle 80 % shaded, their mean strong. `others`
+   * are members of the same sizes with other seeds: [x, mean] of each is an open point, joined to nothing.
+   */
+  Q.curveChart = (host, { members, x, label, tokens, others = [], log = true }) => {
     const n = tokens.length, rows = members.map((m) => Array.from(tokens, (t) => Q.loss(m, t)).sort((a, b) => a - b));
     const quantile = (p) => rows.map((row) => { const at = p * (n - 1), i = Math.floor(at); return row[i] + (at - i) * ((row[i + 1] ?? row[i]) - row[i]); });
     const mean = rows.map((row) => row.reduce((a, b) => a + b, 0) / n);
@@ -142,12 +149,24 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
     const bands = n > 4 ? [{ series: [data.length - 2, data.length - 1], fill: faint(colour, 0.16) }] : [];
     data.push(mean);
     series.push({ stroke: Q.colour("ink"), width: 2.5, points: { show: true, size: 5, fill: Q.colour("ink") } });
-    const top = Math.max(...rows.map((row) => row[n - 1])) * 1.05;
+    const apart = others.map(({ at, member }) => [at, Array.from(tokens, (t) => Q.loss(member, t)).reduce((a, b) => a + b, 0) / n]);
+    const top = Math.max(...rows.map((row) => row[n - 1]), ...apart.map(([, y]) => y), 0.02) * 1.05;
     draw(host, {
       scales: { x: { time: false, distr: log ? 3 : 1, range: () => (log ? [x[0] / 1.25, x[x.length - 1] * 1.25] : [x[0], x[x.length - 1]]) }, y: { range: () => [0, top] } },
       axes: [axis(label, { splits: decades }), axis("loss (nats)")],
       cursor: { drag: { x: false, y: false } },
       series, bands,
+      hooks: {
+        draw: [(u) => {
+          u.ctx.strokeStyle = Q.colour("ink");
+          u.ctx.lineWidth = 1.2 * devicePixelRatio;
+          for (const [at, y] of apart) {
+            u.ctx.beginPath();
+            u.ctx.arc(u.valToPos(at, "x", true), u.valToPos(y, "y", true), 4 * devicePixelRatio, 0, 7);
+            u.ctx.stroke();
+          }
+        }],
+      },
     }, data);
     return { mean, low: quantile(0.1), high: quantile(0.9) };
   };

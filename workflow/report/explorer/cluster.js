@@ -5,6 +5,15 @@
   const KINDS = [["before", "token before"], ["target", "target"], ["after", "token after"]];
   const MIXED = 0.1; // mean cosine below which a cluster is said to be mixed; that of unrelated tokens is about 0
   let blocks = false;
+  /* What the facts are; the view About says the same at more length. */
+  const MEANING = {
+    sources: "files that the tokens come from", purity: "share of the commonest target", "fall, nats": "mean loss under the smallest model less that under the largest",
+    sharpness: "largest drop between neighbouring sizes over the fall; above 1 where the loss rises elsewhere, – where the fall is below 0.1 nats",
+    "purity bigram": "share of the commonest pair of token before and target", "purity source": "share of the commonest source",
+    skill: "chance that a token is nearer to one of its cluster than to one outside with the same target; – where no such token is outside",
+    "cosine within": "mean cosine of its pairs", "stability halves": "how much of it is found again from half of the tokens (Jaccard index)",
+    "stability seeds": "how much of it is found again with another seed of k-means (Jaccard index)", fingerprint: "names this set of tokens, in labels.csv",
+  };
 
   /* Commonest values of a cluster's tokens with their shares. */
   function commonest(tokens, of, number = 7) {
@@ -27,7 +36,12 @@
       Q.el("dd", {}, Q.el("meter", { min: 0, max: 1, value: share, "aria-label": `${Q.visible(text)}: share` })),
       Q.el("dd", {}, `${(100 * share).toFixed(0)} %`)])));
 
-  const fact = (name, value) => Q.el("div", {}, Q.el("dt", {}, name), Q.el("dd", {}, value));
+  const fact = (name, value) => Q.el("div", { title: MEANING[name] }, Q.el("dt", {}, name), Q.el("dd", {}, value));
+
+  /* Models of the sizes on the axis with other seeds, to stand beside the curve. */
+  const otherSeeds = () => Q.meta.other_seeds.map((member) => ({ at: Q.meta.members[member].parameters, member }));
+  const seedsNote = () => (Q.meta.other_seeds.length ? Q.el("p", { class: "faint" }, "One model a size, of the first seed; open circles are other seeds.") : null);
+  const stepNote = () => (Q.meta.by_step.some((m) => Q.meta.members[m].step === 0) ? Q.el("p", { class: "faint" }, "Step 0 stands at one half.") : null);
 
   function table(caption, columns, rows) {
     return Q.el("details", {}, Q.el("summary", { class: "faint" }, "the numbers"),
@@ -86,7 +100,7 @@
       Q.el("dl", { class: "facts" },
         fact("tokens", String(tokens.length)), fact("rank", String(c + 1)), fact("sources", String(columns.n_sources[c])), fact("purity", Q.fixed(columns.purity[c], 3)),
         fact("fall, nats", Q.fixed(measures.fall[c], 2)), fact("sharpness", Q.fixed(measures.sharpness[c], 2)),
-        ...Object.keys(measures).filter((key) => /^(stability|skill|cosine|purity_)/.test(key)).map((key) => fact(key.replace(/_/g, " "), Q.fixed(measures[key][c], 3))),
+        ...Object.keys(measures).filter((key) => /^(stability|skill|cosine|purity_)/.test(key) && key !== "purity_target").map((key) => fact(key.replace(/_/g, " "), Q.fixed(measures[key][c], 3))),
         fact("fingerprint", columns.fingerprint[c])),
     );
 
@@ -121,11 +135,11 @@
     cards.append(Q.el("div", { class: "card wide" }, Q.el("h3", {}, "Lineage: where its tokens are at other numbers of clusters"), lineage(k, c)));
     host.append(cards);
 
-    const bySize = Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens });
-    sizeCard.append(table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
+    const bySize = Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens, others: otherSeeds() });
+    sizeCard.append(seedsNote() ?? "", table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
     if (step) {
       const byStep = Q.curveChart(step, { members: Q.meta.by_step, x: Q.meta.by_step.map((m) => Math.max(Q.meta.members[m].step, 0.5)), label: "training step", tokens });
-      stepCard.append(table("Mean loss over steps (nats)", ["step", "mean", "10 %", "90 %"], Q.meta.by_step.map((m, i) => [String(Q.meta.members[m].step), byStep.mean[i].toFixed(3), byStep.low[i].toFixed(3), byStep.high[i].toFixed(3)])));
+      stepCard.append(stepNote() ?? "", table("Mean loss over steps (nats)", ["step", "mean", "10 %", "90 %"], Q.meta.by_step.map((m, i) => [String(Q.meta.members[m].step), byStep.mean[i].toFixed(3), byStep.low[i].toFixed(3), byStep.high[i].toFixed(3)])));
     }
     histogram();
     showSimilar(similar, nearest, k, c);
@@ -189,9 +203,9 @@
       Q.el("div", { class: "cards" },
         Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over sizes"), size), Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
         Q.el("div", { class: "card" }, Q.el("h3", {}, "Under every model"), Q.el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Loss under every model" }, Q.el("table", { id: "token-losses" }, Q.el("thead", {}, Q.el("tr", {}, ...["model", "step", "loss (nats)"].map((t) => Q.el("th", { scope: "col" }, t)))),
-          Q.el("tbody", {}, ...[...Q.meta.by_size, ...Q.meta.by_step.filter((m) => !Q.meta.by_size.includes(m))].map((m) => Q.el("tr", {}, ...loss(m).map((t) => Q.el("td", {}, t))))))))),
+          Q.el("tbody", {}, ...[...Q.meta.by_size, ...Q.meta.other_seeds, ...Q.meta.by_step.filter((m) => !Q.meta.by_size.includes(m))].map((m) => Q.el("tr", {}, ...loss(m).map((t) => Q.el("td", {}, t))))))))),
       Q.el("p", { class: "chips" }, ...Q.meta.ks.map((other) => { const c = Q.clustering(other).label[token]; return openButton(other, c, `${c} of ${other}`, { title: Q.names.get(other, c) || Q.rule(other, c) }); })));
-    Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => members[m].parameters), label: "non-embedding parameters", tokens: [token] });
+    Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => members[m].parameters), label: "non-embedding parameters", tokens: [token], others: otherSeeds() });
     if (step.isConnected) Q.curveChart(step, { members: Q.meta.by_step, x: Q.meta.by_step.map((m) => Math.max(members[m].step, 0.5)), label: "training step", tokens: [token] });
   }
 }

@@ -81,7 +81,8 @@ Q.list = (container, { label, height, render, choose }) => {
     },
     step(by) {
       if (!items.length) return;
-      active = Math.min(Math.max(active + by, 0), items.length - 1);
+      // where the filter hides the open one, the first of the list comes next
+      active = items.indexOf(selected) < 0 ? 0 : Math.min(Math.max(active + by, 0), items.length - 1);
       reveal(active);
       choose(items[active]);
     },
@@ -110,6 +111,15 @@ Q.context = (token, lines = 0) => {
   const cut = (text) => (lines ? text.split("\n").slice(-lines).join("\n") : text);
   const shown = Q.visible(target[token]) + (target[token].includes("\n") ? "\n" : "");
   return Q.el("pre", {}, Q.el("span", {}, Q.plain(cut(before[token])), Q.el("mark", {}, shown), Q.el("span", { class: "after" }, Q.plain(lines ? after[token].split("\n")[0] : after[token]))));
+};
+
+/* A piece of line as a key shows it, with the chart's own dashes. */
+Q.stroke = (colour, dash = [], opacity = 1) => {
+  const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg"), line = document.createElementNS(space, "line");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 36 6", width: 36, height: 6, "aria-hidden": "true" })) svg.setAttribute(key, value);
+  for (const [key, value] of Object.entries({ x1: 0, y1: 3, x2: 36, y2: 3, stroke: colour, "stroke-width": 2.5, "stroke-opacity": opacity, "stroke-dasharray": dash.join(" ") || "none" })) line.setAttribute(key, value);
+  svg.append(line);
+  return svg;
 };
 
 /* Loss over model sizes as a small line, with the numbers as its name. */

@@ -36,14 +36,22 @@
     next.cluster = Math.min(next.cluster, number - 1);
     if (views.includes(given.get("view"))) next.view = given.get("view");
     else if (given.has("cluster") || next.token !== null) next.view = "cluster";
-    if (given.has("q")) $("query").value = given.get("q");
+    if (given.has("q")) {
+      $("query").value = given.get("q");
+      $("scope").value = Object.hasOwn(TEXTS, given.get("in") ?? "") ? given.get("in") : "until";
+      $("case").checked = given.get("case") === "1";
+    }
     return next;
   }
 
   function address() {
     const parts = new URLSearchParams({ view: state.view, k: state.k, cluster: state.cluster });
     if (state.token !== null) parts.set("token", state.token);
-    if (state.view === "search" && $("query").value) parts.set("q", $("query").value);
+    if (state.view === "search" && $("query").value) {
+      parts.set("q", $("query").value);
+      if ($("scope").value !== "until") parts.set("in", $("scope").value);
+      if ($("case").checked) parts.set("case", "1");
+    }
     return `#${parts}`;
   }
 
@@ -91,7 +99,8 @@
     },
   });
 
-  Q.refreshList = () => {
+  /* `top`: a new order or filter is read from its beginning, wherever the open cluster is. */
+  Q.refreshList = (top = false) => {
     const own = Q.clustering(state.k), values = own.measures()[$("sort").value], turn = $("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1;
     const wanted = $("filter").value.toLowerCase();
     let items = Array.from({ length: own.number }, (_, c) => c);
@@ -100,10 +109,11 @@
     items.sort((a, b) => (values[a] === null) - (values[b] === null) || turn * (values[b] - values[a]) || a - b);
     $("list-count").textContent = wanted ? `${items.length} of ${own.number} clusters` : `${own.number} clusters`;
     clusterList.show(items, state.cluster);
+    if (top) $("cluster-list").scrollTop = 0;
   };
-  $("sort").addEventListener("change", Q.refreshList);
-  $("filter").addEventListener("input", Q.refreshList);
-  $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(); });
+  $("sort").addEventListener("change", () => Q.refreshList(true));
+  $("filter").addEventListener("input", () => Q.refreshList(true));
+  $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(true); });
 
   $("k").max = ks.length - 1;
   // a dragged slider asks for more than the screen can show: once a frame is enough
@@ -118,6 +128,7 @@
 
   function describe(found) {
     if (!found) return "\u00a0";
+    if (found.null) return `Null model, ${Q.plain(found.null)}: rank ${found.rank}, ${found.size} tokens.`;
     return `${found.k} clusters, rank ${found.rank}: ${found.size} tokens. ${Q.names.get(found.k, found.rank - 1) || Q.rule(found.k, found.rank - 1)}`;
   }
 
@@ -128,11 +139,11 @@
       hover: (found) => { $("law-readout").textContent = describe(found); },
     });
     const { fit, nulls, theory_slope } = Q.meta, number = (x) => x.toFixed(3);
-    const line = (colour, text, dashed) => { const mark = Q.el("i"); mark.style.borderColor = Q.colour(colour); if (dashed) mark.style.borderTopStyle = dashed; return Q.el("span", {}, mark, text); };
+    const line = (colour, text, { dash = [], opacity = 1 } = {}) => Q.el("span", {}, Q.stroke(Q.colour(colour), dash, opacity), text);
     $("law-key").replaceChildren(
-      line("accent", `${state.k} clusters`), line("series", "other numbers of clusters"), line("ink", "envelope"),
-      ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, "dashed")]),
-      ...nulls.map((one) => line("null", `null: ${one.name}`, "dashed")));
+      line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
+      ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })]),
+      ...nulls.map((one, i) => line("null", `null: ${Q.plain(one.name)}`, { dash: Q.nullDash(i) })));
     $("law-notes").replaceChildren(...Q.meta.notes.map((text) => Q.el("p", { class: "faint" }, text)));
   }
 
@@ -203,7 +214,7 @@
   async function search() {
     const mine = ++running, text = $("query").value, of = TEXTS[$("scope").value], begun = performance.now();
     let pattern;
-    try { pattern = new RegExp(text, $("case").checked ? "mu" : "imu"); } catch (error) {
+    try { pattern = new RegExp(text, $("case").checked ? "u" : "iu"); } catch (error) {
       $("query").setAttribute("aria-invalid", "true");
       $("query-status").textContent = `Not a regular expression: ${error.message}`;
       return;
@@ -240,8 +251,12 @@
     for (const { name, caption, facts, answers, files } of Q.meta.figures) {
       const picture = document.getElementById(`picture-${name}`), image = Q.el("img", { alt: caption.split(". ")[0], loading: "lazy" });
       image.src = URL.createObjectURL(new Blob([Q.bytes(picture.textContent)], { type: "image/png" }));
-      $("gallery").append(Q.el("figure", { id: `figure-${name}` }, image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, `${caption} ${facts} `,
-        ...files.flatMap((ending) => [Q.el("a", { href: `figures/${name}.${ending}` }, ending.toUpperCase()), " "]))));
+      const figure = Q.el("figure", { id: `figure-${name}` }, Q.el("h3", { tabindex: -1 }, name), image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, `${caption} ${facts} `,
+        ...files.flatMap((ending) => [Q.el("a", { href: `figures/${name}.${ending}` }, ending.toUpperCase()), " "])));
+      // no link: the address after # is the state's
+      const to = () => { figure.scrollIntoView(); figure.querySelector("h3").focus({ preventScroll: true }); };
+      $("gallery-index").append(Q.el("button", { type: "button", onclick: to }, name));
+      $("gallery").append(figure);
     }
   }
 
@@ -253,6 +268,8 @@
     for (const view of views) if (view !== "list") $(`view-${view}`).hidden = view !== state.view;
     for (const button of document.querySelectorAll("#views button"))
       if (button.dataset.view === state.view) button.setAttribute("aria-current", "page"); else button.removeAttribute("aria-current");
+    const nav = $("views"), open = nav.querySelector("[aria-current]"); // on a narrow screen it may lie out of sight
+    if (open) nav.scrollLeft = Math.min(nav.scrollLeft, open.offsetLeft - nav.offsetLeft - 8), nav.scrollLeft = Math.max(nav.scrollLeft, open.offsetLeft - nav.offsetLeft + open.offsetWidth + 40 - nav.clientWidth);
     $("k").value = ks.indexOf(state.k);
     $("k").setAttribute("aria-valuetext", `${state.k} clusters`);
     $("k-value").textContent = state.k;

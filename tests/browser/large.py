@@ -1,0 +1,95 @@
+"""Write the page of a finished run anew with 10,000 tokens and the paper's list of n_clusters, to time it.
+
+    PYTHONPATH=workflow python tests/browser/large.py results/mini large.html
+
+Contexts, losses, models and figures are those of the run; tokens are drawn from its corpus, clusters are planted by a Zipf
+law and nested in nothing, rules are dealt out from the run's own. What it shows means nothing; how much it is does.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import quanta
+import yaml
+from quanta import clusters, corpus, explorer, predictions, zipf
+from quanta.affinity import Pairs
+
+ROOT = Path(__file__).parent.parent.parent
+N = 10_000
+
+
+def main(folder: Path, target: Path) -> None:
+    run, rng = quanta.load(folder), np.random.default_rng(0)
+    ks = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))["qdg"]["n_clusters"]
+    tokens = corpus.load_tokens(folder / "corpus/tokens.npy", folder / "corpus/offsets.npy")
+    flat = np.sort(rng.choice(np.flatnonzero(tokens.predicted()), N, replace=False))
+    document, position = tokens.place(flat)
+    selection = pd.DataFrame({"document": document, "position": position, "token_id": tokens.ids[flat].astype(int)})
+
+    own, labels, table = run.descriptions, [], []
+    for k in ks:
+        share = np.arange(1, k + 1) ** -1.083
+        drawn = np.concatenate([np.arange(k), rng.choice(k, N - k, p=share / share.sum())])
+        order = np.argsort(-np.bincount(drawn, minlength=k), kind="stable")
+        label = rng.permutation(np.argsort(order)[drawn])
+        rules = own.iloc[rng.integers(0, len(own), k)].reset_index(drop=True)
+        prints = [clusters.fingerprint([k], [c]) for c in range(k)]
+        table.append(rules.assign(n_clusters=k, label=range(k), size=np.bincount(label), fingerprint=prints))
+        labels.append(pd.DataFrame({"n_clusters": k, "token": range(N), "label": label}))
+    curves = {k: zipf.sizes(one["label"].to_numpy()) for k, one in zip(ks, labels, strict=True)}
+
+    page = (folder / "report/index.html").read_text(encoding="utf-8")
+    meta = json.loads(re.search(r'id="meta">(.*?)</script>', page, re.DOTALL)[1])
+    pictures = dict(re.findall(r'id="picture-([^"]+)">(.*?)</script>', page, re.DOTALL))
+    meta |= {
+        "ks": ks,
+        "rank": {int(k): sizes.tolist() for k, sizes in curves.items()} | {0: zipf.envelope(list(curves.values())).tolist()},
+        "show": 400,
+        "names": {},
+        "fingerprint": "large",
+    }  # fmt: skip
+    features = rng.normal(size=(N, 64)).astype(np.float32)
+    chunks = explorer.pack(
+        selection=selection,
+        labels=pd.concat(labels),
+        table=pd.concat(table),
+        documents=run.documents,
+        tokens=tokens,
+        texts=corpus.Texts(corpus.load_tokenizer(folder / "corpus/tokenizer")),
+        all_losses=[
+            predictions.read_losses(folder / f"losses/{m['model']}/step{m['step']}.npy", tokens)
+            for m in meta["members"]
+        ],
+        cosines=Pairs(features),
+        places=rng.normal(size=(N, 2)),
+    )
+    report = ROOT / "workflow/report"
+    code = ["data", "lists", "charts", "pictures", "cluster", "main"]
+    paper = run.paper_against_ours.astype(object).fillna("")
+    text = explorer.html(
+        (report / "page.html").read_text(encoding="utf-8"),
+        scripts=[(report / "vendor/uPlot.iife.min.js").read_text("utf-8")]
+        + [(report / f"explorer/{name}.js").read_text("utf-8") for name in code],
+        styles=[(report / name).read_text("utf-8") for name in ("vendor/uPlot.min.css", "explorer/explorer.css")],
+        meta={name: value for name, value in meta.items() if name != "chunks"},
+        chunks=chunks,
+        pictures=pictures,
+        run="large",
+        summary=run.summary,
+        table=explorer.shown(paper),
+        table_columns=list(paper.columns),
+        nulls=[],
+        nulls_columns=[],
+        n_clusters=400,
+        n_clusterings=len(ks),
+        model="neox-1m",
+    )
+    target.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
