@@ -86,6 +86,8 @@ def main() -> None:
     model.eval().requires_grad_(False)
     rng = np.random.default_rng(0)
     lengths = np.clip(np.exp(rng.normal(5.6, 1.0, chosen.documents)), 2, chosen.context).astype(int)
+    if chosen.memory:  # one batch, full to the brim
+        lengths = np.full(chosen.batch, chosen.context)
     tokens = random_tokens(lengths, 50277)
     everything = range(tokens.n_documents)
     batch_tokens = chosen.batch * chosen.context

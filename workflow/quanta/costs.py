@@ -53,6 +53,7 @@ SHAPES = {
     "6.9b": Shape(4096, 32, 32, 50432),
     "12b": Shape(5120, 36, 40, 50688),
 }
+LIBRARIES = 1_100_000_000  # bytes of a process beyond what shapes say: 0.5 to 1.1 GB from 70m to 1b (docs/costs.md)
 BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
 
 
@@ -73,12 +74,12 @@ def gradient_flops(shape: Shape, length: float, samples: int) -> float:
 
 
 def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:
-    """Estimate of the memory of the losses stage: weights, a block's activations in float32, logits and two copies.
+    """Estimate of the memory of the losses stage: libraries, weights, a block's activations, logits and two copies.
 
     A block holds its input, the joint query-key-value, rotated queries and keys, the attention's output, the wide layer
     before and after its nonlinearity, and the block's output: about 20 widths a token.
     """
-    return bytes_a_weight * shape.parameters + 4 * 20 * shape.width * batch_tokens + 3 * 4 * logits
+    return LIBRARIES + bytes_a_weight * shape.parameters + 4 * 20 * shape.width * batch_tokens + 3 * 4 * logits
 
 
 def table(
