@@ -56,9 +56,7 @@ def memory(model, tokens, shape, batch_tokens) -> None:
     peak = resident("VmHWM")
     estimate = costs.memory_bytes(shape, batch_tokens) / 1e9
     weights = 4 * shape.parameters / 1e9
-    print(
-        "| weights, GB | peak beyond the loaded model, GB | peak of the process, GB | estimate of weights and stage, GB |"
-    )
+    print("| weights, GB | peak beyond the loaded model, GB | peak of the process, GB | estimate, GB |")
     print("|---|---|---|---|")
     print(f"| {weights:.2f} | {peak - before:.2f} | {peak:.2f} | {estimate:.2f} |")
 
