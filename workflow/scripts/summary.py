@@ -204,7 +204,7 @@ def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
             if fit["value"] is None:
                 why = f"no token of the {sizes} sizes with several seeds is one"
                 if kind == "polygenic" and sizes <= 3:
-                    why += f": of {sizes - 1} steps one has at least {1 / (sizes - 1):.0%} of the fall"
+                    why += f": with so few steps of size one always has {1 / (sizes - 1):.0%} of the fall or more"
             rows.append(
                 (what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs, {kind}", "", why)
             )
