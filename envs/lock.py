@@ -39,7 +39,7 @@ def resolve(requirements: list[str], constraints: dict[str, str]) -> dict[str, s
             "-",
         ]
         command += ["-c", str(fixed), *requirements]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 (pip, with names from pyproject.toml)
     items = json.loads(done.stdout)["install"]
     found = {item["metadata"]["name"]: item["metadata"]["version"].split("+")[0] for item in items}
     # a CUDA build of torch brings its own; setuptools comes with what builds a wheel

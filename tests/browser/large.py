@@ -18,7 +18,11 @@ import yaml
 from quanta import clusters, corpus, explorer, predictions, zipf
 from quanta.affinity import Pairs
 
-ROOT = Path(__file__).parent.parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from hostile import CODE, REPORT
+from support import ROOT
+
 N = 10_000
 
 
@@ -67,14 +71,12 @@ def main(folder: Path, target: Path) -> None:
         cosines=Pairs(features),
         places=rng.normal(size=(N, 2)),
     )
-    report = ROOT / "workflow/report"
-    code = ["data", "lists", "charts", "pictures", "cluster", "main"]
     paper = run.paper_against_ours.astype(object).fillna("")
     text = explorer.html(
-        (report / "page.html").read_text(encoding="utf-8"),
-        scripts=[(report / "vendor/uPlot.iife.min.js").read_text("utf-8")]
-        + [(report / f"explorer/{name}.js").read_text("utf-8") for name in code],
-        styles=[(report / name).read_text("utf-8") for name in ("vendor/uPlot.min.css", "explorer/explorer.css")],
+        (REPORT / "page.html").read_text(encoding="utf-8"),
+        scripts=[(REPORT / "vendor/uPlot.iife.min.js").read_text("utf-8")]
+        + [(REPORT / f"explorer/{name}.js").read_text("utf-8") for name in CODE],
+        styles=[(REPORT / name).read_text("utf-8") for name in ("vendor/uPlot.min.css", "explorer/explorer.css")],
         meta={name: value for name, value in meta.items() if name != "chunks"},
         chunks=chunks,
         pictures=pictures,

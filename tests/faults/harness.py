@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parents[2] / "workflow")]
 
-import psutil  # noqa: E402
+import psutil  # noqa: E402 (these are found by the line above)
 from quanta import storage  # noqa: E402
 from repository import command, copy_of_the_repository, environment, hashes  # noqa: E402
 

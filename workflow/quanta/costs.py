@@ -151,8 +151,8 @@ def main() -> None:
     qdg, shape = config["qdg"], SHAPES[BY_PARAMETERS[config["models"]["hub"]["members"][0]["parameters"]]]
     n, k = qdg["tokens"], max(qdg["n_clusters"])
     flops = gradient_flops(shape, chosen.mean_length, n)
-    print(markdown(rows))  # noqa: T201
-    print(  # noqa: T201
+    print(markdown(rows))  # noqa: T201 (its output is what the command is for)
+    print(  # noqa: T201 (likewise)
         f"\nQDG: {n} gradients of the smallest model, {flops:.2e} FLOP, {flops / chosen.tflops / 3.6e15:.2f} hours; "
         f"features {4 * n * qdg['features'] / 1e9:.1f} GB (twice while they are gathered), affinity {4 * n * n / 1e9:.1f} GB, "
         f"embedding {8 * n * k / 1e9:.2f} GB; eigenvectors take {24 * n * n / 1e9:.1f} GB of memory"

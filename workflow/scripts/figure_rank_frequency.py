@@ -3,6 +3,7 @@
 Makes: `report/figures/rank_frequency`.
 """
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ]
     for path in inputs.nulls:
         others = storage.read_table(path, ("model", "rank", "size"))
-        for i, (name, part) in enumerate(others[others["model"] != "the data"].groupby("model")):
-            style = _STYLES[i % len(_STYLES)]
+        models = others[others["model"] != "the data"].groupby("model")
+        for style, (name, part) in zip(cycle(_STYLES), models, strict=False):
             ax.plot(part["rank"], part["size"], color=figures.NULL, ls=style, lw=0.9, label=f"null: {name}")
             drawn.append(part.rename(columns={"model": "curve"}).assign(curve=f"null: {name}"))
     if alpha > 0:
