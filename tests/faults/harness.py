@@ -150,15 +150,18 @@ def flip(file: Path, rng: random.Random) -> str:
     return f"one bit of byte {place} flipped"
 
 
-def intermediate(results: Path) -> list[str]:
-    """One file of every kind that some rule reads, by name."""
+def intermediate(results: Path, rng: random.Random) -> list[str]:
+    """One file of every kind that some rule reads, by name: of what each model or net has, that of one of them."""
     patterns = """corpus/texts.parquet corpus/tokenizer/tokenizer.json corpus/tokens.npy corpus/offsets.npy corpus/documents.parquet
         corpus/training_tokens.npy corpus/training_offsets.npy models/*/step*/config.json models/*/step*/model.safetensors
         models/*/curve.csv models/family.csv losses/*/step*.npy scaling/*.csv scaling/*.json scaling/*.parquet scaling/*.npy
         qdg/*.parquet qdg/*.json qdg/*.npy qdg/*.csv calibration/*.npy calibration/*.parquet calibration/*.csv calibration/*.json
         parity/**/*.csv parity/**/*.parquet parity/**/*.npz parity/**/*.json theory/*.csv theory/*.json report/summary.json"""
     found = {str(path.relative_to(results)) for pattern in patterns.split() for path in results.glob(pattern)}
-    return sorted(found)
+    kinds: dict[str, list[str]] = {}
+    for name in sorted(found):
+        kinds.setdefault(re.sub(r"^(models|losses)/[^/]+(/step\d+)?", r"\1", name), []).append(name)
+    return [rng.choice(names) for names in kinds.values()]
 
 
 def damage(run: Run, name: str, how: Callable[[Path, random.Random], str], rng: random.Random) -> tuple[str, str]:
@@ -337,7 +340,8 @@ class Harness:
 
     def _files(self, files: int | None, done: set[int], expected: dict[str, str], until: float) -> Iterator[Row]:
         """Intermediate files, each cut and with a bit flipped; numbered from 1000 on."""
-        names, rng = intermediate(self.calm.results), random.Random(self.seed)
+        rng = random.Random(self.seed)
+        names = intermediate(self.calm.results, rng)
         chosen = rng.sample(names, min(len(names) if files is None else files, len(names)))
         for name in chosen:
             for j, how in enumerate((cut, flip)):
@@ -423,7 +427,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="disturb the smoke run and compare its bytes")
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument(
-        "--files", type=int, help="so many intermediate files, chosen at random; all of them without it"
+        "--files", type=int, help="so many kinds of intermediate files, chosen at random; all without it"
     )
     parser.add_argument("--no-others", action="store_true", help="neither full disks nor two Snakemakes at once")
     parser.add_argument("--seed", type=int, default=0)
