@@ -40,6 +40,8 @@ rule all:
         tables=further_tables(),
         promised=promised(),
     localrule: True
+    message:
+        "All of the run {config[run]} is there"
 
 
 # the room of sparse parity alone: `snakemake --cores 2 parity`
@@ -49,6 +51,8 @@ rule parity:
         scores=parity_tables("qdg", "scores.csv"),
         figures=[figure(name) for name in PARITY_FIGURES],
     localrule: True
+    message:
+        "All of sparse parity is there"
 
 
 onstart:
