@@ -1,4 +1,6 @@
 import json
+import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -10,6 +12,7 @@ from quanta import clusters, figures, storage
 from scipy.special import zeta
 from support import names, script
 
+ROOT = Path(__file__).parent.parent
 LOOK = json.dumps({"width_inches": 6.5, "dpi": 60})
 
 
@@ -89,7 +92,7 @@ def test_end_labels_do_not_overlap():
 
 
 def test_names_of_points_cover_no_point_and_no_other_name():
-    """In a crowd some are left out, and those that are left stand free and inside."""
+    """In a crowd some are left out, and those that are left stand free and inside; no line runs through another name."""
     rng = np.random.default_rng(0)
     ax = figures.canvas(LOOK)[1][0, 0]
     points = rng.lognormal(0, 1, (60, 2))
@@ -101,6 +104,10 @@ def test_names_of_points_cover_no_point_and_no_other_name():
         note.get_window_extent()
         boxes.append(mpl.text.Text.get_window_extent(note))
     assert 4 <= len(boxes) <= 30
+    for note, own in zip(ax.texts, boxes, strict=True):
+        middle, point = own.get_points().mean(axis=0), ax.transData.transform(note.xy)
+        line = middle + np.linspace(0, 1, 60)[:, None] * (point - middle)
+        assert not any(box.count_contains(line) for box in boxes if box is not own), note.get_text()
     at = ax.transData.transform(points)
     inside = ax.get_window_extent()
     for i, box in enumerate(boxes):
@@ -123,6 +130,25 @@ def test_any_text_of_a_corpus_can_be_drawn(tmp_path):
 
 def test_every_answer_names_the_paper():
     assert all(text.startswith("The paper's") for text in figures.ANSWERS.values())
+
+
+def test_every_figure_has_its_place_in_the_documentation():
+    """By its name, and the page answers with the paper's figure where docs/figures.md names one."""
+    told = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
+    papers = told.partition("## The paper's figures")[2].partition("\n## ")[0]
+    for path in (ROOT / "workflow/scripts").glob("figure_*.py"):
+        name = path.stem.removeprefix("figure_")
+        assert f"`{name}`" in told or f"`{name}_size`" in told, name
+        if f"`{name}`" in papers and name != "calibration":
+            assert name in figures.ANSWERS, name
+    rows = [line.split("|")[1].strip() for line in papers.splitlines() if line.startswith("| ")][1:]
+    assert {int(number) for row in rows for number in re.findall(r"^\d+", row)} == set(range(1, 19))
+
+
+def test_numbers_in_figures_have_a_sign_of_minus():
+    assert figures.number(-0.5) == "−0.50"
+    assert figures.value_with_interval({"value": -0.8627, "interval": [-0.918, 0.1]}) == "−0.863 [−0.918, 0.100]"
+    assert figures.value_with_interval({"value": 0.1}) == "0.100"
 
 
 def test_clusters_are_ordered_by_where_they_fall():

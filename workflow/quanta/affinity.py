@@ -1,4 +1,4 @@
-"""Affinity: cosine similarity of gradients, and the angular similarity that is clustered (the paper's section 5.1)."""
+"""Affinity: cosine similarity of gradients, and the angular similarity that is clustered (the paper's section 5)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any

@@ -309,15 +309,21 @@ def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_
     """What a caption says of the run: its name, n, and what the n are."""
     predictions = summary["family"][0]["n_predictions"]
     sizes = len({member["non_embedding_parameters"] for member in summary["family"]})
+    numbers = summary.get("numbers", {})
+    tokens, parity = f"n = {n_tokens:,} tokens of {model}", numbers.get("parity")
     own = {
-        "affinity": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
-        "clusters": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
-        "emergence": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
-        "learned": f"n = {n_tokens:,} tokens of {model}, {n_clusters} clusters.",
-        "spectrum": f"n = {n_tokens:,} tokens of {model}.",
-        "rank_frequency": f"n = {n_tokens:,} tokens of {model}.",
+        **dict.fromkeys(
+            ("affinity", "clusters", "emergence", "learned", "stability"), f"{tokens}, {n_clusters} clusters."
+        ),
+        **dict.fromkeys(("spectrum", "rank_frequency"), f"{tokens}."),
         "learning_curves": f"{sizes} models, one a size.",
     }
+    if (numbers.get("calibrated_alpha") or {}).get("n_tokens") == n_tokens:  # else some are of a sample
+        own |= dict.fromkeys(("nulls", "resolution", "calibration", "affinities"), f"{tokens}.")
+    if parity and figure.startswith("parity"):
+        own[figure] = "n = {n_tasks} tasks of {k} of {n_bits} bits, nets of {width} hidden units at most.".format(
+            **parity
+        )
     kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness", "seeds")
     n = own.get(figure, f"n = {predictions:,} predictions of each model." if figure.startswith(kinds) else "")
     return f"{n} Run {summary['run']}.".strip()

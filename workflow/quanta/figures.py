@@ -9,7 +9,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import patheffects
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.text import Text
@@ -20,6 +22,10 @@ from quanta.shapes import Array, Float
 
 PALETTE = sns.color_palette("colorblind")
 DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
+# beside the colours, so that lines and points are told apart in grey
+MARKERS = "osD^vPX*"
+STYLES = ("-", "--", "-.", ":")
+OUTLINE = (patheffects.withStroke(linewidth=3, foreground="white"),)  # of a line over a picture
 _STYLE = {
     "axes.grid": True,
     "axes.titlesize": 9,
@@ -42,26 +48,29 @@ _STYLE = {
 }
 
 
-# which of the paper's figures (arXiv 2303.13506) each of ours answers; docs/figures.md says what is the same and what is new
+# which of the paper's figures each of ours answers, by their numbers in arXiv 2303.13506 (the appendix goes on from 6);
+# docs/figures.md says what is the same and what is new
 ANSWERS = {
-    "mean_loss": "The paper's figure 4, left",
-    "density_size": "The paper's figure 4, middle and right",
-    "density_step": "The paper's appendix on training dynamics, densities",
-    "token_curves_size": "The paper's figure of monogenic and polygenic tokens",
-    "token_curves_step": "The paper's appendix on training dynamics, single tokens",
-    "dynamics": "The paper's appendix on training dynamics, mean loss",
-    "affinity": "The paper's figure of the similarity matrix",
-    "rank_frequency": "The paper's figure of the rank-frequency law",
-    "clusters": "The paper's figure 1, auto-discovered quanta",
-    "emergence": "The paper's heat map of sparse-parity tasks against scale, here for the clusters of a language model",
+    "mean_loss": "The paper's figure 3, left",
+    "density_size": "The paper's figure 3, centre and right",
+    "density_step": "The paper's figure 11, centre and right",
+    "token_curves_size": "The paper's figures 4 and 12, monogenic and polygenic tokens",
+    "token_curves_step": "The paper's figures 4 and 12, here over training steps",
+    "dynamics": "The paper's figure 11, left",
+    "affinity": "The paper's figure 5, left",
+    "rank_frequency": "The paper's figure 5, right",
+    "clusters": "The paper's figures 1 and 13, auto-discovered quanta",
+    "emergence": "The paper's figure 2, bottom, here for the clusters of a language model",
     "learned": "The paper's hypothesis that quanta are learned in the order of their frequency (section 2)",
-    "theory": "The paper's figure of the theory's power laws",
-    "parity_scaling": "The paper's figure of multitask sparse parity in parameters, steps and data",
-    "parity_heatmap": "The paper's heat map of sparse-parity tasks against scale",
-    "parity_exponents": "The paper's figure of measured exponents against α",
-    "parity_convergence": "The paper's figure of a task's steps to convergence against its frequency",
-    "parity_recovery": "The paper's appendix on QDG applied to sparse parity",
-    "published": "The paper's appendix figure of published exponents",
+    "theory": "The paper's theory (section 2), of which it shows no figure but 6",
+    "parity_scaling": "The paper's figures 2, top, and 7",
+    "parity_heatmap": "The paper's figure 2, bottom",
+    "parity_exponents": "The paper's figure 10",
+    "parity_convergence": "The paper's figure 8",
+    "parity_recovery": "The paper's figure 15, QDG applied to sparse parity",
+    "parity_tasks": "The paper's figure 15, QDG applied to sparse parity",
+    "toy": "The paper's figure 17, its toy of planted clusters",
+    "published": "The paper's figure 18",
 }
 
 
@@ -124,6 +133,19 @@ def log_ticks(ax: Axes, values: Sequence[float]) -> None:
     ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
 
 
+def plain_ticks(axis: Axis) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade of a logarithmic axis, once all is drawn; at 1 alone where it is long.
+
+    Matplotlib's own locator leaves some of these out where an axis is short.
+    """
+    low, high = axis.get_view_interval()
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = np.outer(decades, (1, 2, 5) if high / low < 2000 else (1,)).ravel()
+    axis.set_ticks([tick for tick in ticks if low <= tick <= high])
+    axis.set_major_formatter(mpl.ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(mpl.ticker.NullFormatter())
+
+
 def count(number: float) -> str:
     """A number of parameters as one says it: 25k, 1.2M."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -132,12 +154,17 @@ def count(number: float) -> str:
     return f"{number:.0f}"
 
 
-def value_with_interval(fit: dict[str, Any]) -> str:
+def number(value: float, digits: int = 2) -> str:
+    """A number with the sign of minus that axes have, not a hyphen."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def value_with_interval(fit: dict[str, Any], digits: int = 3) -> str:
     """`0.083 [0.081, 0.085]`, or the bare value where there is no interval."""
     if not fit.get("interval"):
-        return f"{fit['value']:.3f}"
-    low, high = fit["interval"]
-    return f"{fit['value']:.3f} [{low:.3f}, {high:.3f}]"
+        return number(fit["value"], digits)
+    low, high = (number(end, digits) for end in fit["interval"])
+    return f"{number(fit['value'], digits)} [{low}, {high}]"
 
 
 def end_labels(ax: Axes, texts: Sequence[str], *, lines_a_text: int = 1) -> None:
@@ -161,13 +188,16 @@ def end_labels(ax: Axes, texts: Sequence[str], *, lines_a_text: int = 1) -> None
 
 
 def point_labels(ax: Axes, points: Float[Array, "point 2"], texts: Mapping[int, str], *, size: float = 6) -> None:
-    """Name some of the points beside them, where that covers no point and no earlier name; one without room is left out.
+    """Name some of the points beside them, where that covers no point, no earlier name and no line to one.
 
-    `points` are in the axes' own units, `texts` the names by index, the first of which have the choice.
+    A name without room is left out. `points` are in the axes' own units, `texts` the names by index, the first of which have the choice.
     """
     ax.figure.canvas.draw()
     inside, unit = ax.get_window_extent(), ax.figure.dpi / 72
-    taken = [Bbox.from_bounds(x - unit, y - unit, 2 * unit, 2 * unit) for x, y in ax.transData.transform(points)]
+    at = ax.transData.transform(points)
+    dots = [Bbox.from_bounds(x - unit, y - unit, 2 * unit, 2 * unit) for x, y in at]
+    named: list[Bbox] = []
+    lines = np.empty((0, 2))  # pixels on the lines from names to their points
     directions = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
     for index, text in texts.items():
         for far, (x, y) in itertools.product((5, 10, 16, 24), directions):
@@ -178,8 +208,16 @@ def point_labels(ax: Axes, points: Float[Array, "point 2"], texts: Mapping[int, 
             )  # fmt: skip
             note.get_window_extent()  # which also puts the text in its place
             box = Text.get_window_extent(note)
-            if inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1) and not box.count_overlaps(taken):
-                taken.append(box)
+            middle = box.get_points().mean(axis=0)
+            line = middle + np.linspace(0, 1, 60)[:, None] * (at[index] - middle)
+            free = inside.contains(box.x0, box.y0) and inside.contains(box.x1, box.y1)
+            if free and not (
+                box.count_overlaps([*dots, *named])
+                or box.count_contains(lines)
+                or any(other.count_contains(line) for other in named)
+            ):
+                named.append(box)
+                lines = np.concatenate([lines, line])
                 break
             note.remove()
 

@@ -1,4 +1,4 @@
-"""Gradients of single tokens' losses, folded to k features or exact, for any causal language model (section 5.1).
+"""Gradients of single tokens' losses, folded to k features or exact, for any causal language model (section 5).
 
     features, losses = token_gradients(model, documents_of_ids, documents, positions, features=65_537, seed=0)
 

@@ -1,6 +1,6 @@
 """Losses: float32 cross-entropy in nats of every token of every document, in one flat order for all models.
 
-One document is one sequence: right padding, no beginning-of-text token, no packing (as in the paper, section 5).
+One document is one sequence: right padding, no beginning-of-text token, no packing (as in the paper, section 4).
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Selection: tokens that a model predicts well, though not by copying (the paper's section 5.1)."""
+"""Selection: tokens that a model predicts well, though not by copying (the paper's section 5)."""
 
 import numpy as np
 import pandas as pd

@@ -1,6 +1,6 @@
 """Choices of affinity behind one interface: each makes a matrix (token, token) in [−1, 1] from what is known of tokens.
 
-Gradient cosine is the paper's (section 5.1). Tokens of one quantum should also be learned together: their losses fall at
+Gradient cosine is the paper's (section 5). Tokens of one quantum should also be learned together: their losses fall at
 the same sizes and steps, so the correlation of loss curves is a second opinion that knows nothing of gradients.
 """
 

@@ -1,4 +1,4 @@
-"""Spectral clustering for a whole list of cluster counts from one eigendecomposition (the paper's section 5.1).
+"""Spectral clustering for a whole list of cluster counts from one eigendecomposition (the paper's section 5).
 
 Follows `sklearn.cluster.SpectralClustering(affinity="precomputed")`: symmetric normalised affinity without its diagonal,
 eigenvectors divided by the square root of the degree, k-means on the first k of them. The eigensolver, the k-means and

@@ -162,7 +162,7 @@ def fit_envelope(
     seed: int,
     show: int | None = None,
 ) -> dict[str, Any]:
-    """The paper's fit (section 5.2) with its interval, and the same fit to the target tokens' own frequencies.
+    """The paper's fit (section 5.1) with its interval, and the same fit to the target tokens' own frequencies.
 
     `identity` (token,) is what each token is: grouping by it alone is the null model that a slope must be held against.
     `show` is the number of clusters whose sizes get a power law by maximum likelihood.

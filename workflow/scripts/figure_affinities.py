@@ -24,8 +24,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     middle = (edges[1:] + edges[:-1]) / 2
     place = np.digitize(x, edges) - 1
     means = [y[place == i].mean() if (place == i).sum() > 20 else np.nan for i in range(len(middle))]
-    ax.plot(middle, means, "o-", color=figures.FIT, ms=3,
-            label=f"mean; rank correlation {found['rank_correlation']:.2f}, adjusted Rand {found['adjusted_rand']:.2f}")  # fmt: skip
+    ax.plot(middle, means, "o-", color=figures.FIT, ms=3, path_effects=figures.OUTLINE,
+            label=f"mean; rank correlation {figures.number(found['rank_correlation'])}, "
+            f"adjusted Rand {figures.number(found['adjusted_rand'])}")  # fmt: skip
     ax.set(xlabel="cosine of gradients", ylabel="correlation of loss curves")
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15))
     cells = pd.DataFrame(image.get_offsets(), columns=["cosine", "correlation"]).assign(pairs=image.get_array())

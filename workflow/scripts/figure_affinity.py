@@ -35,7 +35,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 figures.drawable(name)[:24], (rows.max(), rows.mean()), xytext=(3, 0), textcoords="offset points",
                 fontsize=5.5, color="white", va="center", parse_math=False,
             )  # fmt: skip
-    figure.colorbar(image, ax=axes[0, 0], label="cosine similarity", shrink=0.8)
+    figure.colorbar(image, ax=axes[0, 0], label="cosine similarity", shrink=0.8, extend="min")
 
     upper = np.triu_indices(len(order), 1)
     cosines, same = shown[upper], (label[order][:, None] == label[order][None, :])[upper]
@@ -46,7 +46,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ):
         if len(values):
             density, edges, _ = axes[0, 1].hist(values, bins=np.linspace(-0.3, 1, 80), density=True, histtype="step", color=colour, ls=style,
-                            label=f"{name}: median {np.median(values):.2f}")  # fmt: skip
+                            label=f"{name}: median {figures.number(float(np.median(values)))}")  # fmt: skip
             drawn.append(
                 pd.DataFrame({"pairs": name, "cosine_from": edges[:-1], "cosine_to": edges[1:], "density": density})
             )

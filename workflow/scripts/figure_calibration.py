@@ -34,7 +34,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     right.plot(bias["alpha"], bias["slope"], "o", color=figures.FIT, ms=4, label="envelope of clusterings")
     right.plot(bias["alpha"], bias["true_slope"], "x", color=figures.DATA, ms=4, label="true sizes, same ranks")
     right.plot(ends, -ends - 1, color="black", lw=0.8, label="−(α+1)")
-    right.axhline(slope["value"], color=figures.ACCENT, ls="-.", lw=1.2, label=f"the data: {slope['value']:.2f}")
+    right.axhline(
+        slope["value"], color=figures.ACCENT, ls="-.", lw=1.2, label=f"the data: {figures.number(slope['value'])}"
+    )
     right.set(xlabel="planted α", ylabel="slope of the paper's fit", title="Bias of the slope")
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     own = {"value": data["value"], "low": data["interval"][0], "high": data["interval"][1], "slope": slope["value"]}

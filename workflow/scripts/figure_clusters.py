@@ -13,9 +13,9 @@ from quanta import clusters, corpus, figures, selection, storage
 from quanta.job import run
 
 COLUMNS, ROWS, LINES = 2, 4, 5
-BEFORE, AFTER = 50, 18  # characters
-TITLE = 44  # characters
-POINTS = 5.0
+BEFORE, TARGET, AFTER = 38, 12, 12  # characters
+TITLE = 40  # characters
+POINTS = 6.0
 ADVANCE = 0.602  # width of a character of DejaVu Sans Mono over its size
 
 
@@ -29,16 +29,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     shown = clusters.striking(described, names, params.show, COLUMNS * ROWS)
 
     figure, axes = figures.canvas(params.look, rows=ROWS, columns=COLUMNS, ratio=0.42)
-    width = float(figure.get_size_inches()[0]) * 72 / COLUMNS
     drawn = []
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, number in zip(axes.flat, shown, strict=False):
         inside = np.flatnonzero(label == number)
         title = names.get((params.show, number)) or clusters.in_words(described, params.show, number)
-        said = figures.drawable(title)
-        said = said if len(said) <= TITLE else f"{said[: TITLE - 1].rstrip()}…"
-        ax.set_title(f"{number}: {said} ({len(inside)})", fontsize=6.5, parse_math=False)
+        said = _cut(figures.drawable(title), TITLE)
+        ax.set_title(f"{number}: {said} ({len(inside)})", fontsize=7, parse_math=False)
         lines = inside[np.unique(np.linspace(0, len(inside) - 1, LINES).round().astype(int))]
         for line, token in enumerate(lines):
             row = chosen.iloc[token]
@@ -46,18 +44,26 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             parts = {key: figures.drawable(text) for key, text in found.items()}
             parts = {
                 "before": parts["before"][-BEFORE:].rjust(BEFORE),
-                "target": parts["target"].replace(" ", "␣")[:10],
+                "target": _cut(parts["target"].replace(" ", "␣"), TARGET),
                 "after": parts["after"][:AFTER],
             }
             at, height = 0.0, 1 - (line + 0.7) / (LINES + 0.4)
             for key, text in parts.items():
                 box = {"boxstyle": "square,pad=0.12", "fc": "#ffd75e", "ec": "none"} if key == "target" else None
-                ax.text(at / width, height, text, transform=ax.transAxes, family="DejaVu Sans Mono", fontsize=POINTS,
-                        color="0.5" if key == "after" else "black", bbox=box, va="center", parse_math=False)  # fmt: skip
+                ax.annotate(
+                    text, (0, height), xycoords="axes fraction", xytext=(at, 0), textcoords="offset points",
+                    family="DejaVu Sans Mono", fontsize=POINTS, color="0.5" if key == "after" else "black", bbox=box,
+                    va="center", parse_math=False,
+                )  # fmt: skip
                 at += (len(text) + 0.35) * ADVANCE * POINTS
             drawn.append({"n_clusters": params.show, "label": number, "title": title, "token": int(token), **found})
     columns = ["n_clusters", "label", "title", "token", "before", "target", "after"]
     figures.save(figure, outputs, pd.DataFrame(drawn, columns=columns))
+
+
+def _cut(text: str, length: int) -> str:
+    """At most so many characters; an ellipsis where some are left out."""
+    return text if len(text) <= length else f"{text[: length - 1].rstrip()}…"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Makes: `report/figures/density_{axis}`.
 import json
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from quanta import figures, storage
 from quanta.job import run
@@ -21,13 +20,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     parts = {key: part for key, part in table.groupby(["model", "step"]) if key in members}
     figure, axes = figures.canvas(params.look, columns=2, ratio=0.85)
     drawn = []
-    for colour, (model, step) in zip(figures.shades(len(members)), members, strict=True):
+    few = len(members) < 7
+    for index, (colour, (model, step)) in enumerate(zip(figures.shades(len(members)), members, strict=True)):
         part = parts[model, step]
         group = max(len(part) // SMOOTHED_TO, 1)
         whole = len(part) // group * group
         bits = part["loss_bits"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
         density = part["density_per_bit"].to_numpy()[:whole].reshape(-1, group).mean(axis=1)
-        density = np.where(density > 0, density, np.nan)
         drawn.append(
             pd.DataFrame(
                 {
@@ -40,19 +39,20 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             )
         )
         label = f"step {step}" if one_model else model
-        axes[0, 0].plot(bits, density, color=colour, label=label, lw=1.1)
-        axes[0, 1].plot(bits, bits * density, color=colour, lw=1.1)
+        marks = {"marker": figures.MARKERS[index % 8], "ms": 3, "markevery": (2 * index + 1, 12)} if few else {}
+        axes[0, 0].plot(bits, density, color=colour, label=label, lw=1.1, **marks)
+        axes[0, 1].plot(bits, bits * density, color=colour, lw=1.1, **marks)
     axes[0, 0].set(
         yscale="log", xlabel="loss L (bits)", ylabel="density p(L) (per bit)", xlim=(0, 20), ylim=(1e-4, None)
     )
     first = len(members) // 2 if one_model else 0
     # an untrained model's losses are one narrow peak, which would press the others flat
-    later = max(line.get_ydata()[np.isfinite(line.get_ydata())].max() for line in axes[0, 1].lines[first:])
+    later = max(line.get_ydata().max() for line in axes[0, 1].lines[first:])
     axes[0, 1].set(xlabel="loss L (bits)", ylabel="L · p(L)", xlim=(0, 20), ylim=(0, 1.3 * later))
-    if len(members) < 7:
-        axes[0, 0].legend(fontsize=6.5)
+    if few:
+        axes[0, 0].legend(fontsize=7)
     else:  # inside, so many names would cover the curves
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=6.5)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=7)
     figures.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 

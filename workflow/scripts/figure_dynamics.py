@@ -24,7 +24,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         own = table[table["model"] == model]
         shown = own[own["step"] > 0]
         colour = figures.PALETTE[index % len(figures.PALETTE)]
-        marker = "osD^vP"[index % 6]
+        marker = figures.MARKERS[index % 8]
         ax.plot(shown["step"], shown["mean_loss_nats"], marker + "-", ms=4, color=colour)
         late = own["step"] >= final / SPAN
         own = own.assign(fit_nats=np.nan)
@@ -33,7 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             step = own.loc[late, "step"].to_numpy()
             alpha, scale = scaling.power_law(step, own.loc[late, "mean_loss_nats"].to_numpy())
             own.loc[late, "fit_nats"] = scale * step**-alpha
-            labels[-1] = f"{model}\nexponent {alpha:.3f}"
+            labels[-1] = f"{model}\nexponent {figures.number(alpha, 3)}"
         drawn.append(own[["model", "step", "mean_loss_nats", "fit_nats"]])
     for own in drawn:
         ax.plot(own["step"], own["fit_nats"], "--", color="black", lw=0.9)

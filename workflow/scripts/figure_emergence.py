@@ -46,7 +46,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         )
         ax.grid(visible=False)
         steps = title == "training step"
-        ticks = [figures.count(member[1] if steps else sizes[member]) for member in line]
+        ticks = [str(member[1]) if steps else figures.count(sizes[member]) for member in line]
         ax.set_xticks(range(len(line)), ticks, rotation=90 if steps else 0)
         ax.set(xlabel=title, ylabel="cluster, earliest fall first")
         for place, number in enumerate(order):
@@ -58,7 +58,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             pd.DataFrame({"label": order, "model": model, "step": step, "mean_loss_nats": mean[model, step][order]})
             for model, step in line
         )
-    figure.colorbar(image, ax=list(axes[0]), label="mean loss of the cluster (nats)", shrink=0.7)
+    figure.colorbar(image, ax=list(axes[0]), label="mean loss of the cluster (nats)", shrink=0.7, extend="max")
     figures.save(figure, outputs, pd.concat(drawn, ignore_index=True).drop_duplicates())
 
 

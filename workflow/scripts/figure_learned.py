@@ -80,7 +80,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         # spread over when they are learned, the ends first
         by_place = sorted(candidates, key=lambda index: -place[index])
         spread = [by_place[i] for i in np.unique(np.linspace(0, len(by_place) - 1, NAMED).round().astype(int))]
-        figures.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread}, size=5.5)
+        figures.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
         line = emergence.main_line(order, axis)
         correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""
         ax.set_title(f"{axis}{correlation}", fontsize=8)
@@ -94,7 +94,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             if found_line["value"] is None or not found_line["interval"]:
                 continue
             ax.plot(found_line["interval"], [row + shift] * 2, color="0.45", lw=1, zorder=1)
-            ax.plot(found_line["value"], row + shift, "osD^vP"[index % 6], ms=3.8, color=figures.PALETTE[index % 10],
+            ax.plot(found_line["value"], row + shift, figures.MARKERS[index % 8], ms=3.8, color=figures.PALETTE[index % 10],
                     mec="black", mew=0.4, label=axis if row == 0 else None)  # fmt: skip
     ax.axvline(0, color="black", lw=0.7)
     for row, (name, _) in enumerate(LINES):

@@ -15,10 +15,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     names = list(dict.fromkeys(table["relative"]))
-    for colour, name in zip(figures.shades(len(names)), names, strict=True):
+    for i, (colour, name) in enumerate(zip(figures.shades(len(names)), names, strict=True)):
         part = table[table["relative"] == name].sort_values("score", ascending=False)
         rank = np.arange(1, len(part) + 1)
-        ax.plot(rank, part["score"], color=colour, label=f"{name}: median {part['score'].median():.2f}")
+        label = f"{name}: median {part['score'].median():.2f}"
+        marks = {"marker": figures.MARKERS[i % 8], "ms": 3, "markevery": (i, max(len(part) // 12, 1))}
+        ax.plot(rank, part["score"], color=colour, label=label, **marks)
         ax.plot(rank, part["score_by_chance"], color=colour, ls=":", lw=0.8)
     ax.plot([], [], color=figures.NULL, ls=":", lw=0.8, label="by chance, clusters of these sizes")
     ax.set(xlabel="clusters, the best found first", ylabel="Jaccard index with its match", ylim=(0, 1.02))

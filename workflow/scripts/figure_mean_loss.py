@@ -43,7 +43,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax.axvspan(used.min(), used.max(), color=figures.FIT, alpha=0.06, lw=0, label="range of the fit")
     named = ~table["non_embedding_parameters"].duplicated()  # seeds of a size lie on one another
     for model, size, loss in zip(table["model"][named], sizes[named], losses[named], strict=True):
-        ax.annotate(model, (size, loss), xytext=(4, 4), textcoords="offset points", fontsize=6.5, color="0.35")
+        # on the side that the fitted line does not pass: above it to the right, below it to the left
+        above = loss >= plain["scale_nats"] * size ** -plain["value"]
+        lowest = loss if above else losses[sizes == size].min()
+        ax.annotate(
+            model, (size, lowest), xytext=(4, 4) if above else (-4, -4), textcoords="offset points", fontsize=7,
+            color="0.35", ha="left" if above else "right", va="bottom" if above else "top",
+        )  # fmt: skip
     figures.log_axis(ax, "non-embedding parameters")
     figures.log_ticks(ax, list(losses))
     ax.set(ylabel="mean loss (nats a token)")

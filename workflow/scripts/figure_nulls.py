@@ -8,8 +8,6 @@ from typing import Any
 from quanta import figures, storage
 from quanta.job import run
 
-STYLES = ("-", "--", "-.", ":")
-
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(inputs.table, ("model", "slope")).set_index("model")
@@ -23,12 +21,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             part["rank"],
             part["size"],
             color=colour,
-            ls=STYLES[i % 4],
+            ls=figures.STYLES[i % 4],
             lw=1.1,
-            label=f"{name}: {table.loc[name, 'slope']:.2f}",
+            label=f"{name}: {figures.number(table.loc[name, 'slope'])}",
         )
     part = curves[curves["model"] == names[0]]
-    ax.plot(part["rank"], part["size"], color="black", lw=1.8, label=f"{names[0]}: {table.loc[names[0], 'slope']:.2f}")
+    ax.plot(part["rank"], part["size"], color="black", lw=1.8,
+            label=f"{names[0]}: {figures.number(table.loc[names[0], 'slope'])}")  # fmt: skip
     ax.set(xscale="log", yscale="log", xlabel="rank of cluster", ylabel="tokens in cluster", ylim=(0.8, None))
     ax.legend()
     figures.save(figure, outputs, curves.assign(slope=curves["model"].map(table["slope"])))

@@ -3,10 +3,10 @@
 Makes: `report/figures/parity_convergence`.
 """
 
+from itertools import cycle
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import FormatStrFormatter, LogLocator
 from quanta import figures, storage
 from quanta.job import run
 
@@ -18,22 +18,23 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look, columns=2, ratio=0.8)
     left, right = axes[0]
     alphas = sorted(table["alpha"].unique())
-    for alpha, colour in zip(alphas, figures.shades(len(alphas)), strict=True):
+    for alpha, colour, marker in zip(alphas, figures.shades(len(alphas)), cycle(figures.MARKERS), strict=False):
         mine, fit = table[table["alpha"] == alpha], fits[alpha]
         slope = "" if fit["value"] is None else f": {figures.value_with_interval(fit)}"
-        left.plot(mine["frequency"], mine["converged_scale"], ".", color=colour, label=f"α = {alpha:g}{slope}")
-        right.plot(mine["frequency"], mine["decades"], ".", color=colour)
+        look = {"marker": marker, "ms": 4, "ls": "", "color": colour}
+        left.plot(mine["frequency"], mine["converged_scale"], **look, label=f"α = {alpha:g}{slope}")
+        right.plot(mine["frequency"], mine["decades"], **look)
     if len(table):
         reach = np.array([table["frequency"].min(), table["frequency"].max()])
         middle = np.exp(np.log(table["converged_scale"] * table["frequency"]).mean())
         left.plot(reach, middle / reach, color=figures.NULL, ls="--", label="slope −1")
     for ax in (left, right):
         figures.log_axis(ax, "frequency of the task")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        figures.plain_ticks(ax.xaxis)
     left.set(yscale="log", ylabel="steps to 0.1 bits")
+    figures.plain_ticks(left.yaxis)
     right.set(ylabel="decades, 0.9 to 0.1 bits", ylim=(0, None))
-    left.legend(fontsize=6)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=7)
     figures.save(figure, outputs, table[["alpha", "frequency", "converged_scale", "decades"]])
 
 

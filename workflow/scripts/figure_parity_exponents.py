@@ -10,7 +10,7 @@ import pandas as pd
 from quanta import figures, storage, theory
 from quanta.job import run
 
-SIGNS = {"parameters": "α_N, parameters", "steps": "α_S, steps", "data": "α_D, data"}
+SIGNS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "$α_D$, data"}
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:

@@ -28,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.grid(visible=False)
         ax.invert_yaxis()
     axes[0, 0].set_ylabel("task, by frequency")
-    figure.colorbar(image, ax=list(axes[0]), label="loss (bits)")
+    figure.colorbar(image, ax=list(axes[0]), label="loss (bits)", extend="max")
     figures.save(figure, outputs, figures.panels(drawn))
 
 

@@ -18,6 +18,7 @@ SHOWN = (
     (parity_calibration.LANGUAGE, "one pattern", "^", "calibrated, one pattern"),
     (parity_calibration.TASKS_LEARNED, "learned tasks, one pattern", "x", "tasks and K known"),
 )
+FOUND = 0.95  # adjusted Rand from which tasks are said to be found (docs/parity.md)
 COLOURS = [colour for colour in figures.PALETTE if colour != figures.FIT]  # which is the truth's
 
 
@@ -28,27 +29,38 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     estimates = storage.read_table(inputs.estimates, ("alpha", "condition", "estimator", "value", "low", "high"))
     figure, axes = figures.canvas(params.look, rows=2, columns=2, ratio=0.75)
     first, second, third, fourth = axes.flat
-    for name, colour in zip(CAUSES, figures.PALETTE, strict=False):
+    looks = {
+        name: {"color": colour, "marker": marker, "ms": 3.5}
+        for name, colour, marker in zip(CAUSES, figures.PALETTE, figures.MARKERS, strict=False)
+    }
+    for name, look in looks.items():
         mine = scores[scores["name"] == name]
-        first.plot(mine["n_clusters"], mine["adjusted_rand"], ".-", color=colour, label=name)
+        first.plot(mine["n_clusters"], mine["adjusted_rand"], **look, label=name)
     base = scores[scores["name"] == "base"]
     first.plot(base["n_clusters"], base["adjusted_rand_cases"], ":", color="black", label="base, cases as truth")
-    first.axhline(0.95, color=figures.NULL, lw=0.8, ls="--")
-    figures.log_axis(first, "n_clusters")
+    first.axhline(FOUND, color=figures.NULL, lw=0.8, ls="--", label=f"{FOUND:g}, the tasks found")
+    figures.log_axis(first, "number of clusters")
+    figures.plain_ticks(first.xaxis)
     best = scores.groupby("name", sort=False)["adjusted_rand"].max()
     about = scores.drop_duplicates("name").set_index("name")
-    for sampling, marker in (("frequency", "o-"), ("equal, one pattern", "s-")):
+    for sampling in ("frequency", "equal, one pattern"):
         names = [n for n in best.index if n in ("base", "equal, one pattern") or n.startswith("noise")]
         names = [n for n in names if about.loc[n, "sampling"] == sampling]
         label = "base" if sampling == "frequency" else sampling
-        second.plot(about.loc[names, "noise"], best[names], marker, label=label)
-    second.set(xlabel="noise added to unit gradients", ylim=(0, 1.02))
-    for prefix, column, label in ((" samples", "samples", "N"), ("step ", "step", "step")):
+        second.plot(about.loc[names, "noise"], best[names], **looks[label], label=label)
+    second.set(xlabel="noise added to unit gradients")
+    for prefix, column, label, style, marker in (
+        (" samples", "samples", "N", "-", "o"),
+        ("step ", "step", "step", "--", "^"),
+    ):
         names = [n for n in best.index if n == "base" or prefix.strip() in n.split()]
         shown = about.loc[names].assign(best=best[names]).sort_values(column)
         share = shown[column] / shown[column].max()
-        third.plot(share, shown["best"], "o-", label=f"{label} (1 = {int(shown[column].max())})")
-    third.set(xlabel="share of N or of training", ylim=(0, 1.02))
+        colour, last = looks["base"]["color"], int(shown[column].max())
+        third.plot(
+            share, shown["best"], style, marker=marker, ms=3.5, color=colour, label=f"base, {label} (1 = {last})"
+        )
+    third.set(xlabel="share of N or of training")
     for index, (estimator, condition, marker, label) in enumerate(SHOWN):
         mine = estimates[(estimates["estimator"] == estimator) & (estimates["condition"] == condition)]
         reach = [(mine["value"] - mine["low"]).fillna(0), (mine["high"] - mine["value"]).fillna(0)]
@@ -59,11 +71,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     fourth.plot(ends, ends, color=figures.FIT, lw=1, label="truth")
     fourth.set(xlabel="true α", ylabel="estimated α", ylim=(None, fourth.get_ylim()[1] + 0.9))  # room for the legend
     for ax in (first, second, third):
-        ax.set_ylabel("adjusted Rand")
+        ax.set(ylabel="adjusted Rand", ylim=(-0.05, 1.08))
     figure.legend(*first.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=7)
     for ax in (second, third):
-        ax.legend(fontsize=7)
-    fourth.legend(fontsize=6, loc="upper left", ncols=2, columnspacing=0.8)
+        ax.legend(fontsize=7, loc="center right")
+    fourth.legend(fontsize=6.5, loc="upper left", ncols=2, columnspacing=0.6, handletextpad=0.3)
     drawn = {
         "recovery": scores[["name", "n_clusters", "adjusted_rand", "adjusted_rand_cases", "noise", "samples", "step"]],
         "estimates of α": pd.concat(

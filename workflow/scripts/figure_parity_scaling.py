@@ -44,9 +44,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         for ax in (top, bottom):
             figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
         top.set(yscale="log")
+        figures.plain_ticks(top.yaxis)
         bottom.set(ylim=(-0.05, 1.5))  # rare tasks rise far above a coin toss where a training set is overfitted
     axes[0, 0].set_ylabel("mean loss (bits)")
-    axes[1, 0].set_ylabel("loss of single tasks (bits)")
+    axes[1, 0].set_ylabel("a task's loss (bits)")
     figure.legend(*axes[1, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6, fontsize=7)
     figures.save(figure, outputs, figures.panels(drawn))
 

@@ -17,7 +17,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     base = scores[scores["name"] == "base"]
     chosen = int(base.loc[base["adjusted_rand"].idxmax(), "n_clusters"])
     mine = tasks[(tasks["condition"] == "base") & (tasks["n_clusters"] == chosen)]
-    figure, axes = figures.canvas(params.look, columns=3, ratio=1.1)
+    figure, axes = figures.canvas(params.look, columns=3, ratio=1.3)
     left, middle, right = axes[0]
     for ax, column, label in (
         (left, "recall", "share in its main cluster"),
@@ -33,7 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     places = np.arange(len(kinds))
     right.hlines(places, kinds["q05"], kinds["q95"], color=figures.DATA)
     right.plot(kinds["median"], places, "o", color=figures.DATA)
-    right.set_yticks(places, kinds["pair"].tolist(), fontsize=5)
+    right.set_yticks(places, [_wrapped(pair) for pair in kinds["pair"]], fontsize=6)
     right.set(xlabel="cosine, 5 to 95 %")
     right.set_title("why")
     drawn = {
@@ -41,6 +41,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         "cosines": kinds[["pair", "q05", "median", "q95"]],
     }
     figures.save(figure, outputs, figures.panels(drawn))
+
+
+def _wrapped(pair: str) -> str:
+    """The words of a kind of pair on two lines, so that they leave room for the panels."""
+    head, comma, tail = pair.partition(", ")
+    return f"{head}{comma.rstrip()}\n{tail}" if len(pair) > 26 else pair
 
 
 if __name__ == "__main__":

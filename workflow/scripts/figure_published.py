@@ -9,8 +9,6 @@ import numpy as np
 from quanta import figures, storage, theory
 from quanta.job import run
 
-MARKERS = "osD^vP*X"
-
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(inputs.published, (*theory.PUBLISHED_COLUMNS, "predicted_alpha_d", "log_ratio", "file"))
@@ -19,9 +17,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     left, right = axes[0]
     reach = np.geomspace(table["alpha_n"].min() / 1.3, table["alpha_n"].max() * 1.3, 100)
     curve = theory.data_exponent(reach)
-    left.plot(reach, curve, color=figures.FIT, label="α_N / (α_N + 1)")
+    left.plot(reach, curve, color=figures.FIT, label="$α_N / (α_N + 1)$")
     left.fill_between(reach, curve / counts["factor"], curve * counts["factor"], color=figures.FIT, alpha=0.15, lw=0)
-    left.plot(reach, reach, color=figures.NULL, ls=":", label="α_D = α_N")
+    left.plot(reach, reach, color=figures.NULL, ls=":", label="$α_D = α_N$")
     sources = table.drop_duplicates(["source", "file"])[["source", "file"]].to_numpy().tolist()
     colours = figures.PALETTE
     for number, (source, file) in enumerate(sources):
@@ -29,15 +27,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         own = file != theory.PUBLISHED.name
         for ax, values in ((left, mine["alpha_d"]), (right, np.exp(mine["log_ratio"]))):
             ax.plot(
-                mine["alpha_n"], values, MARKERS[number % len(MARKERS)], color=colours[number % len(colours)],
+                mine["alpha_n"], values, figures.MARKERS[number % len(figures.MARKERS)], color=colours[number % len(colours)],
                 mec="black" if own else "none", ms=7 if own else 5, label=source if ax is right else None,
             )  # fmt: skip
     right.axhline(1, color=figures.FIT)
     right.axhspan(1 / counts["factor"], counts["factor"], color=figures.FIT, alpha=0.15, lw=0)
-    for ax, label in ((left, "α_D"), (right, "α_D measured over predicted")):
-        figures.log_axis(ax, "α_N")
+    for ax, label in ((left, "$α_D$"), (right, "$α_D$, measured over predicted")):
+        figures.log_axis(ax, "$α_N$")
         ax.set(yscale="log", ylabel=label)
-        ax.legend()
+        figures.plain_ticks(ax.xaxis)
+        figures.plain_ticks(ax.yaxis)
+    left.legend()
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     right.set_title(f"{counts['within_factor']} of {counts['pairs']} within a factor {counts['factor']:g}")
     figures.save(figure, outputs, table)
 

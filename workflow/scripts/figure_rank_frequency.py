@@ -47,7 +47,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         low, middle, high = figures.sampled_zipf(alpha, len(selection), draws=DRAWS, seed=params.seed)
         seen = np.arange(1, int((middle > 0).sum()) + 1)
         ax.plot(seen, middle[: len(seen)], color=figures.ACCENT, lw=1.1,
-                label=f"theory at {len(selection):,} tokens, α = α_N, no clustering")  # fmt: skip
+                label=f"theory at {len(selection):,} tokens, $α = α_N$, no clustering")  # fmt: skip
         ax.fill_between(seen, low[: len(seen)], high[: len(seen)], color=figures.ACCENT, alpha=0.15, lw=0)
         drawn.append(pd.DataFrame({"curve": "theory, finite tokens", "rank": seen, "size": middle[: len(seen)]}))
 
@@ -63,7 +63,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(ranks, middle * np.exp(np.log(ranks).mean()) ** (fit["value"] - edge) * ranks**edge,
                 color=figures.FIT, lw=0.7, ls=":")  # fmt: skip
     theory = middle * np.exp(np.log(ranks).mean()) ** (fit["value"] + alpha + 1) * ranks ** (-alpha - 1.0)
-    ax.plot(ranks, theory, color=figures.ACCENT, lw=1.4, ls="-.", label=f"theory, −(α_N + 1) = {-alpha - 1:.3f}")
+    name = f"theory, $−(α_N + 1)$ = {figures.number(-alpha - 1, 3)}"
+    ax.plot(ranks, theory, color=figures.ACCENT, lw=1.4, ls="-.", label=name)
     figures.log_axis(ax, "rank of cluster")
     ax.set(yscale="log", ylabel="tokens in cluster", ylim=(0.8, None))
     ax.legend(fontsize=7)

@@ -11,6 +11,8 @@ import pandas as pd
 from quanta import figures, seeds, storage
 from quanta.job import run
 
+IN = {seeds.ANOTHER: "in another seed", seeds.OTHERS: "in the average of the others"}
+
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(
@@ -28,11 +30,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for where, style, colour in styles[: 1 if len(numbers["seeds"]) == 2 else 2]:
         part = shown[shown["recurs_in"] == where]
         ax.fill_between(part["threshold_nats"], part["low"], part["high"], color=colour, alpha=0.25, lw=0)
-        ax.plot(part["threshold_nats"], part["share"], style, ms=4, color=colour, label=f"in {where}")
+        ax.plot(part["threshold_nats"], part["share"], style, ms=4, color=colour, label=IN[where])
         drawn.append(part.assign(panel="share that recurs"))
     part = shown[shown["recurs_in"] == seeds.ANOTHER]
     ax.plot(part["threshold_nats"], part["expected"], ":", color="black", lw=1.2, label="if seeds were independent")
-    ax.set(xlabel="drop between neighbouring sizes above (nats)", ylabel="share of drops that recur", ylim=(0, 1))
+    ax.set(xlabel="threshold of a drop (nats)", ylabel="share of drops that recur", ylim=(0, 1))
     ax.legend(fontsize=7)
 
     ax = axes[0, 1]
@@ -47,7 +49,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     mean = (weight * grid.columns.to_numpy()).sum(axis=1) / np.maximum(weight.sum(axis=1), 1)
     enough = weight.sum(axis=1) >= 30
     ax.plot([-limit, limit], [-limit, limit], ":", color="black", lw=1)
-    ax.plot(grid.index[enough], mean[enough], "-", color=figures.FIT, lw=1.8, label="mean of the other")
+    ax.plot(grid.index[enough], mean[enough], "-", color=figures.FIT, lw=1.8, path_effects=figures.OUTLINE,
+            label="mean of the other")  # fmt: skip
     ax.set(
         xlim=(-limit, limit), ylim=(-limit, limit), xlabel="drop in one seed (nats)", ylabel="drop in another (nats)"
     )

@@ -15,7 +15,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     drawn = []
-    for colour, axis, path in zip(figures.PALETTE, params.axes, inputs.tables, strict=False):
+    for colour, style, axis, path in zip(figures.PALETTE, figures.STYLES, params.axes, inputs.tables, strict=False):
         table = storage.read_table(path, ("total_drop_nats", "largest_drop_share"))
         shares = table.loc[table["total_drop_nats"] >= params.drop, "largest_drop_share"].to_numpy()
         label = (
@@ -30,6 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             histtype="step",
             density=len(shares) > 0,
             color=colour,
+            ls=style,
             label=label,
             lw=1.4,
         )

@@ -28,10 +28,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         figures.log_axis(ax, label)
     for ax in axes[0, :2]:
         ax.set(yscale="log", ylabel="loss (b − a = 1)", ylim=(3e-3, 1.5))
-    axes[0, 2].set(ylim=(0, 2), ylabel="slope in parameters")
-    for ax, title in zip(axes[0], ("finite sum", "simulated learners", "local slope"), strict=True):
+    axes[0, 2].set(ylim=(0, 2), ylabel="slope")
+    for ax, title in zip(axes[0], ("finite sum", "simulated learners", "slope in parameters"), strict=True):
         ax.set_title(title)
-    axes[0, 0].legend(loc="lower left")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(alphas))
     drawn = {
         "finite sum, local slope": losses[["alpha", "learned", "loss", "loss_asymptote", "slope_parameters"]],
         "simulated learners": simulation[["alpha", "samples", "expected_loss", "simulated_loss", "sharp_loss"]],

@@ -35,7 +35,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look, columns=2, ratio=1.15)
     drawn = []
     for ax, chosen, title in zip(axes[0], (sharp, smooth), ("sharp falls", "smooth falls"), strict=True):
-        for colour, marker, index in zip(figures.PALETTE, "osD^vP", chosen, strict=False):
+        for colour, marker, index in zip(figures.PALETTE, figures.MARKERS, chosen, strict=False):
             curve = [values[index] for values in all_losses]
             document, position = (int(part[0]) for part in tokens.place(np.array([index])))
             found = clusters.context(tokens, texts, document, position)

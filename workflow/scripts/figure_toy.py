@@ -3,6 +3,7 @@
 Makes: `report/figures/toy`.
 """
 
+from itertools import cycle
 from typing import Any
 
 from quanta import figures, storage
@@ -16,12 +17,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         (axes[0, 0], -table["slope"], "−slope of the envelope"),
         (axes[0, 1], table["alpha_collisions"] + 1, "α + 1 by collisions of pairs"),
     ):
-        for colour, (noise, part) in zip(figures.shades(table["noise"].nunique()), table.groupby("noise"), strict=True):
-            ax.plot(part["exponent"], column[part.index], "o-", color=colour, ms=4, label=f"noise {noise:g}")
+        colours = figures.shades(table["noise"].nunique())
+        for colour, marker, (noise, part) in zip(colours, cycle(figures.MARKERS), table.groupby("noise"), strict=False):
+            label = f"noise {noise:g}"
+            ax.plot(part["exponent"], column[part.index], color=colour, marker=marker, ms=4, label=label)
         ends = [table["exponent"].min(), table["exponent"].max()]
-        ax.plot(ends, ends, color="black", lw=0.8)
+        ax.plot(ends, ends, color="black", lw=0.8, ls="--", label="as planted")
         ax.set(xlabel="planted exponent, α + 1", ylabel=name, ylim=(0.8, 2.4))
-        ax.legend()
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     figures.save(figure, outputs, table[["exponent", "noise", "slope", "alpha_collisions"]])
 
 

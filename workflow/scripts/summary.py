@@ -118,6 +118,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 "alpha_n_with_irreducible_loss": scaling.get("alpha_n_with_irreducible_loss"),
                 "envelope_slope": slope,
                 "identity_slope": null,
+                "parity": json.loads(params.parity),
                 "calibrated_alpha": calibrated,
                 "alpha_by_collisions": pairs,
                 "coverage": qdg["coverage"],
@@ -280,12 +281,12 @@ def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]
             )
     rows += [
         (
-            "sparse parity, steps to 0.1 bits against frequency",
-            "-1",
+            "sparse parity, steps to 0.1 bits against frequency (the theory: -1)",
+            paper.PARITY_CONVERGENCE,
             fit,
             "parity/fits.json",
             "convergence",
-            *_parity_verdict("-1", fit, differ),
+            *_parity_verdict(paper.PARITY_CONVERGENCE, fit, differ),
         )
         for fit in fits["convergence"]
         if fit["alpha"] == alpha
