@@ -472,6 +472,7 @@ def test_in_a_browser_every_control_does_what_it_says(used):
     assert checks["themes"] == 2 and checks["address"] == "e"
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]
     assert checks["invalid"]["list"] == "No token." and "Invalid regular" not in checks["invalid"]["status"]
+    assert checks["mixed"] == 1
     assert checks["none_filtered"] == "No cluster has this in its name, description or target."
     assert checks["figures"] == ["figure-clusters", "figure-emergence"]
     assert checks["rows"] >= 10 and checks["blocks"] >= 2
@@ -529,6 +530,18 @@ def test_in_a_browser_the_lineage_says_where_a_cluster_splits(used, run):
     )
 
 
+def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, run):
+    followed = used["checks"]["followed"]
+    labels = pd.read_parquet(run / "qdg/labels.parquet")
+    few, own = clusters.at(labels, 2), clusters.at(labels, SHOW)
+    assert followed["state"]["k"] == "2" and int(followed["state"]["cluster"]) == few[own == 3][0]
+    # the smaller half of what it went through: by its own tokens alone it would have come back as cluster 2
+    assert np.bincount(own[few == few[own == 3][0]]).argmax() != 3
+    n = (own == 3).sum()
+    assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it holds {n} of the {n} tokens of that one."
+    assert followed["back"] == "3" and followed["gone"]
+
+
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
     rows = used["checks"]["nulls"]["rows"]
     assert [row[0] for row in rows] == ["the data", explorer.IDENTITY] and rows[0][2] == "-0.500"
@@ -544,7 +557,7 @@ def test_in_a_browser_an_address_that_the_run_cannot_answer_is_told_and_mended(u
 
 
 def test_in_a_browser_a_phone_shows_the_chosen_token_and_breaks_long_sources(used):
-    assert used["checks"]["phone"] == {"seen": True, "wide": False}
+    assert used["checks"]["phone"] == {"seen": True, "wide": False} and used["checks"]["phone_link"] is True
 
 
 def test_in_a_browser_search_finds_what_a_regular_expression_finds(used, page):

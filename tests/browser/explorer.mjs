@@ -166,12 +166,28 @@ check("escape", (await state(tab)).token === undefined && !(await tab.$("#token-
 await tab.click("[aria-label='Next cluster of the list']");
 check("next", (await state(tab)).cluster === "1");
 check("title", await tab.title());
+// the slider to its ends and back finds the cluster again, and says where it came from
+await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 3, token: null }));
+await tab.focus("#k");
+await tab.keyboard.press("Home");
+await tab.waitForTimeout(200);
+const astray = { state: await state(tab), told: await tab.textContent("#followed") };
+await tab.evaluate(() => Q.go({ k: Q.meta.show }));
+check("followed", { ...astray, back: (await state(tab)).cluster, gone: (await tab.$("#followed")) === null });
 await tab.selectOption("#sort", "learned_0");
 check("learned", await tab.evaluate(() => {
   const { learned_0 } = Q.clustering(Q.meta.show).measures(), order = [...document.querySelectorAll("#cluster-list .option b")].map((one) => learned_0[+one.textContent]);
   return { order, said: document.querySelector("#cluster-list .option .title").textContent };
 }));
 await tab.selectOption("#sort", "size");
+check("mixed", await tab.evaluate(() => {
+  const { columns } = Q.clustering(Q.meta.show), kept = columns.cosine_within[0], tags = () => { Q.refreshList(); return document.querySelectorAll("#cluster-list .tag").length; };
+  const without = tags();
+  columns.cosine_within[0] = 0.05;
+  const withOne = tags();
+  columns.cosine_within[0] = kept;
+  return withOne - without;
+}));
 await tab.fill("#filter", "nothing like it");
 check("none_filtered", await tab.textContent("#cluster-list"));
 await tab.fill("#filter", "");
@@ -274,6 +290,8 @@ await phone.evaluate(() => { Q.tokens.sources.fill("a/very/long/path/without/any
 await phone.click("#token-list .option");
 await phone.waitForTimeout(400);
 check("phone", await phone.evaluate(() => ({ seen: document.querySelector("#token-detail h3").getBoundingClientRect().top < innerHeight, wide: document.documentElement.scrollWidth > innerWidth + 1 })));
+const linked = await open(phone.context(), `#token=${await phone.evaluate(() => Q.place(3))}`);
+check("phone_link", await linked.evaluate(() => { const { top } = document.querySelector("#token-detail h3").getBoundingClientRect(); return top > 0 && top < innerHeight; }));
 await phone.context().close();
 const slides = await again.evaluate(async () => {
   const spans = [];

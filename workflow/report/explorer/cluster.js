@@ -64,6 +64,8 @@
         Q.el("tbody", {}, ...rows.map((row) => Q.el("tr", {}, ...row.map((cell) => Q.el("td", {}, cell))))))));
   }
 
+  const inCommon = (from, k, c) => Q.clustering(from.k).of(from.cluster).reduce((sum, token) => sum + (Q.clustering(k).label[token] === c), 0);
+
   const openButton = (k, c, text, extra = {}) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", k, cluster: c, token: null }), ...extra }, text);
 
   /* ------------------------------------------------------------------------------------------------------- export */
@@ -90,7 +92,7 @@
 
   /* --------------------------------------------------------------------------------------------------------- view */
 
-  Q.showCluster = (host, { k, cluster: c, token: chosen }) => {
+  Q.showCluster = (host, { k, cluster: c, token: chosen, from }) => {
     Q.forget(host);
     host.replaceChildren();
     const own = Q.clustering(k), tokens = own.of(c), columns = own.columns;
@@ -106,6 +108,7 @@
         ...[[-1, "‹", "Previous cluster of the list"], [1, "›", "Next cluster of the list"]].map(([by, sign, said]) => Q.el("button", { type: "button", "aria-label": said, title: `${said} (${by < 0 ? "k" : "j"})`, onclick: () => Q.step(by) }, sign)))),
       Q.el("div", { class: "rule" }, Q.el("span", { class: "badge" }, "automatic"), Q.el("span", { class: "text" }, Q.rule(k, c)),
         Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; on other documents (held out) precision ${percent(columns.precision_held_out[c])}, recall ${percent(columns.recall_held_out[c])}`)),
+      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}`, { class: "link" }), `: it holds ${inCommon(from, k, c)} of the ${Q.clustering(from.k).size(from.cluster)} tokens of that one.`) : "",
       Q.mixed(k, c) ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
       Q.el("div", { class: "row" }, Q.el("label", { for: "name" }, "Label"), field,
         Q.el("button", { type: "button", id: "labels-download", title: "Download all labels, for figures.labels in the configuration", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
@@ -131,8 +134,11 @@
       if (token === null) { listing.select(null); Q.forget(detail); detail.replaceChildren(); return; }
       listing.select(token);
       showDetail(detail, k, token);
+    };
+    // the open token stands below the list, where a small screen does not show it
+    Q.revealToken = () => {
       const { top } = detail.getBoundingClientRect();
-      if (top > innerHeight - 120) scrollBy(0, top - innerHeight / 2); // below the list, where a small screen does not show it
+      if (top > innerHeight - 120) scrollBy(0, top - innerHeight / 2);
     };
     if (start !== null) showDetail(detail, k, start);
 

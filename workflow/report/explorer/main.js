@@ -21,14 +21,14 @@
   paint();
 
   const { ks } = Q.meta, views = ["law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
-  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null };
+  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null, from: null };
   await Q.start();
 
   /* ------------------------------------------------------------------------------------------------------- address */
 
   /* What the address asks for; what the run does not have is told. */
   function read() {
-    const given = new URLSearchParams(location.hash.slice(1)), next = { ...state }, lacking = [];
+    const given = new URLSearchParams(location.hash.slice(1)), next = { ...state, from: null }, lacking = [];
     if (ks.includes(+given.get("k"))) next.k = +given.get("k");
     else if (given.has("k")) lacking.push(`clustering into “${given.get("k")}” (it has ${ks.join(", ")})`);
     const { number, label } = Q.clustering(next.k);
@@ -67,16 +67,20 @@
     const before = { ...state };
     $("trouble").hidden = true;
     Object.assign(state, change);
-    if (state.k !== before.k && change.cluster === undefined) state.cluster = follow(before, state.k);
+    if (change.cluster !== undefined || (state.from && state.from.k === state.k)) { state.cluster = change.cluster ?? state.from.cluster; state.from = null; }
+    else if (state.k !== before.k) {
+      state.from ??= { k: before.k, cluster: before.cluster };
+      state.cluster = follow(state.from, state.k);
+    }
     if (state.cluster !== before.cluster || state.k !== before.k) if (change.token === undefined) state.token = null;
     if (location.hash !== address()) history[replace ? "replaceState" : "pushState"](null, "", address());
     show(before, quiet);
   };
 
-  /* The cluster at another k that holds most of the open one's tokens. */
-  function follow(before, k) {
+  /* The cluster at another k that holds most of the tokens of the one that was opened: a slider moved there and back finds it again. */
+  function follow(opened, k) {
     const counts = new Map(), { label } = Q.clustering(k);
-    for (const token of Q.clustering(before.k).of(before.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
+    for (const token of Q.clustering(opened.k).of(opened.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
     return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])[0][0];
   }
 
@@ -109,7 +113,7 @@
     const own = Q.clustering(state.k), key = $("sort").value, values = own.measures()[key], turn = Q.MEASURES[key].first * ($("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1);
     const wanted = $("filter").value.toLowerCase();
     let items = Array.from({ length: own.number }, (_, c) => c);
-    if (wanted) items = items.filter((c) => `${c} ${Q.names.get(state.k, c)} ${Q.rule(state.k, c)} ${Q.visible(own.columns.target[c])}`.toLowerCase().includes(wanted));
+    if (wanted) items = items.filter((c) => `${c} ${Q.names.get(state.k, c)} ${Q.rule(state.k, c)} ${Q.visible(own.columns.target[c])} ${Q.mixed(state.k, c) ? "mixed" : ""}`.toLowerCase().includes(wanted));
     // those without a value come last, whichever way
     items.sort((a, b) => (values[a] === null) - (values[b] === null) || turn * (values[b] - values[a]) || a - b);
     $("list-count").textContent = wanted ? `${items.length} of ${own.number} clusters` : `${own.number} clusters`;
@@ -341,8 +345,11 @@
     $("k").setAttribute("aria-valuetext", `${state.k} clusters`);
     $("k-value").textContent = state.k;
     if (before.k !== state.k || !clusterList.length) Q.refreshList(); else if (before.cluster !== state.cluster) clusterList.select(state.cluster);
-    const now = `${state.k}:${state.cluster}:${document.documentElement.dataset.theme}`;
-    if (state.view === "cluster" && shown.get("cluster") === now && (state.token !== null || before.token !== null)) Q.showToken(state.token === null ? null : Q.at.get(state.token));
+    const now = `${state.k}:${state.cluster}:${document.documentElement.dataset.theme}:${state.from ? `${state.from.k}.${state.from.cluster}` : ""}`;
+    if (state.view === "cluster" && shown.get("cluster") === now && (state.token !== null || before.token !== null)) {
+      Q.showToken(state.token === null ? null : Q.at.get(state.token));
+      if (state.token !== null && state.token !== before.token) Q.revealToken();
+    }
     if (shown.get(state.view) === now) return;
     shown.set(state.view, now);
     if (state.view === "law") showLaw();
@@ -353,6 +360,7 @@
     else if (state.view === "figures") hang();
     if (before.view !== state.view && !quiet) scrollTo(0, 0);
     else if (state.view === "cluster" && (before.cluster !== state.cluster || before.k !== state.k) && !quiet && scrollY > 200) scrollTo(0, 0);
+    if (state.view === "cluster" && state.token !== null) Q.revealToken();
   }
 
   for (const button of document.querySelectorAll("#views button, [data-open]")) button.addEventListener("click", () => Q.go({ view: button.dataset.view ?? button.dataset.open }));
