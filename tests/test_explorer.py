@@ -544,8 +544,8 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
 
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
     rows = used["checks"]["nulls"]["rows"]
-    assert [row[0] for row in rows] == ["the data", explorer.IDENTITY] and rows[0][2] == "-0.500"
-    assert rows[1][1] == explorer.NULLS[explorer.IDENTITY] and rows[1][3] == "not tested"
+    assert [row[0] for row in rows] == ["the data", explorer.IDENTITY] and rows[0][1] == "-0.500"
+    assert rows[1][2] == "not tested" and rows[1][3] == explorer.NULLS[explorer.IDENTITY]
     assert used["checks"]["nulls"]["strong"] == 1
 
 

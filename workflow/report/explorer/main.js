@@ -157,11 +157,11 @@
       line("null", `${nulls.length} null models`, { dash: Q.nullDash(0) }));
     const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
     $("law-nulls").replaceChildren(
-      Q.el("thead", {}, Q.el("tr", {}, ...["null model", "what it is", "slope", "told apart from the data"].map((name) => Q.el("th", { scope: "col" }, name)))),
-      Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, "gradients of the selected tokens"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, "")),
+      Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "told apart from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
+      Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, ""), Q.el("td", {}, "gradients of the selected tokens")),
         ...nulls.map((one, i) => Q.el("tr", {},
           Q.el("th", { scope: "row" }, Q.el("button", { type: "button", "aria-pressed": String(strong === one.name), onclick: () => mark(one.name, i) }, Q.stroke(Q.colour(strong === one.name ? "chosen" : "null"), Q.nullDash(i)), Q.plain(one.name))),
-          Q.el("td", {}, one.meaning), Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, told(one))))));
+          Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, told(one)), Q.el("td", {}, one.meaning)))));
     $("law-notes").replaceChildren(...Q.meta.notes.map((text) => Q.el("p", { class: "faint" }, text)));
   }
 
