@@ -90,6 +90,7 @@ rule page:
         tokenizer=rules.tokenizer.output.tokenizer,
         names=reader_names(),
         scores=if_made("stability", "clusters"),
+        learned=rules.learned.output.table,
         nulls=if_made("nulls", "table"),
         null_curves=nulls_of_all(),
         calibration=if_made("calibrate", "fits"),

@@ -118,6 +118,12 @@ def write(folder: Path) -> Path:
         target = folder / f"report/figures/{name}"
         out = names(**{end: target.with_suffix(f".{end}") for end in ("png", "pdf", "csv")})
         script(f"figure_{name}")(names(**base, names=[str(folder / "labels.csv")]), out, names(look=look, **common))
+    axes = [["step of small", MEMBERS[:3]], ["size", [member for member in MEMBERS if member[1] == 4]]]
+    script("learned")(
+        names(**base),
+        names(table=folder / "qdg/learned.csv", order=folder / "qdg/learned.json"),
+        names(axes=json.dumps(axes), members=json.dumps(MEMBERS), show=SHOW, least=1, draws=20, seed=0),
+    )
     caption = folder / "caption.rst"
     caption.write_text(MARKUP[2], encoding="utf-8")
     script("page")(
@@ -138,6 +144,7 @@ def write(folder: Path) -> Path:
             scaling=folder / "scaling/fits.json",
             names=[str(folder / "labels.csv")],
             scores=[],
+            learned=folder / "qdg/learned.csv",
             nulls=[],
             null_curves=[],
             calibration=[],

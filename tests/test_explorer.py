@@ -15,7 +15,7 @@ import pytest
 from hostile import MARKUP, MEMBERS, SHOW, write
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import clusters, descriptions, explorer
+from quanta import clusters, descriptions, emergence, explorer, nulls
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from scipy.sparse import csc_matrix
@@ -242,9 +242,53 @@ def test_other_stages_tables_are_shown_where_they_exist(run):
         {"alpha": {"value": 0.2, "interval": [0.1, 0.3]}},
     )
     assert law["theory_slope"] == -1.3 and law["ks"] == [2, 4, 8]
-    assert law["nulls"][1] == {"name": "shuffled", "sizes": [3, 1]} and len(law["nulls"]) == 2
+    assert law["nulls"][1]["name"] == "shuffled" and law["nulls"][1]["sizes"] == [3, 1] and len(law["nulls"]) == 2
     assert sum(law["nulls"][0]["sizes"]) == 96 == sum(law["rank"][4])
-    assert "0.200 [0.100, 0.300]" in law["notes"][-1]
+    assert "0.200 [0.100, 0.300]" in law["notes"][-1] and "Below zero" not in law["notes"][-1]
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_null_model_stands_with_its_slope_and_whether_the_data_are_told_from_it(run, as_text):
+    """The column may come back from CSV as text, and the text False is no truth."""
+    told = [np.nan, True, False, np.nan]
+    slopes = pd.DataFrame({"model": ["the data", "a", "b", "c"], "slope": [-1.0, -2.0, -3.0, np.nan]})
+    slopes["distinguishable"] = [x if x != x else str(x) for x in told] if as_text else told
+    curves = pd.DataFrame({"model": ["a", "b", "c", "d"], "rank": 1, "size": 5})
+    fits = {"envelope_slope": {"value": -1.0, "ranks": [2, 8]}, "identity_slope": {"value": -0.9}}
+    table, selection = pd.read_csv(run / "qdg/rank_frequency.csv"), pd.read_parquet(run / "qdg/tokens.parquet")
+    found = explorer.law(table, fits, {"alpha_n": {"value": 0.3}}, selection, curves, None, slopes)["nulls"]
+    assert [(one["slope"], one["told_apart"]) for one in found] == [
+        (-0.9, None),
+        (-2.0, True),
+        (-3.0, False),
+        (None, None),
+        (None, None),
+    ]
+
+
+def test_the_page_explains_every_null_model_and_every_way_to_say_learned():
+    cosines = np.eye(8, dtype=np.float32) * 0.5 + 0.5
+    group = np.arange(8) % 3
+    made = nulls.make(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
+    assert set(explorer.NULLS) == {explorer.IDENTITY, *made}
+    assert {emergence.main_reference(axis) for axis in ("size", "step of x")} <= set(explorer.REFERENCES)
+
+
+def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(run, page):
+    table = pd.read_csv(run / "qdg/learned.csv")
+    wide, axes = explorer.learned(table)
+    assert [one["axis"] for one in axes] == ["step of small", "size"] and len(wide) == 2 + 4 + 8
+    for one, reference in zip(axes, ("untrained", "even odds"), strict=True):
+        part = table[(table["axis"] == one["axis"]) & (table["reference"] == reference)]
+        both = wide.merge(part, on=["n_clusters", "label"], validate="1:1")
+        assert len(both) == len(wide)
+        for name, column in (("learned", ""), ("low", "_low"), ("high", "_high")):
+            assert both[name].equals(both[one["column"] + column])
+        shown = page.chunks()["clusters"][str(SHOW)][one["column"]]
+        wanted = both[both["n_clusters"] == SHOW].sort_values("label")["learned"]
+        assert shown == [None if np.isnan(x) or np.isinf(x) else x for x in wanted]
+    empty, none = explorer.learned(table[:0])
+    assert len(empty) == 0 and none == []
 
 
 # ------------------------------------------------------------------------------------------------------- the reader's names
@@ -415,15 +459,21 @@ def test_in_a_browser_axe_finds_no_violation_at_three_widths(used):
 def test_in_a_browser_every_control_does_what_it_says(used):
     checks = used["checks"]
     for name in ("slider", "reverse", "sort_top", "list_keys", "key_j", "key_bracket", "key_slash", "named", "lineage",
-                 "back", "nearest", "within", "found", "pictures"):  # fmt: skip
+                 "back", "nearest", "within", "found", "pictures", "escape", "next", "skip", "about", "heat_scale"):  # fmt: skip
         assert checks[name] is True, name
     told = re.match(r"(\d+) clusters, rank (\d+): (\d+) tokens", checks["law_click"]["told"])
     assert checks["law_click"]["opened"]["k"] == told[1]
     assert int(checks["law_click"]["opened"]["cluster"]) == int(told[2]) - 1
     assert f"cluster {checks['map_click']['state']['cluster']}:" in checks["map_click"]["hit"]
-    assert f"cluster {checks['heat_click']['state']['cluster']}:" in checks["heat_click"]["said"]
+    for heat in ("heat_click", "heat_keys"):
+        assert checks[heat]["said"].startswith(f"cluster {checks[heat]['state']['cluster']}:")
+        assert "token" in checks[heat]["state"]
+    assert checks["title"] == f"Cluster 1 of {SHOW} · Quanta {MARKUP[1]}" and checks["trained"] == ["small"]
     assert checks["themes"] == 2 and checks["address"] == "e"
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]
+    assert checks["invalid"]["list"] == "No token." and "Invalid regular" not in checks["invalid"]["status"]
+    assert checks["mixed"] == 1
+    assert checks["none_filtered"] == "No cluster has this in its name, description or target."
     assert checks["figures"] == ["figure-clusters", "figure-emergence"]
     assert checks["rows"] >= 10 and checks["blocks"] >= 2
 
@@ -455,6 +505,59 @@ def test_in_a_browser_the_numbers_are_those_of_the_tables(used, run):
         assert abs(float(loss) - losses[model, int(step)][token]) <= 0.00051
     table = pd.read_csv(run / "report/paper_against_ours.csv", dtype=str, keep_default_na=False)
     assert checks["table"] == table.to_numpy().tolist()
+
+
+def test_in_a_browser_every_fact_is_explained_and_the_order_of_learning_is_that_of_the_table(used, run):
+    checks = used["checks"]
+    assert checks["meanings"] == []
+    table, _ = explorer.learned(pd.read_csv(run / "qdg/learned.csv"))
+    steps = table[table["n_clusters"] == SHOW].set_index("label")["learned_0"]
+    seen = [np.nan if x is None else x for x in checks["learned"]["order"]]
+    assert seen == pytest.approx(sorted(steps, key=lambda x: (np.isnan(x), x)), nan_ok=True)
+    # step 1 is the first point of the axis
+    assert re.search(r"· (≤ )?\d+ steps$|· –$", checks["learned"]["said"])
+
+
+def test_in_a_browser_the_lineage_says_where_a_cluster_splits(used, run):
+    """Cluster 0 of 4 is half of a cluster of 2, and is cut in two at 8."""
+    labels = pd.read_parquet(run / "qdg/labels.parquet")
+    own = {k: clusters.at(labels, k) for k in (2, 4, 8)}
+    inside = own[4] == 0
+    assert len(set(own[2][inside])) == 1 and len(set(own[8][inside])) > 1
+    words = used["checks"]["lineage_words"]
+    assert words.startswith(
+        "At no other number are these very tokens a cluster; in one piece with others at 2; split at 8."
+    )
+
+
+def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, run):
+    followed = used["checks"]["followed"]
+    labels = pd.read_parquet(run / "qdg/labels.parquet")
+    few, own = clusters.at(labels, 2), clusters.at(labels, SHOW)
+    assert followed["state"]["k"] == "2" and int(followed["state"]["cluster"]) == few[own == 3][0]
+    # the smaller half of what it went through: by its own tokens alone it would have come back as cluster 2
+    assert np.bincount(own[few == few[own == 3][0]]).argmax() != 3
+    n = (own == 3).sum()
+    assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it holds {n} of the {n} tokens of that one."
+    assert followed["back"] == "3" and followed["gone"]
+
+
+def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
+    rows = used["checks"]["nulls"]["rows"]
+    assert [row[0] for row in rows] == ["the data", explorer.IDENTITY] and rows[0][1] == "-0.500"
+    assert rows[1][2] == "not tested" and rows[1][3] == explorer.NULLS[explorer.IDENTITY]
+    assert used["checks"]["nulls"]["strong"] == 1
+
+
+def test_in_a_browser_an_address_that_the_run_cannot_answer_is_told_and_mended(used):
+    lost = used["checks"]["lost_link"]
+    for asked in ("“3”", "“99”", "“9.9999”"):
+        assert asked in lost["told"]
+    assert lost["state"] == {"view": "cluster", "k": str(SHOW), "cluster": "0"} and lost["hidden"]
+
+
+def test_in_a_browser_a_phone_shows_the_chosen_token_and_breaks_long_sources(used):
+    assert used["checks"]["phone"] == {"seen": True, "wide": False} and used["checks"]["phone_link"] is True
 
 
 def test_in_a_browser_search_finds_what_a_regular_expression_finds(used, page):

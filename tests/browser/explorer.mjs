@@ -152,6 +152,54 @@ await tab.waitForTimeout(300);
 if (await tab.$(".chips.stack button")) { await tab.click(".chips.stack button"); check("nearest", (await state(tab)).cluster !== "0"); }
 if (await tab.$("canvas.within")) { await tab.hover("canvas.within"); await tab.click("canvas.within"); check("within", "token" in (await state(tab))); }
 
+// reading: what the facts mean, the steps of another model, where it splits; the open token closes
+check("meanings", await tab.$$eval("#view-cluster .facts dt", (facts) => {
+  const told = new Set([...document.querySelectorAll("#view-cluster .meanings dt")].map((one) => one.textContent));
+  return facts.map((one) => one.textContent).filter((name) => !told.has(name));
+}));
+await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 0, token: Q.place(Q.clustering(Q.meta.show).of(0)[0]) }));
+await tab.waitForSelector("#token-losses");
+check("lineage_words", await tab.textContent("#lineage-words"));
+check("trained", await tab.$$eval("#trained option", (all) => all.map((one) => one.value)));
+await tab.keyboard.press("Escape");
+check("escape", (await state(tab)).token === undefined && !(await tab.$("#token-losses")) && (await tab.evaluate(() => document.activeElement.id === "token-list")));
+await tab.click("[aria-label='Next cluster of the list']");
+check("next", (await state(tab)).cluster === "1");
+check("title", await tab.title());
+// the slider to its ends and back finds the cluster again, and says where it came from
+await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 3, token: null }));
+await tab.focus("#k");
+await tab.keyboard.press("Home");
+await tab.waitForTimeout(200);
+const astray = { state: await state(tab), told: await tab.textContent("#followed") };
+await tab.evaluate(() => Q.go({ k: Q.meta.show }));
+check("followed", { ...astray, back: (await state(tab)).cluster, gone: (await tab.$("#followed")) === null });
+await tab.selectOption("#sort", "learned_0");
+check("learned", await tab.evaluate(() => {
+  const { learned_0 } = Q.clustering(Q.meta.show).measures(), order = [...document.querySelectorAll("#cluster-list .option b")].map((one) => learned_0[+one.textContent]);
+  return { order, said: document.querySelector("#cluster-list .option .title").textContent };
+}));
+await tab.selectOption("#sort", "size");
+check("mixed", await tab.evaluate(() => {
+  const { columns } = Q.clustering(Q.meta.show), kept = columns.cosine_within[0], tags = () => { Q.refreshList(); return document.querySelectorAll("#cluster-list .tag").length; };
+  const without = tags();
+  columns.cosine_within[0] = 0.05;
+  const withOne = tags();
+  columns.cosine_within[0] = kept;
+  return withOne - without;
+}));
+await tab.fill("#filter", "nothing like it");
+check("none_filtered", await tab.textContent("#cluster-list"));
+await tab.fill("#filter", "");
+await tab.focus(".skip");
+await tab.keyboard.press("Enter");
+check("skip", await tab.evaluate(() => document.activeElement.id === "main" && location.hash.includes("view=")));
+await tab.click('#views [data-view="law"]');
+await tab.click("#law-nulls button");
+check("nulls", { rows: await tab.$$eval("#law-nulls tbody tr", (all) => all.map((one) => [...one.children].map((cell) => cell.textContent))), strong: await tab.$$eval("#law-nulls [aria-pressed='true']", (all) => all.length) });
+await tab.click("#view-law [data-open='about']");
+check("about", (await state(tab)).view === "about");
+
 // the map and the heat map
 await tab.click('#views [data-view="map"]');
 await tab.waitForTimeout(400);
@@ -165,7 +213,7 @@ const field = await (await tab.$("#map")).boundingBox();
 let hit = null;
 for (let step = 0; step < 900 && !hit; step++) {
   await tab.mouse.move(field.x + field.width * (0.2 + (0.6 * (step % 30)) / 30), field.y + field.height * (0.05 + (0.9 * Math.floor(step / 30)) / 30));
-  if (/cluster/.test(await tab.textContent("#map-readout"))) hit = await tab.textContent("#map-readout");
+  if (/cluster \d/.test(await tab.textContent("#map-readout"))) hit = await tab.textContent("#map-readout");
 }
 await tab.mouse.down();
 await tab.mouse.up();
@@ -177,6 +225,19 @@ if (await tab.evaluate(() => "heat" in Q.meta.chunks)) {
   const said = await tab.textContent("#heat-readout");
   await tab.click("#heat");
   check("heat_click", { said, state: await state(tab) });
+  await tab.click('#views [data-view="heat"]');
+  await tab.waitForTimeout(300);
+  const even = await tab.evaluate(() => document.getElementById("heat").toDataURL());
+  await tab.selectOption("#heat-scale", "0.5");
+  await tab.waitForTimeout(300);
+  check("heat_scale", even !== (await tab.evaluate(() => document.getElementById("heat").toDataURL())));
+  await tab.focus("#heat");
+  for (const key of ["ArrowDown", "ArrowRight", "ArrowRight"]) await tab.keyboard.press(key);
+  await tab.waitForTimeout(100);
+  const pair = await tab.textContent("#heat-readout");
+  await tab.keyboard.press("Enter");
+  await tab.waitForTimeout(200);
+  check("heat_keys", { said: pair, state: await state(tab) });
 }
 
 // search
@@ -193,7 +254,7 @@ const searches = {};
 for (const text of ["e", "\\w+\\($", "^zzzz$", "[aeiou].{3}n$"]) searches[text] = await search(text);
 check("searches", searches);
 seen.timings.search_ms = +Math.max(...Object.values(searches).map((one) => one.ms)).toFixed(1);
-check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid") });
+check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid"), list: await tab.textContent("#query-list") });
 for (const scope of ["target", "before", "all", "source", "until"]) await tab.selectOption("#scope", scope);
 await search("e");
 await tab.check("#case");
@@ -220,14 +281,28 @@ const place = await tab.evaluate(() => `#k=${Q.meta.show}&token=${Q.place(3)}`);
 const again = await open(desk, place);
 check("deep_link", { asked: place, title: await again.textContent("#view-cluster h2"), token: await again.textContent("#token-detail h3") });
 check("kept_label", await again.evaluate(() => Q.names.get(Q.meta.show, 0)));
+const lost = await open(desk, "#view=cluster&k=3&cluster=99&token=9.9999");
+check("lost_link", { told: await lost.textContent("#trouble"), state: await state(lost), hidden: await lost.evaluate(() => { Q.go({ view: "law" }); return document.getElementById("trouble").hidden; }) });
+await lost.close();
+// a small screen: the token that was chosen comes into sight, with a long source in its heading
+const phone = await open(await context(390, 844, "light"), "#view=cluster");
+await phone.evaluate(() => { Q.tokens.sources.fill("a/very/long/path/without/any/blank/".repeat(4)); });
+await phone.click("#token-list .option");
+await phone.waitForTimeout(400);
+check("phone", await phone.evaluate(() => ({ seen: document.querySelector("#token-detail h3").getBoundingClientRect().top < innerHeight, wide: document.documentElement.scrollWidth > innerWidth + 1 })));
+const linked = await open(phone.context(), `#token=${await phone.evaluate(() => Q.place(3))}`);
+check("phone_link", await linked.evaluate(() => { const { top } = document.querySelector("#token-detail h3").getBoundingClientRect(); return top > 0 && top < innerHeight; }));
+await phone.context().close();
 const slides = await again.evaluate(async () => {
   const spans = [];
   for (const view of ["law", "cluster", "map", "heat"]) {
     Q.go({ view });
     await new Promise((resume) => setTimeout(resume, 300));
     for (const k of Q.meta.ks) {
-      const begun = performance.now();
+      if (k === +document.getElementById("k-value").textContent) continue; // nothing would be drawn
+      const begun = performance.now(), before = Q.drawings[view];
       Q.go({ k });
+      while (before !== undefined && Q.drawings[view] === before) await new Promise((resume) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = resume; port2.postMessage(0); });
       document.body.getBoundingClientRect();
       spans.push([view, k, performance.now() - begun]);
     }

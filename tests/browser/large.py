@@ -85,7 +85,6 @@ def main(folder: Path, target: Path) -> None:
         table=explorer.shown(paper),
         table_columns=list(paper.columns),
         nulls=[],
-        nulls_columns=[],
         n_clusters=400,
         n_clusterings=len(ks),
         model="neox-1m",

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from scipy.sparse import csr_matrix
 from sklearn.manifold import TSNE
 
-from quanta import clusters, zipf
+from quanta import clusters, emergence, zipf
 from quanta.affinity import Pairs, among
 from quanta.corpus import Texts, Tokens
 from quanta.errors import QuantaError
@@ -35,6 +35,22 @@ MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as ar
 LAYOUT_DIMENSIONS = 64
 PERPLEXITY = 30.0
 _DTYPES = ("uint8", "int8", "uint16", "uint32", "int32")
+IDENTITY = "tokens grouped by their identity"
+NULLS = {  # what the page says of each null model of `quanta.nulls`
+    IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
+    "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
+    "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
+    "clusters = target token": "one random direction a target token, as alike within and as spread between as the data",
+    "clusters = bigram": "the same, one direction a pair of the token before and the target",
+    "untrained model, same tokens": "gradients of the same architecture with fresh weights: it has no skills",
+    "shuffled features": "each feature of the gradients dealt anew among the tokens",
+    "the data, within the commonest target": "the data's own cosines, of tokens that share the commonest target",
+}
+REFERENCES = {  # what a loss is held against, where it is said when something is learned
+    "untrained": "loss has halved against the untrained model's",
+    "even odds": "the target has even odds, a loss of ln 2 = 0.69 nats",
+    "unigram": "loss has halved against what the target's frequency alone gives",
+}
 
 
 @dataclass(frozen=True)
@@ -262,6 +278,25 @@ def family(
     }
 
 
+def learned(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """When each cluster is learned, a row a cluster, and what its columns are.
+
+    `table` is qdg/learned.csv: of each axis the main reference is kept, as `learned_0` (the median token; NaN where it is not
+    learned within the axis), `learned_0_low` and `learned_0_high` (its 90 % interval) and so on.
+    """
+    wide: pd.DataFrame | None = None
+    axes: list[dict[str, str]] = []
+    for axis in table["axis"].unique():
+        reference = emergence.main_reference(axis)
+        part = table[(table["axis"] == axis) & (table["reference"] == reference)]
+        name = f"learned_{len(axes)}"
+        columns = {"learned": name, "low": f"{name}_low", "high": f"{name}_high"}
+        part = part[["n_clusters", "label", *columns]].rename(columns=columns)
+        wide = part if wide is None else wide.merge(part, on=["n_clusters", "label"], validate="1:1")
+        axes.append({"column": name, "axis": str(axis), "reference": REFERENCES[reference]})
+    return table[["n_clusters", "label"]].drop_duplicates() if wide is None else wide, axes
+
+
 def law(
     table: pd.DataFrame,
     fits: Mapping[str, Any],
@@ -269,29 +304,52 @@ def law(
     selection: pd.DataFrame,
     null_curves: pd.DataFrame | None,
     calibration: Mapping[str, Any] | None,
+    null_slopes: pd.DataFrame | None = None,
 ) -> dict[str, Any]:
     """What the page knows of the rank-frequency law.
 
-    `table` is rank_frequency.csv (the envelope has n_clusters 0), `null_curves` has columns model, rank, size.
+    `table` is rank_frequency.csv (the envelope has n_clusters 0), `null_curves` has columns model, rank, size, and
+    `null_slopes` model, slope, distinguishable (from the data's slope; missing where it was not tested).
     """
-    fit = {name: fits["envelope_slope"].get(name) for name in ("value", "interval", "ranks")}
-    nulls = [
-        {"name": "tokens grouped by their identity", "sizes": zipf.sizes(selection["token_id"].to_numpy()).tolist()}
-    ]
+    envelope, alpha_n = fits["envelope_slope"], scaling["alpha_n"]["value"]
+    fit = {name: envelope.get(name) for name in ("value", "interval", "ranks")}
+    curves = {IDENTITY: zipf.sizes(selection["token_id"].to_numpy()).tolist()}
     if null_curves is not None:
-        nulls += [
-            {"name": str(name), "sizes": [int(x) for x in part.sort_values("rank")["size"]]}
-            for name, part in null_curves.groupby("model", sort=False)
-            if name != "the data"
-        ]
+        for name, part in null_curves.groupby("model", sort=False):
+            if name != "the data":
+                curves[str(name)] = [int(x) for x in part.sort_values("rank")["size"]]
+    slopes: dict[str, tuple[Any, Any]] = {IDENTITY: (fits.get("identity_slope", {}).get("value"), None)}
+    if null_slopes is not None:
+        for name, slope, told in null_slopes[["model", "slope", "distinguishable"]].itertuples(index=False):
+            slopes[str(name)] = (
+                float(slope) if np.isfinite(slope) else None,
+                None if pd.isna(told) else str(told) == "True",
+            )
+    nulls = []
+    for name, sizes in curves.items():
+        slope, told = slopes.get(name, (None, None))
+        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": NULLS.get(name, "")})
     notes = []
-    if fits["envelope_slope"].get("interval_method"):
-        notes.append(f"Interval of the slope: {fits['envelope_slope']['interval_method']}.")
+    if envelope.get("method"):
+        ranks, n = envelope["ranks"], envelope["n_tokens"]
+        notes.append(
+            f"The fit: {envelope['method']}, ranks {ranks[0]} to {ranks[1]} of {n:,} tokens "
+            "(the paper: 100 to 1000 of 10,000). The first ranks are left out because clustering puts there what fits nowhere, "
+            "the last because a cluster has a token or two there."
+        )
+    if envelope.get("interval_method"):
+        notes.append(f"Interval of the slope: {envelope['interval_method']}.")
+    notes.append(
+        f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with parameters. It tells the slope "
+        "alone: its line is drawn through the middle of the fitted points."
+    )
     if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
         alpha = calibration["alpha"]
         interval = " [{:.3f}, {:.3f}]".format(*alpha["interval"]) if alpha.get("interval") else ""
+        below = " Below zero quanta would be used more evenly than one over their rank." if alpha["value"] < 0 else ""
         notes.append(
-            f"Calibrated by simulation: α = {alpha['value']:.3f}{interval} ({alpha.get('interval_method', '')})."
+            f"Calibrated by simulation: α = {alpha['value']:.3f}{interval} ({alpha.get('interval_method', '')}). Clustering bends "
+            f"the slope, so that α is not the slope less one: it is read off simulations with planted quanta.{below}"
         )
     return {
         "ks": sorted(int(k) for k in table["n_clusters"].unique() if k),

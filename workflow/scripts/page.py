@@ -1,6 +1,6 @@
 """The explorer: one file that holds the run's figures, numbers, clusters and tokens, and opens without a network.
 
-Makes: `report/index.html`. Tables of null models, stability and calibration are shown where the run has them.
+Makes: `report/index.html`. Tables of null models, stability, calibration and the order of learning are shown where the run has them.
 """
 
 import json
@@ -23,6 +23,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     paths = dict(zip(given, inputs.losses, strict=True))
     described = storage.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
     names, lost = clusters.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
+    when, axes = explorer.learned(storage.read_table(inputs.learned))
     layout = storage.read_table(inputs.layout, ("token", "x", "y"))
     cosines = affinity.read_affinity(inputs.affinity[0]) if inputs.affinity else None
     if inputs.features:
@@ -30,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     chunks = explorer.pack(
         selection=chosen,
         labels=labels,
-        table=explorer.joined(described, [storage.read_table(path) for path in inputs.scores]),
+        table=explorer.joined(described, [*(storage.read_table(path) for path in inputs.scores), when]),
         documents=storage.read_table(inputs.documents, ("document", "source")),
         tokens=tokens,
         texts=corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent)),
@@ -54,7 +55,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 chosen,
                 storage.read_table(inputs.null_curves[0]) if inputs.null_curves else None,
                 storage.read_json(inputs.calibration[0]) if inputs.calibration else None,
+                nulls,
             ),
+            "learned": axes,
             "run": params.run,
             "fingerprint": clusters.fingerprint(chosen["document"], chosen["position"]),
             "names": {f"{k}:{label}": name for (k, label), name in names.items()},
@@ -77,7 +80,6 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         table=explorer.shown(table),
         table_columns=list(table.columns),
         nulls=explorer.shown(nulls) if nulls is not None else [],
-        nulls_columns=list(nulls.columns) if nulls is not None else [],
         n_clusters=params.show,
         n_clusterings=labels["n_clusters"].nunique(),
         model=params.qdg_model,

@@ -49,7 +49,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
 
   /* ------------------------------------------------------------------------------------------ rank and frequency */
 
-  Q.lawChart = (host, { k, cluster, choose, hover }) => {
+  Q.lawChart = (host, { k, cluster, strong, choose, hover }) => {
     const { rank, nulls, fit, theory_slope } = Q.meta;
     const ks = Q.meta.ks, own = rank[k], envelope = rank[0];
     const length = Math.max(envelope.length, ...nulls.map((one) => one.sizes.length));
@@ -59,7 +59,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
     const add = (values, look) => { data.push(values); series.push({ points: { show: false }, ...look }); return data.length - 1; };
 
     for (const one of ks) if (one !== k) add(wide(rank[one]), { stroke: faint(Q.colour("series"), 0.28), width: 1 });
-    for (const [i, one] of nulls.entries()) add(wide(one.sizes), { stroke: Q.colour("null"), width: 1.5, dash: NULL_DASHES[i % NULL_DASHES.length] });
+    for (const [i, one] of nulls.entries()) if (one.name !== strong) add(wide(one.sizes), { stroke: strong ? faint(Q.colour("null"), 0.35) : Q.colour("null"), width: 1.5, dash: Q.nullDash(i) });
     add(wide(envelope), { stroke: ink, width: 2 });
     if (fit.value !== null) {
       const [first, last] = fit.ranks;
@@ -75,6 +75,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
       add(line(theory_slope), { stroke: Q.colour("theory"), width: 2, dash: [8, 3, 2, 3] });
     }
     add(wide(own), { stroke: Q.colour("accent"), width: 2.5, points: { show: true, size: 6, fill: Q.colour("accent") } });
+    for (const [i, one] of nulls.entries()) if (one.name === strong) add(wide(one.sizes), { stroke: Q.colour("chosen"), width: 3, dash: Q.nullDash(i) });
     const top = Math.max(...envelope, ...nulls.flatMap((one) => one.sizes)) * 1.4;
 
     /* Cluster nearest to the pointer, among all curves and null models, or null if none is within twenty pixels. */

@@ -3,17 +3,7 @@
 
 {
   const KINDS = [["before", "token before"], ["target", "target"], ["after", "token after"]];
-  const MIXED = 0.1; // mean cosine below which a cluster is said to be mixed; that of unrelated tokens is about 0
-  let blocks = false;
-  /* What the facts are; the view About says the same at more length. */
-  const MEANING = {
-    sources: "files that the tokens come from", purity: "share of the commonest target", "fall, nats": "mean loss under the smallest model less that under the largest",
-    sharpness: "largest drop between neighbouring sizes over the fall; above 1 where the loss rises elsewhere, – where the fall is below 0.1 nats",
-    "purity bigram": "share of the commonest pair of token before and target", "purity source": "share of the commonest source",
-    skill: "chance that a token is nearer to one of its cluster than to one outside with the same target; – where no such token is outside",
-    "cosine within": "mean cosine of its pairs", "stability halves": "how much of it is found again from half of the tokens (Jaccard index)",
-    "stability seeds": "how much of it is found again with another seed of k-means (Jaccard index)", fingerprint: "names this set of tokens, in labels.csv",
-  };
+  let blocks = false, explained = false, followed = null; // as the reader left them, from cluster to cluster
 
   /* Commonest values of a cluster's tokens with their shares. */
   function commonest(tokens, of, number = 7) {
@@ -36,12 +26,36 @@
       Q.el("dd", {}, Q.el("meter", { min: 0, max: 1, value: share, "aria-label": `${Q.visible(text)}: share` })),
       Q.el("dd", {}, `${(100 * share).toFixed(0)} %`)])));
 
-  const fact = (name, value) => Q.el("div", { title: MEANING[name] }, Q.el("dt", {}, name), Q.el("dd", {}, value));
+  /* [name, value, meaning] of all that is known of a cluster. */
+  function known(k, c) {
+    const { columns, measures } = Q.clustering(k), found = [["rank", String(c + 1), "its place by size, from 1; the number of a cluster is one less"]];
+    for (const [key, { name, meaning }] of Object.entries(Q.MEASURES))
+      if (measures()[key]) found.push([name, Q.said(key, measures()[key][c], columns[`${key}_low`]?.[c], columns[`${key}_high`]?.[c]), meaning]);
+    return [...found, ["fingerprint", columns.fingerprint[c], "names this set of tokens, in labels.csv"]];
+  }
+
+  /* Runs of neighbouring numbers of clusters: "10 to 175 and 250". */
+  const runs = (chosen) => {
+    const parts = [];
+    for (const k of chosen) {
+      const last = parts.at(-1);
+      if (last && Q.meta.ks.indexOf(k) === Q.meta.ks.indexOf(last.at(-1)) + 1) last.push(k); else parts.push([k]);
+    }
+    const said = parts.map((part) => (part.length > 2 ? `${part[0]} to ${part.at(-1)}` : part.join(parts.length > 1 ? ", " : " and ")));
+    return said.length > 1 ? `${said.slice(0, -1).join(", ")} and ${said.at(-1)}` : said[0];
+  };
 
   /* Models of the sizes on the axis with other seeds, to stand beside the curve. */
   const otherSeeds = () => Q.meta.other_seeds.map((member) => ({ at: Q.meta.members[member].parameters, member }));
-  const seedsNote = () => (Q.meta.other_seeds.length ? Q.el("p", { class: "faint" }, "One model a size, of the first seed; open circles are other seeds.") : null);
-  const stepNote = () => (Q.meta.by_step.some((m) => Q.meta.members[m].step === 0) ? Q.el("p", { class: "faint" }, "Step 0 stands at one half.") : null);
+  const curveNote = () => Q.el("p", { class: "faint" }, `Strong: the mean of its tokens; shaded: their middle 80 %; thin: single tokens.${Q.meta.other_seeds.length ? " One model a size, of the first seed; open circles are other seeds." : ""}`);
+
+  /* Models with several steps → those members; the one that the run follows first. */
+  function trainings() {
+    const found = new Map(Q.meta.by_step.length > 1 ? [[Q.meta.members[Q.meta.by_step[0]].model, Q.meta.by_step]] : []);
+    for (const [m, { model }] of Q.meta.members.entries()) if (!found.get(model)?.includes(m)) found.set(model, [...(found.get(model) ?? []), m]);
+    for (const [model, members] of found) if (members.length < 3 && members !== Q.meta.by_step) found.delete(model);
+    return found;
+  }
 
   function table(caption, columns, rows) {
     return Q.el("details", {}, Q.el("summary", { class: "faint" }, "the numbers"),
@@ -49,6 +63,8 @@
         Q.el("thead", {}, Q.el("tr", {}, ...columns.map((name) => Q.el("th", { scope: "col" }, name)))),
         Q.el("tbody", {}, ...rows.map((row) => Q.el("tr", {}, ...row.map((cell) => Q.el("td", {}, cell))))))));
   }
+
+  const inCommon = (from, k, c) => Q.clustering(from.k).of(from.cluster).reduce((sum, token) => sum + (Q.clustering(k).label[token] === c), 0);
 
   const openButton = (k, c, text, extra = {}) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", k, cluster: c, token: null }), ...extra }, text);
 
@@ -76,10 +92,10 @@
 
   /* --------------------------------------------------------------------------------------------------------- view */
 
-  Q.showCluster = (host, { k, cluster: c, token: chosen }) => {
+  Q.showCluster = (host, { k, cluster: c, token: chosen, from }) => {
     Q.forget(host);
     host.replaceChildren();
-    const own = Q.clustering(k), tokens = own.of(c), columns = own.columns, measures = own.measures();
+    const own = Q.clustering(k), tokens = own.of(c), columns = own.columns;
     const name = Q.names.get(k, c), stem = `cluster-${c}-of-${k}`;
     const percent = (x) => (x === null ? "–" : `${(100 * x).toFixed(0)} %`);
 
@@ -88,41 +104,59 @@
     const heading = () => `Cluster ${c} of ${k}${Q.names.get(k, c) ? `: ${Q.names.get(k, c)}` : ""}`;
     const title = Q.el("h2", { tabindex: -1 }, heading());
     host.append(
-      title,
+      Q.el("div", { class: "head-row" }, title, Q.el("div", { class: "row" },
+        ...[[-1, "‹", "Previous cluster of the list"], [1, "›", "Next cluster of the list"]].map(([by, sign, said]) => Q.el("button", { type: "button", "aria-label": said, title: `${said} (${by < 0 ? "k" : "j"})`, onclick: () => Q.step(by) }, sign)))),
       Q.el("div", { class: "rule" }, Q.el("span", { class: "badge" }, "automatic"), Q.el("span", { class: "text" }, Q.rule(k, c)),
-        Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; held out ${percent(columns.precision_held_out[c])}, ${percent(columns.recall_held_out[c])}`)),
-      columns.cosine_within?.[c] < MIXED ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
+        Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; on other documents (held out) precision ${percent(columns.precision_held_out[c])}, recall ${percent(columns.recall_held_out[c])}`)),
+      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}`, { class: "link" }), `: it holds ${inCommon(from, k, c)} of the ${Q.clustering(from.k).size(from.cluster)} tokens of that one.`) : "",
+      Q.mixed(k, c) ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
       Q.el("div", { class: "row" }, Q.el("label", { for: "name" }, "Label"), field,
-        Q.el("button", { type: "button", id: "labels-download", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
-        Q.el("button", { type: "button", id: "export-csv", onclick: () => Q.download(`${stem}.csv`, Q.csv(rows(k, c)), "text/csv") }, "CSV"),
-        Q.el("button", { type: "button", id: "export-json", onclick: () => Q.download(`${stem}.json`, JSON.stringify({ run: Q.meta.run, n_clusters: k, label: c, fingerprint: columns.fingerprint[c], name: Q.names.get(k, c), rule: columns.rule[c], tokens: rows(k, c) }, null, 1), "application/json") }, "JSON"),
+        Q.el("button", { type: "button", id: "labels-download", title: "Download all labels, for figures.labels in the configuration", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
+        Q.el("button", { type: "button", id: "export-csv", title: "Download this cluster's tokens with their losses", onclick: () => Q.download(`${stem}.csv`, Q.csv(rows(k, c)), "text/csv") }, "Tokens as CSV"),
+        Q.el("button", { type: "button", id: "export-json", onclick: () => Q.download(`${stem}.json`, JSON.stringify({ run: Q.meta.run, n_clusters: k, label: c, fingerprint: columns.fingerprint[c], name: Q.names.get(k, c), rule: columns.rule[c], tokens: rows(k, c) }, null, 1), "application/json") }, "as JSON"),
         Q.el("button", { type: "button", id: "link", onclick: () => Q.copyLink() }, "Copy link")),
-      Q.el("dl", { class: "facts" },
-        fact("tokens", String(tokens.length)), fact("rank", String(c + 1)), fact("sources", String(columns.n_sources[c])), fact("purity", Q.fixed(columns.purity[c], 3)),
-        fact("fall, nats", Q.fixed(measures.fall[c], 2)), fact("sharpness", Q.fixed(measures.sharpness[c], 2)),
-        ...Object.keys(measures).filter((key) => /^(stability|skill|cosine|purity_)/.test(key) && key !== "purity_target").map((key) => fact(key.replace(/_/g, " "), Q.fixed(measures[key][c], 3))),
-        fact("fingerprint", columns.fingerprint[c])),
+      Q.el("dl", { class: "facts" }, ...known(k, c).map(([what, value, meaning]) => Q.el("div", { title: meaning }, Q.el("dt", {}, what), Q.el("dd", {}, value)))),
+      Q.el("details", { open: explained, ontoggle: (event) => { explained = event.target.open; } }, Q.el("summary", { class: "faint" }, "what these are"),
+        Q.el("dl", { class: "meanings" }, ...known(k, c).flatMap(([what, , meaning]) => [Q.el("dt", {}, what), Q.el("dd", {}, meaning)]))),
     );
 
-    const list = Q.el("div", { class: "list tokens", id: "token-list" });
+    const list = Q.el("div", { class: "list tokens", id: "token-list" }), head = Q.el("div", { class: "kwic head", "aria-hidden": "true", hidden: blocks });
+    Q.kwicHead(head);
     const detail = Q.el("div", { id: "token-detail" });
     const toggle = Q.el("button", { type: "button", "aria-pressed": String(blocks) }, "several lines");
-    host.append(Q.el("div", { class: "row" }, Q.el("h3", {}, `Its ${tokens.length} tokens in context`), toggle), list, detail);
+    host.append(Q.el("div", { class: "row" }, Q.el("h3", {}, `Its ${tokens.length} tokens in context`), toggle), head, list, detail);
 
     const listing = Q.list(list, { label: "Tokens of the cluster", height: blocks ? 150 : 30, render: (t) => (blocks ? Q.block(t) : Q.kwic(t)), choose: (t) => Q.go({ token: Q.place(t) }, { quiet: true }) });
-    toggle.addEventListener("click", () => { blocks = !blocks; toggle.setAttribute("aria-pressed", String(blocks)); listing.resize(blocks ? 150 : 30); });
+    toggle.addEventListener("click", () => { blocks = !blocks; toggle.setAttribute("aria-pressed", String(blocks)); head.hidden = blocks; listing.resize(blocks ? 150 : 30); });
     const start = chosen !== null && Q.at.has(chosen) ? Q.at.get(chosen) : null;
     listing.show(Array.from(tokens), start);
-    Q.showToken = (token) => { listing.select(token); showDetail(detail, k, token); };
+    Q.showToken = (token) => {
+      if (token === null) { listing.select(null); Q.forget(detail); detail.replaceChildren(); return; }
+      listing.select(token);
+      showDetail(detail, k, token);
+    };
+    // the open token stands below the list, where a small screen does not show it
+    Q.revealToken = () => {
+      const { top } = detail.getBoundingClientRect();
+      if (top > innerHeight - 120) scrollBy(0, top - innerHeight / 2);
+    };
     if (start !== null) showDetail(detail, k, start);
 
     const size = Q.el("div", { class: "chart", role: "img", "aria-label": "Loss of the cluster's tokens over model sizes" }), sizeCard = Q.el("div", { class: "card" }, Q.el("h3", {}, "Loss over model sizes"), size);
     const cards = Q.el("div", { class: "cards" }, sizeCard);
-    let step = null, stepCard = null;
-    if (Q.meta.by_step.length > 1) {
-      step = Q.el("div", { class: "chart", role: "img", "aria-label": "Loss of the cluster's tokens over training" });
-      stepCard = Q.el("div", { class: "card" }, Q.el("h3", {}, `Loss over the training of ${Q.meta.members[Q.meta.by_step[0]].model}`), step);
-      cards.append(stepCard);
+    const trained = trainings();
+    let overSteps = () => {};
+    if (trained.size) {
+      const step = Q.el("div", { class: "chart", role: "img", "aria-label": "Loss of the cluster's tokens over training" }), below = Q.el("div");
+      const model = Q.el("select", { id: "trained", "aria-label": "Model that is followed over its training" }, ...[...trained.keys()].map((one) => Q.el("option", { value: one, selected: one === followed }, one)));
+      overSteps = () => {
+        const members = trained.get(model.value), at = members.map((m) => Q.meta.members[m].step);
+        const curve = Q.curveChart(step, { members, x: at.map((s) => Math.max(s, 0.5)), label: "training step", tokens });
+        below.replaceChildren(at[0] === 0 ? Q.el("p", { class: "faint" }, "Step 0 stands at one half.") : "",
+          table(`Mean loss over the steps of ${model.value} (nats)`, ["step", "mean", "10 %", "90 %"], at.map((s, i) => [String(s), curve.mean[i].toFixed(3), curve.low[i].toFixed(3), curve.high[i].toFixed(3)])));
+      };
+      model.addEventListener("change", () => { followed = model.value; overSteps(); });
+      cards.append(Q.el("div", { class: "card" }, Q.el("h3", {}, "Loss over training"), Q.el("div", { class: "row" }, model), step, below));
     }
     const final = Q.el("div", { class: "chart small", role: "img", "aria-label": "Histogram of the tokens' losses" });
     const which = Q.el("select", { "aria-label": "Model of the histogram" }, ...Q.meta.by_size.map((m) => Q.el("option", { value: m, selected: m === Q.meta.by_size.at(-1) }, Q.meta.members[m].model)));
@@ -136,18 +170,15 @@
     host.append(cards);
 
     const bySize = Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens, others: otherSeeds() });
-    sizeCard.append(seedsNote() ?? "", table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
-    if (step) {
-      const byStep = Q.curveChart(step, { members: Q.meta.by_step, x: Q.meta.by_step.map((m) => Math.max(Q.meta.members[m].step, 0.5)), label: "training step", tokens });
-      stepCard.append(stepNote() ?? "", table("Mean loss over steps (nats)", ["step", "mean", "10 %", "90 %"], Q.meta.by_step.map((m, i) => [String(Q.meta.members[m].step), byStep.mean[i].toFixed(3), byStep.low[i].toFixed(3), byStep.high[i].toFixed(3)])));
-    }
+    sizeCard.append(curveNote(), table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
+    overSteps();
     histogram();
     showSimilar(similar, nearest, k, c);
   };
 
   /* Rows from few clusters to many; a row's parts are the clusters that hold the open cluster's tokens there. */
   function lineage(k, c) {
-    const tokens = Q.clustering(k).of(c), host = Q.el("div", { class: "lineage" });
+    const tokens = Q.clustering(k).of(c), host = Q.el("div", { class: "lineage" }), alone = [], within = [], split = [];
     for (const other of Q.meta.ks) {
       const { label } = Q.clustering(other), counts = new Map();
       for (const token of tokens) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
@@ -155,20 +186,28 @@
       const shown = parts.filter(([, n]) => n / tokens.length >= 0.04).slice(0, 14), rest = tokens.length - shown.reduce((sum, [, n]) => sum + n, 0);
       const level = Q.el("div", { class: "level" });
       for (const [cluster, n] of shown) {
-        const said = `cluster ${cluster} of ${other}: ${n} of its ${tokens.length} tokens, ${n} of that cluster's ${Q.clustering(other).size(cluster)}; ${Q.names.get(other, cluster) || Q.rule(other, cluster)}`;
-        const button = openButton(other, cluster, String(cluster), { title: said, "aria-label": said, class: other === k ? "now" : "" });
+        const text = `${cluster} · ${n} of ${Q.clustering(other).size(cluster)}`;
+        const said = `${text}: cluster ${cluster} of ${other} holds ${n} of the open cluster's ${tokens.length} tokens; ${Q.names.get(other, cluster) || Q.rule(other, cluster)}`;
+        const button = openButton(other, cluster, text, { title: said, "aria-label": said, class: other === k ? "now" : "" });
         button.style.flexGrow = n;
         level.append(button);
       }
       if (rest) { const filler = Q.el("span", { class: "rest", title: `${rest} tokens in smaller parts` }); filler.style.flexGrow = rest; level.append(filler); }
       host.append(Q.el("span", { class: other === k ? "k now" : "k" }, String(other)), level);
+      const whole = parts[0][1] === tokens.length;
+      (whole ? (Q.clustering(other).size(parts[0][0]) === tokens.length ? alone : within) : split).push(other);
     }
-    return host;
+    const words = [
+      alone.length > 1 ? `The very same tokens are a cluster at ${runs(alone)} clusters` : "At no other number are these very tokens a cluster",
+      within.length ? `in one piece with others at ${runs(within)}` : null, split.length ? `split at ${runs(split)}` : null,
+    ].filter(Boolean);
+    return Q.el("div", {}, Q.el("p", { class: "faint", id: "lineage-words" }, `${words.join("; ")}. A part is a cluster: its number, how many of the open cluster's tokens it holds, and its size.`), host);
   }
 
   async function showSimilar(card, others, k, c) {
     const near = await Q.load(`near_${k}`), values = await Q.load(`within_${k}`);
-    if (!near || !card.isConnected) return;
+    if (!near) { Q.drawn("cluster"); return; }
+    if (!card.isConnected) return;
     const tokens = near.tokens[c], n = tokens.length;
     const start = near.tokens.slice(0, c).reduce((sum, one) => sum + (one.length * (one.length - 1)) / 2, 0);
     const of = (i, j) => (i === j ? 100 : values[start + (Math.max(i, j) * (Math.max(i, j) - 1)) / 2 + Math.min(i, j)]);
@@ -182,7 +221,7 @@
     card.append(
       Q.el("h3", {}, "Similarity of its gradients"),
       Q.el("p", { class: "faint" }, `mean cosine within: ${Q.fixed(near.within[c], 3)}${n < Q.clustering(k).size(c) ? `; ${n} of its tokens are drawn` : ""}`),
-      canvas, Q.el("div", { class: "key" }, ...Q.rampKey("0", "1")), readout);
+      canvas, Q.el("div", { class: "key" }, ...Q.rampKey("cosine 0 and below", "1")), readout);
     others.append(
       Q.el("h3", {}, "Nearest clusters"), Q.el("p", { class: "faint" }, "by the mean cosine between their tokens"),
       Q.el("div", { class: "chips stack" }, ...near.nearest[c].map((other, i) => {
@@ -190,6 +229,7 @@
         return openButton(k, other, said, { title: said });
       })));
     card.hidden = others.hidden = false;
+    Q.drawn("cluster");
   }
 
   /* All about one token. */
@@ -198,12 +238,15 @@
     const size = Q.el("div", { class: "chart small", role: "img", "aria-label": "Loss of the token over model sizes" }), step = Q.el("div", { class: "chart small", role: "img", "aria-label": "Loss of the token over training" });
     const members = Q.meta.members, loss = (m) => [members[m].model, String(members[m].step), Q.fixed(Q.loss(m, token), 3)];
     host.replaceChildren(
-      Q.el("h3", {}, `Token ${token}: ${Q.plain(Q.source(token))}, document ${Q.tokens.document[token]}, position ${Q.tokens.position[token]}, id ${Q.tokens.token_id[token]}`),
+      Q.el("div", { class: "head-row" },
+        Q.el("h3", {}, `Token ${token}: ${Q.plain(Q.source(token))}, document ${Q.tokens.document[token]}, position ${Q.tokens.position[token]}, id ${Q.tokens.token_id[token]}`),
+        Q.el("button", { type: "button", id: "token-close", "aria-label": "Close the token", title: "Close (Esc)", onclick: () => Q.closeToken() }, "✕")),
       Q.el("div", { class: "context", tabindex: 0, role: "region", "aria-label": "Context of the token" }, Q.context(token)),
       Q.el("div", { class: "cards" },
         Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over sizes"), size), Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
-        Q.el("div", { class: "card" }, Q.el("h3", {}, "Under every model"), Q.el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Loss under every model" }, Q.el("table", { id: "token-losses" }, Q.el("thead", {}, Q.el("tr", {}, ...["model", "step", "loss (nats)"].map((t) => Q.el("th", { scope: "col" }, t)))),
+        Q.el("div", { class: "card" }, Q.el("h3", {}, "Under every model"), Q.el("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": "Loss under every model" }, Q.el("table", { id: "token-losses" }, Q.el("thead", {}, Q.el("tr", {}, ...["model", "step", "loss (nats)"].map((t) => Q.el("th", { scope: "col" }, t)))),
           Q.el("tbody", {}, ...[...Q.meta.by_size, ...Q.meta.other_seeds, ...Q.meta.by_step.filter((m) => !Q.meta.by_size.includes(m))].map((m) => Q.el("tr", {}, ...loss(m).map((t) => Q.el("td", {}, t))))))))),
+      Q.el("h3", {}, "Its cluster at each number of clusters"),
       Q.el("p", { class: "chips" }, ...Q.meta.ks.map((other) => { const c = Q.clustering(other).label[token]; return openButton(other, c, `${c} of ${other}`, { title: Q.names.get(other, c) || Q.rule(other, c) }); })));
     Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => members[m].parameters), label: "non-embedding parameters", tokens: [token], others: otherSeeds() });
     if (step.isConnected) Q.curveChart(step, { members: Q.meta.by_step, x: Q.meta.by_step.map((m) => Math.max(members[m].step, 0.5)), label: "training step", tokens: [token] });

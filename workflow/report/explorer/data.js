@@ -118,10 +118,52 @@ Q.start = async () => {
       const p = column("precision_held_out")[c], r = column("recall_held_out")[c];
       found.f1.push(p === null || r === null || p + r === 0 ? null : (2 * p * r) / (p + r));
     }
-    for (const name of Object.keys(one.columns)) if (/^(stability|skill|cosine|purity_)/.test(name)) found[name] = column(name);
+    for (const name of Object.keys(Q.MEASURES)) if (name in one.columns) found[name] ??= column(name);
     return found;
   }
 };
+
+/*
+ * What is known of a cluster: `name` as a fact and, with `sort`, as an order of the list (`first` 1: large values first, −1: small
+ * ones), `meaning`, `digits`, and `unit` if it has one.
+ */
+Q.MEASURES = {
+  size: { name: "tokens", sort: "size", digits: 0, first: 1, meaning: "selected tokens in it" },
+  n_sources: { name: "sources", sort: "number of sources", digits: 0, first: 1, meaning: "files that the tokens come from" },
+  purity: { name: "purity", sort: "purity", digits: 3, first: 1, meaning: "share of the commonest target" },
+  purity_bigram: { name: "bigram purity", digits: 3, meaning: "share of the commonest pair of token before and target" },
+  purity_source: { name: "source purity", digits: 3, meaning: "share of the commonest source" },
+  f1: { name: "held-out F1", sort: "held-out F1 of its description", digits: 2, first: 1, meaning: "harmonic mean of the description's precision and recall on documents that it was not found on" },
+  fall: { name: "fall", sort: "fall in loss over sizes", digits: 2, unit: "nats", first: 1, meaning: "mean loss under the smallest model less that under the largest" },
+  sharpness: { name: "sharpness", sort: "sharpness of the fall", digits: 2, first: 1, meaning: "largest drop between neighbouring sizes over the fall; above 1 where the loss rises elsewhere, – where the fall is below 0.1 nats" },
+  largest: { name: "loss, largest model", sort: "loss of the largest model", digits: 3, unit: "nats", first: 1, meaning: "mean loss under the largest model" },
+  skill: { name: "skill", sort: "skill beyond identity", digits: 3, first: 1, meaning: "chance that a token is nearer to one of its cluster than to one outside with the same target: one half if the cluster is no more than its target, – where no such token is outside" },
+  cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for tokens that have nothing to do with each other" },
+  stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
+  stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
+};
+for (const { column, axis, reference } of Q.meta.learned) {
+  const size = axis === "size";
+  Q.MEASURES[column] = {
+    name: `learned at ${axis}`, sort: size ? "size at which learned" : `step learned, ${axis.replace(/^step of /, "")}`, digits: 0, first: -1, unit: size ? "parameters" : "steps",
+    learned: size ? Q.meta.members[Q.meta.by_size[0]].parameters : 1, // the first point of the axis
+    meaning: `median over its tokens of where ${reference}, with its 90 % interval; ≤: there at the first point; –: not at the last`,
+  };
+}
+
+/* A measure as text, with its unit. */
+Q.said = (key, value, low, high) => {
+  const { digits, unit, learned } = Q.MEASURES[key], none = value === null || value === undefined || Number.isNaN(value);
+  if (none) return "–";
+  const end = unit ? ` ${unit}` : "";
+  if (learned === undefined) return `${value.toFixed(digits)}${end}`;
+  if (value <= learned) return `≤ ${Q.count(Math.round(learned))}${end}`;
+  const number = (x) => (x === null || x === undefined ? "…" : Q.count(Math.round(x)));
+  return `${number(value)}${low === undefined ? "" : ` [${number(low)}, ${number(high)}]`}${end}`;
+};
+
+/* Mean cosine below which a cluster is said to be mixed; that of unrelated tokens is about 0. */
+Q.mixed = (k, c) => Q.clustering(k).columns.cosine_within?.[c] < 0.1;
 
 /* The automatic description. A rule that misses more than it tells, on documents that it was not found on, is called loose. */
 Q.rule = (k, c) => {

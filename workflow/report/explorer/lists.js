@@ -2,10 +2,10 @@
 "use strict";
 
 /*
- * Q.list(container, {label, height, render, choose}): `render(item, index)` makes the content of one row, `choose(item)` is
- * called on click and Enter. `show(items, selected)` puts items into it.
+ * Q.list(container, {label, height, render, choose, empty}): `render(item, index)` makes the content of one row, `choose(item)` is
+ * called on click and Enter. `show(items, selected)` puts items into it; without any, the text `empty` stands there.
  */
-Q.list = (container, { label, height, render, choose }) => {
+Q.list = (container, { label, height, render, choose, empty = "None." }) => {
   const inner = document.createElement("div");
   inner.setAttribute("role", "presentation");
   container.setAttribute("role", "listbox");
@@ -67,6 +67,8 @@ Q.list = (container, { label, height, render, choose }) => {
       for (const row of rows.values()) row.remove();
       rows = new Map();
       inner.style.height = `${items.length * height}px`;
+      container.querySelector(".empty")?.remove();
+      if (!items.length) container.append(Q.el("p", { class: "empty" }, empty));
       const where = items.indexOf(selected);
       active = where >= 0 ? where : 0;
       if (where >= 0) reveal(where);
@@ -100,6 +102,10 @@ Q.kwic = (token) => {
     Q.spark(token),
     Q.el("span", { class: "loss" }, Q.fixed(Q.loss(Q.meta.clustered, token), 3)));
 };
+
+/* What the columns of such a list are. */
+Q.kwicHead = (host) => host.replaceChildren(
+  Q.el("span", { class: "before" }, "context, target"), Q.el("span", {}, "and what follows"), Q.el("span", { class: "sizes" }, "loss over sizes"), Q.el("span", { class: "loss", title: `loss under ${Q.meta.members[Q.meta.clustered].model}` }, "loss, nats"));
 
 /* The same over several lines, as the author wrote it. */
 Q.block = (token) => Q.el("div", { class: "block" },

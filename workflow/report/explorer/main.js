@@ -21,21 +21,28 @@
   paint();
 
   const { ks } = Q.meta, views = ["law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
-  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null };
+  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null, from: null };
   await Q.start();
 
   /* ------------------------------------------------------------------------------------------------------- address */
 
+  /* What the address asks for; what the run does not have is told. */
   function read() {
-    const given = new URLSearchParams(location.hash.slice(1)), next = { ...state };
+    const given = new URLSearchParams(location.hash.slice(1)), next = { ...state, from: null }, lacking = [];
     if (ks.includes(+given.get("k"))) next.k = +given.get("k");
+    else if (given.has("k")) lacking.push(`clustering into “${given.get("k")}” (it has ${ks.join(", ")})`);
     const { number, label } = Q.clustering(next.k);
     next.token = Q.at.has(given.get("token")) ? given.get("token") : null;
-    if (given.has("cluster") && Number.isInteger(+given.get("cluster")) && +given.get("cluster") >= 0 && +given.get("cluster") < number) next.cluster = +given.get("cluster");
-    else if (next.token !== null) next.cluster = label[Q.at.get(next.token)];
+    if (given.has("token") && next.token === null) lacking.push(`selected token “${given.get("token")}”`);
+    const wanted = given.get("cluster");
+    if (next.token !== null) next.cluster = label[Q.at.get(next.token)];
+    else if (wanted !== null && /^\d+$/.test(wanted) && +wanted < number) next.cluster = +wanted;
+    else if (wanted !== null) lacking.push(`cluster “${wanted}” of ${next.k} (0 to ${number - 1})`);
     next.cluster = Math.min(next.cluster, number - 1);
     if (views.includes(given.get("view"))) next.view = given.get("view");
+    else if (given.get("view")) lacking.push(`view “${given.get("view")}”`);
     else if (given.has("cluster") || next.token !== null) next.view = "cluster";
+    if (lacking.length) trouble(Q.plain(`The address asks for what this run does not have: no ${lacking.join(", no ")}. Shown is the nearest that it has.`)); else $("trouble").hidden = true;
     if (given.has("q")) {
       $("query").value = given.get("q");
       $("scope").value = Object.hasOwn(TEXTS, given.get("in") ?? "") ? given.get("in") : "until";
@@ -58,17 +65,22 @@
   /* Change the state and show it. `quiet` leaves the view's other parts as they are. */
   Q.go = (change, { quiet = false, replace = false } = {}) => {
     const before = { ...state };
+    $("trouble").hidden = true;
     Object.assign(state, change);
-    if (state.k !== before.k && change.cluster === undefined) state.cluster = follow(before, state.k);
+    if (change.cluster !== undefined || (state.from && state.from.k === state.k)) { state.cluster = change.cluster ?? state.from.cluster; state.from = null; }
+    else if (state.k !== before.k) {
+      state.from ??= { k: before.k, cluster: before.cluster };
+      state.cluster = follow(state.from, state.k);
+    }
     if (state.cluster !== before.cluster || state.k !== before.k) if (change.token === undefined) state.token = null;
     if (location.hash !== address()) history[replace ? "replaceState" : "pushState"](null, "", address());
     show(before, quiet);
   };
 
-  /* The cluster at another k that holds most of the open one's tokens. */
-  function follow(before, k) {
+  /* The cluster at another k that holds most of the tokens of the one that was opened: a slider moved there and back finds it again. */
+  function follow(opened, k) {
     const counts = new Map(), { label } = Q.clustering(k);
-    for (const token of Q.clustering(before.k).of(before.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
+    for (const token of Q.clustering(opened.k).of(opened.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
     return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])[0][0];
   }
 
@@ -80,31 +92,28 @@
 
   /* ---------------------------------------------------------------------------------------------- list of clusters */
 
-  const SORTS = {
-    size: ["size", 1], purity: ["purity", 1], f1: ["held-out F1 of its description", 1], fall: ["fall in loss over sizes", 1], sharpness: ["sharpness of the fall", 1],
-    largest: ["loss of the largest model", 1], n_sources: ["number of sources", 1], skill: ["skill beyond identity", 1],
-    stability_halves: ["stability, half the tokens", 1], stability_seeds: ["stability, other seeds", 1], cosine_within: ["mean cosine within", 1],
-  };
-  for (const key of Object.keys(Q.clustering(state.k).measures())) if (SORTS[key]) $("sort").append(Q.el("option", { value: key }, SORTS[key][0]));
+  for (const [key, { sort }] of Object.entries(Q.MEASURES)) if (sort && Q.clustering(state.k).measures()[key]) $("sort").append(Q.el("option", { value: key }, sort));
 
   const clusterList = Q.list($("cluster-list"), {
-    label: "Clusters", height: 58, choose: (c) => Q.go({ view: "cluster", cluster: c, token: null }),
+    label: "Clusters", height: 58, empty: "No cluster has this in its name, description or target.", choose: (c) => Q.go({ view: "cluster", cluster: c, token: null }),
     render: (c) => {
       const { columns } = Q.clustering(state.k), measures = Q.clustering(state.k).measures(), key = $("sort").value;
-      const name = Q.names.get(state.k, c), value = measures[key][c];
+      const name = Q.names.get(state.k, c), value = key === "size" ? "" : ` · ${Q.said(key, measures[key][c])}`;
       return Q.el("div", { class: "item" },
         Q.el("div", { class: "title" }, Q.el("b", {}, `${c}`), Q.el("span", { class: name ? "" : "mono" }, name || Q.visible(columns.target[c])),
-          Q.el("span", { class: "faint" }, `${columns.size[c]} tokens${key === "size" ? "" : ` · ${Q.fixed(value, key === "n_sources" ? 0 : 2)}`}`)),
+          name || columns.purity[c] > 0.995 ? null : Q.el("span", { class: "faint", title: "share of the commonest target" }, `${(100 * columns.purity[c]).toFixed(0)} %`),
+          Q.mixed(state.k, c) ? Q.el("span", { class: "tag", title: "the mean cosine of its pairs is below 0.1" }, "mixed") : null,
+          Q.el("span", { class: "faint" }, `${columns.size[c]} tokens${value}`)),
         Q.el("div", { class: "what" }, Q.rule(state.k, c)));
     },
   });
 
   /* `top`: a new order or filter is read from its beginning, wherever the open cluster is. */
   Q.refreshList = (top = false) => {
-    const own = Q.clustering(state.k), values = own.measures()[$("sort").value], turn = $("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1;
+    const own = Q.clustering(state.k), key = $("sort").value, values = own.measures()[key], turn = Q.MEASURES[key].first * ($("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1);
     const wanted = $("filter").value.toLowerCase();
     let items = Array.from({ length: own.number }, (_, c) => c);
-    if (wanted) items = items.filter((c) => `${c} ${Q.names.get(state.k, c)} ${Q.rule(state.k, c)} ${Q.visible(own.columns.target[c])}`.toLowerCase().includes(wanted));
+    if (wanted) items = items.filter((c) => `${c} ${Q.names.get(state.k, c)} ${Q.rule(state.k, c)} ${Q.visible(own.columns.target[c])} ${Q.mixed(state.k, c) ? "mixed" : ""}`.toLowerCase().includes(wanted));
     // those without a value come last, whichever way
     items.sort((a, b) => (values[a] === null) - (values[b] === null) || turn * (values[b] - values[a]) || a - b);
     $("list-count").textContent = wanted ? `${items.length} of ${own.number} clusters` : `${own.number} clusters`;
@@ -127,14 +136,16 @@
   /* ---------------------------------------------------------------------------------------------------------- law */
 
   function describe(found) {
-    if (!found) return "\u00a0";
+    if (!found) return "Point at a curve: its cluster or null model is told here.";
     if (found.null) return `Null model, ${Q.plain(found.null)}: rank ${found.rank}, ${found.size} tokens.`;
     return `${found.k} clusters, rank ${found.rank}: ${found.size} tokens. ${Q.names.get(found.k, found.rank - 1) || Q.rule(found.k, found.rank - 1)}`;
   }
 
+  let strong = null; // the null model that is drawn strongly
   function showLaw() {
+    $("law-readout").textContent = describe(null);
     Q.lawChart($("law-chart"), {
-      k: state.k, cluster: state.cluster,
+      k: state.k, cluster: state.cluster, strong,
       choose: (found) => Q.go({ view: "cluster", k: found.k, cluster: found.rank - 1, token: null }),
       hover: (found) => { $("law-readout").textContent = describe(found); },
     });
@@ -143,8 +154,21 @@
     $("law-key").replaceChildren(
       line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
       ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })]),
-      ...nulls.map((one, i) => line("null", `null: ${Q.plain(one.name)}`, { dash: Q.nullDash(i) })));
+      line("null", `${nulls.length} null models`, { dash: Q.nullDash(0) }));
+    const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
+    $("law-nulls").replaceChildren(
+      Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "told apart from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
+      Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, ""), Q.el("td", {}, "gradients of the selected tokens")),
+        ...nulls.map((one, i) => Q.el("tr", {},
+          Q.el("th", { scope: "row" }, Q.el("button", { type: "button", "aria-pressed": String(strong === one.name), onclick: () => mark(one.name, i) }, Q.stroke(Q.colour(strong === one.name ? "chosen" : "null"), Q.nullDash(i)), Q.plain(one.name))),
+          Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, told(one)), Q.el("td", {}, one.meaning)))));
     $("law-notes").replaceChildren(...Q.meta.notes.map((text) => Q.el("p", { class: "faint" }, text)));
+  }
+
+  function mark(name, index) {
+    strong = strong === name ? null : name;
+    showLaw();
+    $("law-nulls").querySelectorAll("button")[index].focus({ preventScroll: true });
   }
 
   /* ---------------------------------------------------------------------------------------------------------- map */
@@ -152,12 +176,20 @@
   const map = Q.map($("map"), {
     choose: (token) => Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[token], token: Q.place(token) }),
     hover: (token) => {
-      if (token < 0) { $("map-readout").textContent = "\u00a0"; return; }
+      if (token < 0) { $("map-readout").textContent = "Point at a token: its cluster is told here. A click opens it."; return; }
       const c = Q.clustering(state.k).label[token];
       $("map-readout").textContent = `cluster ${c}: ${Q.line(Q.tokens.before[token].slice(-40))}[${Q.visible(Q.tokens.target[token])}] · ${Q.names.get(state.k, c) || Q.rule(state.k, c)}`;
     },
   });
-  $("map-colour").append(Q.el("option", { value: "cluster" }, "by cluster"), ...Q.meta.members.map(({ model, step }, m) => Q.el("option", { value: m }, `loss under ${model}, step ${step}`)));
+  $("map-readout").textContent = "Point at a token: its cluster is told here. A click opens it.";
+  {
+    const { members, by_size, other_seeds } = Q.meta, steps = new Map();
+    for (const [m, { model }] of members.entries()) if (!by_size.includes(m) && !other_seeds.includes(m)) steps.set(model, [...(steps.get(model) ?? []), m]);
+    const group = (label, list, said) => (list.length ? Q.el("optgroup", { label }, ...list.map((m) => Q.el("option", { value: m }, said(members[m])))) : null);
+    $("map-colour").append(...[Q.el("option", { value: "cluster" }, "by cluster"),
+      group("loss over sizes", by_size, ({ model }) => `loss under ${model}`), group("other seeds", other_seeds, ({ model }) => `loss under ${model}`),
+      ...[...steps].map(([model, list]) => group(`training of ${model}`, list, ({ step }) => `loss under ${model}, step ${step}`))].filter(Boolean));
+  }
   $("map-colour").addEventListener("change", () => showMap());
   for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => map.zoom(+button.dataset.zoom));
 
@@ -170,40 +202,72 @@
       colours = Array.from(label, (l) => hues[l]);
       $("map-key").replaceChildren(Q.el("span", {}, `${state.k} clusters; colours repeat, so point at one to name it`));
     } else {
-      const top = 6, table = Array.from({ length: 101 }, (_, i) => `rgb(${Q.ramp(i / 100)})`);
+      // the end of the ramp that is the ground's own colour is left out
+      const night = document.documentElement.dataset.theme === "dark", [from, to] = night ? [0.3, 1] : [0, 0.8];
+      const top = 6, table = Array.from({ length: 101 }, (_, i) => `rgb(${Q.ramp(from + ((to - from) * i) / 100)})`);
       colours = Array.from({ length: Q.n }, (_, i) => table[Math.min(Math.round((100 * Q.loss(+by, i)) / top), 100)]);
-      $("map-key").replaceChildren(...Q.rampKey("0 nats", `${top} nats and more`));
+      $("map-key").replaceChildren(...Q.rampKey("0 nats", `${top} nats and more`, from, to));
     }
     map.show(layout, colours, rings);
+    Q.drawn("map");
   }
 
   /* --------------------------------------------------------------------------------------------------------- heat */
 
-  let heatOrder = [], heatAt = () => 0;
+  let heatOrder = [], heatAt = () => 0, heatPicture = null, heatCursor = [0, 0];
+  const heatMark = (own) => {
+    const context = $("heat").getContext("2d");
+    context.putImageData(heatPicture, 0, 0);
+    context.lineWidth = 1.5;
+    context.strokeStyle = "#ff8c42";
+    if (own.length) context.strokeRect(own[0] - 0.5, own[0] - 0.5, own.length + 1, own.length + 1);
+    if (document.activeElement !== $("heat")) return;
+    context.strokeStyle = "#ffffff";
+    context.strokeRect(heatCursor[1] - 3.5, heatCursor[0] - 3.5, 8, 8);
+  };
+  let heatOwn = [];
   async function showHeat() {
     const tokens = await Q.load("heat_tokens"), values = await Q.load("heat");
-    if (!tokens) { $("heat-lead").textContent = "This run keeps no affinity matrix."; $("heat").hidden = true; return; }
+    if (!tokens) { $("heat-lead").textContent = "This run keeps no affinity matrix."; $("heat").hidden = $("heat-controls").hidden = true; Q.drawn("heat"); return; }
     const { label } = Q.clustering(state.k), n = tokens.length;
     heatOrder = Array.from({ length: n }, (_, i) => i).sort((a, b) => label[tokens[a]] - label[tokens[b]] || a - b);
     heatAt = (i, j) => values[heatOrder[i] * n + heatOrder[j]];
-    Q.heat($("heat"), n, heatAt);
-    const mine = heatOrder.map((i, at) => (label[tokens[i]] === state.cluster ? at : -1)).filter((at) => at >= 0);
-    if (mine.length) { const context = $("heat").getContext("2d"); context.strokeStyle = "#ff8c42"; context.lineWidth = 1.5; context.strokeRect(mine[0] - 0.5, mine[0] - 0.5, mine.length + 1, mine.length + 1); }
+    heatPicture = Q.heat($("heat"), n, heatAt, +$("heat-scale").value);
+    heatOwn = heatOrder.map((i, at) => (label[tokens[i]] === state.cluster ? at : -1)).filter((at) => at >= 0);
+    heatCursor = heatOwn.length ? [heatOwn[0], heatOwn[0]] : [0, 0];
+    heatMark(heatOwn);
+    $("heat-readout").textContent = "Point at a pair, or move over pairs by the arrow keys: its clusters and its cosine are told here.";
     $("heat-lead").textContent = `Cosine similarity of the gradients of ${n} of ${Q.n} tokens, evenly spread, ordered by ${state.k} clusters, largest first. The frame is the open cluster. Click to open another.`;
-    $("heat-key").replaceChildren(...Q.rampKey("0 and below", "1"));
+    $("heat-key").replaceChildren(...Q.rampKey("cosine 0 and below", "1"));
+    Q.drawn("heat");
   }
-  $("heat").addEventListener("pointermove", async (event) => {
-    const tokens = await Q.load("heat_tokens"), [i, j] = Q.cell($("heat"), event), { label } = Q.clustering(state.k), [a, b] = [tokens[heatOrder[i]], tokens[heatOrder[j]]];
+  $("heat-scale").addEventListener("change", () => showHeat());
+  $("heat").addEventListener("pointermove", (event) => tellPair(...Q.cell($("heat"), event)));
+  for (const kind of ["focus", "blur"]) $("heat").addEventListener(kind, () => heatPicture && heatMark(heatOwn));
+  $("heat").addEventListener("keydown", (event) => {
+    const n = heatOrder.length, move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1], PageUp: [-50, -50], PageDown: [50, 50] }[event.key];
+    if (event.key === "Enter") openRow(heatCursor[0]);
+    else if (!move) return;
+    else {
+      heatCursor = heatCursor.map((at, i) => Math.min(Math.max(at + move[i], 0), n - 1));
+      heatMark(heatOwn);
+      tellPair(...heatCursor);
+    }
+    event.preventDefault();
+  });
+  async function tellPair(i, j) {
+    const tokens = await Q.load("heat_tokens"), { label } = Q.clustering(state.k), [a, b] = [tokens[heatOrder[i]], tokens[heatOrder[j]]];
     $("heat-readout").textContent = `cluster ${label[a]}: ${Q.line(Q.tokens.before[a].slice(-20))}[${Q.visible(Q.tokens.target[a])}] and cluster ${label[b]}: ${Q.line(Q.tokens.before[b].slice(-20))}[${Q.visible(Q.tokens.target[b])}]: cosine ${(heatAt(i, j) / 100).toFixed(2)}`;
-  });
-  $("heat").addEventListener("click", async (event) => {
-    const tokens = await Q.load("heat_tokens"), token = tokens[heatOrder[Q.cell($("heat"), event)[0]]];
+  }
+  $("heat").addEventListener("click", (event) => openRow(Q.cell($("heat"), event)[0]));
+  async function openRow(i) {
+    const token = (await Q.load("heat_tokens"))[heatOrder[i]];
     Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[token], token: Q.place(token) });
-  });
+  }
 
   /* ------------------------------------------------------------------------------------------------------- search */
 
-  const found = Q.list($("query-list"), { label: "Tokens found", height: 30, render: (t) => Q.kwic(t), choose: (t) => Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[t], token: Q.place(t) }) });
+  const found = Q.list($("query-list"), { label: "Tokens found", height: 30, empty: "No token.", render: (t) => Q.kwic(t), choose: (t) => Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[t], token: Q.place(t) }) });
   const TEXTS = {
     until: (i) => Q.tokens.before[i] + Q.tokens.target[i], target: (i) => Q.tokens.target[i], before: (i) => Q.tokens.before[i],
     all: (i) => Q.tokens.before[i] + Q.tokens.target[i] + Q.tokens.after[i], source: Q.source,
@@ -216,7 +280,9 @@
     let pattern;
     try { pattern = new RegExp(text, $("case").checked ? "u" : "iu"); } catch (error) {
       $("query").setAttribute("aria-invalid", "true");
-      $("query-status").textContent = `Not a regular expression: ${error.message}`;
+      $("query-status").textContent = `Not a regular expression: ${error.message.replace(/^Invalid regular expression: \/.*\/\w*: /s, "")}`;
+      $("query-clusters").replaceChildren();
+      found.show([]);
       return;
     }
     $("query").removeAttribute("aria-invalid");
@@ -235,9 +301,12 @@
     const counts = new Map();
     for (const token of hits) counts.set(own.label[token], (counts.get(own.label[token]) ?? 0) + 1);
     const most = text ? [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, 8) : [];
-    $("query-clusters").replaceChildren(...most.map(([c, n]) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", cluster: c, token: null }) }, `${n} of ${own.size(c)} in ${c}: ${(Q.names.get(state.k, c) || Q.rule(state.k, c)).slice(0, 50)}`)));
+    const short = (said) => (said.length > 60 ? `${said.slice(0, 59)}…` : said);
+    $("query-clusters").replaceChildren(
+      ...most.map(([c, n]) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", cluster: c, token: null }) }, `${n} of the ${own.size(c)} in cluster ${c}: ${short(Q.names.get(state.k, c) || Q.rule(state.k, c))}`)),
+      text && counts.size > most.length ? Q.el("span", { class: "faint" }, `and in ${counts.size - most.length} more`) : "");
     Q.searchTime = performance.now() - begun;
-    $("query-status").textContent = `${hits.length} of ${tokens.length} tokens, in ${counts.size} clusters of ${state.k} (${Q.searchTime.toFixed(0)} ms)`;
+    $("query-status").textContent = `${hits.length} of ${tokens.length} tokens, in ${counts.size} of ${state.k} clusters (${Q.searchTime.toFixed(0)} ms)`;
     if (state.view === "search") history.replaceState(null, "", address());
   }
   for (const id of ["query", "scope", "case", "inside"]) $(id).addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 60); });
@@ -251,11 +320,11 @@
     for (const { name, caption, facts, answers, files } of Q.meta.figures) {
       const picture = document.getElementById(`picture-${name}`), image = Q.el("img", { alt: caption.split(". ")[0], loading: "lazy" });
       image.src = URL.createObjectURL(new Blob([Q.bytes(picture.textContent)], { type: "image/png" }));
-      const figure = Q.el("figure", { id: `figure-${name}` }, Q.el("h3", { tabindex: -1 }, name), image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, `${caption} ${facts} `,
+      const figure = Q.el("figure", { id: `figure-${name}` }, Q.el("h3", { tabindex: -1 }, name.replace(/_/g, " ")), image, Q.el("figcaption", {}, answers ? Q.el("b", {}, `${answers}. `) : null, `${caption} ${facts} `,
         ...files.flatMap((ending) => [Q.el("a", { href: `figures/${name}.${ending}` }, ending.toUpperCase()), " "])));
       // no link: the address after # is the state's
       const to = () => { figure.scrollIntoView(); figure.querySelector("h3").focus({ preventScroll: true }); };
-      $("gallery-index").append(Q.el("button", { type: "button", onclick: to }, name));
+      $("gallery-index").append(Q.el("button", { type: "button", onclick: to }, name.replace(/_/g, " ")));
       $("gallery").append(figure);
     }
   }
@@ -265,17 +334,22 @@
   const shown = new Map(); // what a view showed last, so that it is drawn anew only when that has changed
   function show(before, quiet) {
     document.body.dataset.view = state.view;
+    const open = document.querySelector(`#views [data-view="${state.view}"]`).textContent;
+    document.title = `${state.view === "cluster" ? `Cluster ${state.cluster} of ${state.k}` : open} · Quanta ${Q.plain(Q.meta.run)}`;
     for (const view of views) if (view !== "list") $(`view-${view}`).hidden = view !== state.view;
     for (const button of document.querySelectorAll("#views button"))
       if (button.dataset.view === state.view) button.setAttribute("aria-current", "page"); else button.removeAttribute("aria-current");
-    const nav = $("views"), open = nav.querySelector("[aria-current]"); // on a narrow screen it may lie out of sight
-    if (open) nav.scrollLeft = Math.min(nav.scrollLeft, open.offsetLeft - nav.offsetLeft - 8), nav.scrollLeft = Math.max(nav.scrollLeft, open.offsetLeft - nav.offsetLeft + open.offsetWidth + 40 - nav.clientWidth);
+    const nav = $("views"), current = nav.querySelector("[aria-current]"); // on a narrow screen it may lie out of sight
+    if (current) nav.scrollLeft = Math.min(nav.scrollLeft, current.offsetLeft - nav.offsetLeft - 8), nav.scrollLeft = Math.max(nav.scrollLeft, current.offsetLeft - nav.offsetLeft + current.offsetWidth + 40 - nav.clientWidth);
     $("k").value = ks.indexOf(state.k);
     $("k").setAttribute("aria-valuetext", `${state.k} clusters`);
     $("k-value").textContent = state.k;
     if (before.k !== state.k || !clusterList.length) Q.refreshList(); else if (before.cluster !== state.cluster) clusterList.select(state.cluster);
-    const now = `${state.k}:${state.cluster}:${document.documentElement.dataset.theme}`;
-    if (state.view === "cluster" && shown.get("cluster") === now && state.token !== null) Q.showToken(Q.at.get(state.token));
+    const now = `${state.k}:${state.cluster}:${document.documentElement.dataset.theme}:${state.from ? `${state.from.k}.${state.from.cluster}` : ""}`;
+    if (state.view === "cluster" && shown.get("cluster") === now && (state.token !== null || before.token !== null)) {
+      Q.showToken(state.token === null ? null : Q.at.get(state.token));
+      if (state.token !== null && state.token !== before.token) Q.revealToken();
+    }
     if (shown.get(state.view) === now) return;
     shown.set(state.view, now);
     if (state.view === "law") showLaw();
@@ -286,9 +360,15 @@
     else if (state.view === "figures") hang();
     if (before.view !== state.view && !quiet) scrollTo(0, 0);
     else if (state.view === "cluster" && (before.cluster !== state.cluster || before.k !== state.k) && !quiet && scrollY > 200) scrollTo(0, 0);
+    if (state.view === "cluster" && state.token !== null) Q.revealToken();
   }
 
-  for (const button of document.querySelectorAll("#views button")) button.addEventListener("click", () => Q.go({ view: button.dataset.view }));
+  for (const button of document.querySelectorAll("#views button, [data-open]")) button.addEventListener("click", () => Q.go({ view: button.dataset.view ?? button.dataset.open }));
+  for (const host of document.querySelectorAll("[data-head]")) Q.kwicHead(host);
+  Q.step = (by) => clusterList.step(by);
+  Q.closeToken = () => { Q.go({ token: null }, { quiet: true }); $("token-list").focus(); };
+  // no change of the address: what stands after # is the state
+  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); $("main").focus(); });
   addEventListener("popstate", () => { const before = { ...state }; Object.assign(state, read()); show(before, false); });
   const repaint = () => { paint(); shown.clear(); show({ ...state }, true); };
   $("theme").addEventListener("click", () => {
@@ -299,6 +379,7 @@
   dark.addEventListener("change", repaint);
   addEventListener("keydown", (event) => {
     if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape" && state.view === "cluster" && state.token !== null) { Q.closeToken(); return; }
     const at = ks.indexOf(state.k);
     if (event.key === "/") { Q.go({ view: "search" }); $("query").focus(); event.preventDefault(); }
     else if (event.key === "[" && at > 0) Q.go({ k: ks[at - 1] });
@@ -308,6 +389,7 @@
   });
 
   Object.assign(state, read());
+  if (!$("trouble").hidden) history.replaceState(null, "", address());
   show({ ...state, view: null }, true);
   Q.ready = performance.now();
   $("timings").textContent = `Ready ${Q.ready.toFixed(0)} ms after the page was opened, with ${Q.n.toLocaleString("en")} tokens and ${ks.length} clusterings.`;

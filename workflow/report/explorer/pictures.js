@@ -10,9 +10,9 @@ Q.ramp = (() => {
   };
 })();
 
-Q.rampKey = (low, high) => {
+Q.rampKey = (low, high, from = 0, to = 1) => {
   const canvas = Q.el("canvas", { width: 160, height: 10, "aria-hidden": "true" }), context = canvas.getContext("2d");
-  for (let i = 0; i < 160; i++) { context.fillStyle = `rgb(${Q.ramp(i / 159)})`; context.fillRect(i, 0, 1, 10); }
+  for (let i = 0; i < 160; i++) { context.fillStyle = `rgb(${Q.ramp(from + ((to - from) * i) / 159)})`; context.fillRect(i, 0, 1, 10); }
   return [Q.el("span", {}, low), canvas, Q.el("span", {}, high)];
 };
 
@@ -36,18 +36,16 @@ Q.map = (canvas, { choose, hover }) => {
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
     context.clearRect(0, 0, width, height);
     const size = Math.max(1.6, Math.min(5, 140 / Math.sqrt(Q.n)) * Math.sqrt(view.zoom)) * devicePixelRatio;
+    const ring = (i, radius) => { context.beginPath(); context.arc(px(i), py(i), radius, 0, 7); context.stroke(); };
+    context.strokeStyle = Q.colour("ink");
+    context.lineWidth = 1.5 * devicePixelRatio;
+    for (let i = 0; i < Q.n; i++) if (ringed[i]) ring(i, size * 1.3); // below the points, which rings of a dense cluster would hide
     let last = null;
     for (let i = 0; i < Q.n; i++) {
       if (colours[i] !== last) context.fillStyle = last = colours[i];
       context.fillRect(px(i) - size / 2, py(i) - size / 2, size, size);
     }
-    context.strokeStyle = Q.colour("ink");
-    context.lineWidth = 1.5 * devicePixelRatio;
-    for (let i = 0; i < Q.n; i++) if (ringed[i] || i === found) {
-      context.beginPath();
-      context.arc(px(i), py(i), size * (i === found ? 1.8 : 1), 0, 7);
-      context.stroke();
-    }
+    if (found >= 0) ring(found, size * 1.8);
   }
 
   function at(event) {
@@ -107,17 +105,22 @@ Q.map = (canvas, { choose, hover }) => {
   };
 };
 
-/* A square picture of cosines, `of(i, j)` in hundredths; values below zero are the darkest. */
-Q.heat = (canvas, size, of) => {
+/* A square picture of cosines, `of(i, j)` in hundredths, coloured by their `power`; values below zero are the darkest. */
+Q.heat = (canvas, size, of, power = 1) => {
   canvas.width = canvas.height = size;
   const context = canvas.getContext("2d"), image = context.createImageData(size, size);
-  const table = Array.from({ length: 101 }, (_, i) => Q.ramp(i / 100));
+  const table = Array.from({ length: 101 }, (_, i) => Q.ramp((i / 100) ** power));
   for (let i = 0, at = 0; i < size; i++) for (let j = 0; j < size; j++, at += 4) {
     const [r, g, b] = table[Math.max(of(i, j), 0)];
     image.data[at] = r; image.data[at + 1] = g; image.data[at + 2] = b; image.data[at + 3] = 255;
   }
   context.putImageData(image, 0, 0);
+  return image;
 };
+
+/* Counts what was drawn after its data had come: whoever measures waits for it. */
+Q.drawings = { map: 0, heat: 0, cluster: 0 };
+Q.drawn = (view) => { Q.drawings[view] += 1; };
 
 /* Row and column under the pointer. */
 Q.cell = (canvas, event) => {
