@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import yaml
+from hypothesis import strategies as st
 from quanta import config as settings
 from quanta.corpus import Tokens
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow/scripts"
 SCHEMA = settings.read_schema(ROOT / "config/schema.yaml")
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)  # all but lone surrogates, which are no UTF-8
 
 Main = Callable[[Any, Any, Any], None]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import corpus, duplicates
+from quanta import duplicates, sources
 from support import close_labels
 
 SHARE = 0.3
@@ -43,12 +43,12 @@ def test_groups_are_the_components_of_all_near_pairs(texts, containment):
 
 @given(texts=ANY_TEXTS, data=st.data())
 def test_the_order_of_the_documents_changes_no_split(texts, data):
-    documents = [corpus.Document(f"a/{i}.py", text) for i, text in enumerate(texts)]
-    documents += [corpus.Document(f"unlike/{i}", f"unlike {i}") for i in range(60)]  # some for each split
+    documents = [sources.Document(f"a/{i}.py", text) for i, text in enumerate(texts)]
+    documents += [sources.Document(f"unlike/{i}", f"unlike {i}") for i in range(60)]  # some for each split
     other = data.draw(st.permutations(documents))
 
     def splits(found):
-        return corpus.documents_table(found, SHARE, 0.5).set_index("source")["split"].to_dict()
+        return sources.documents_table(found, SHARE, 0.5).set_index("source")["split"].to_dict()
 
     assert splits(documents) == splits(other)
 
@@ -69,20 +69,22 @@ def function(name, n=12):
 @pytest.mark.parametrize("change", [lambda t: "# moved here\n" + t, lambda t: t.replace("_3 = ", "_3: int = "),
                                     lambda t: t.replace("    ", ""), lambda t: t + "\n" + function("more", 40)])  # fmt: skip
 def test_a_changed_copy_is_on_the_side_of_its_original(change):
-    documents = [corpus.Document(f"package/{i}.py", function(f"f{i}")) for i in range(40)]
+    documents = [sources.Document(f"package/{i}.py", function(f"f{i}")) for i in range(40)]
     for i, document in enumerate(documents):  # one at a time, lest the added lines be those of all copies
-        copied = corpus.Document(f"vendored/{i}.py", change(document.text))
-        split = corpus.documents_table([*documents, copied], SHARE, 0.5).set_index("source")["split"]
-        assert split[copied.source] == split[document.source] == corpus.split_of(document.source, SHARE)
-    alone = [corpus.split_of(f"vendored/{i}.py", SHARE) != corpus.split_of(f"package/{i}.py", SHARE) for i in range(40)]
+        copied = sources.Document(f"vendored/{i}.py", change(document.text))
+        split = sources.documents_table([*documents, copied], SHARE, 0.5).set_index("source")["split"]
+        assert split[copied.source] == split[document.source] == sources.split_of(document.source, SHARE)
+    alone = [
+        sources.split_of(f"vendored/{i}.py", SHARE) != sources.split_of(f"package/{i}.py", SHARE) for i in range(40)
+    ]
     assert any(alone), "some of the copies would have crossed the split by their own hash"
 
 
 def test_documents_without_a_near_copy_keep_the_split_of_their_own_source():
     licence = "\n".join(f"# line {i} of a licence that all share" for i in range(9))
-    documents = [corpus.Document(f"p/{i}.py", f"{licence}\n{function(f'f{i}')}") for i in range(duplicates.COMMON + 1)]
-    split = corpus.documents_table(documents, SHARE, 0.5)["split"]
-    assert split.tolist() == [corpus.split_of(document.source, SHARE) for document in documents]
+    documents = [sources.Document(f"p/{i}.py", f"{licence}\n{function(f'f{i}')}") for i in range(duplicates.COMMON + 1)]
+    split = sources.documents_table(documents, SHARE, 0.5)["split"]
+    assert split.tolist() == [sources.split_of(document.source, SHARE) for document in documents]
 
 
 def test_equal_documents_are_one_group_however_many_they_are():
@@ -91,7 +93,7 @@ def test_equal_documents_are_one_group_however_many_they_are():
 
 
 def test_no_near_pair_crosses_the_split_of_a_real_corpus():
-    documents = list(corpus.distinct(corpus.python_sources([metadata.distribution("networkx")]), 500))
+    documents = list(sources.distinct(sources.python_sources([metadata.distribution("networkx")]), 500))
     texts = [document.text for document in documents]
     having: dict[str, int] = {}
     for line in itertools.chain.from_iterable(map(lines, texts)):
@@ -104,7 +106,7 @@ def test_no_near_pair_crosses_the_split_of_a_real_corpus():
         split = table["split"].tolist()
         return [pair for pair in pairs if split[pair[0]] != split[pair[1]]]
 
-    assert crossing(corpus.documents_table(documents, SHARE))
-    assert not crossing(corpus.documents_table(documents, SHARE, 0.5))
+    assert crossing(sources.documents_table(documents, SHARE))
+    assert not crossing(sources.documents_table(documents, SHARE, 0.5))
     sizes = np.unique(duplicates.groups(texts, 0.5), return_counts=True)[1]
     assert sizes.max() < len(texts) / 20, "near duplicates must not chain a package into one group"

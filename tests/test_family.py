@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from quanta import config as settings
-from quanta import corpus, duplicates, models, weights
+from quanta import corpus, duplicates, manifests, models, sources, weights
 from support import ROOT, SCHEMA, over_default
 
 FAMILY = ROOT / "resources/family"
@@ -62,11 +62,11 @@ def test_its_models_load_with_its_tokenizer(table):
 
 
 def test_no_held_out_file_has_a_near_copy_among_those_trained_on():
-    manifest = corpus.read_manifest(FAMILY / "manifest.csv")
+    manifest = manifests.read(FAMILY / "manifest.csv")
     names = sorted({source.partition("/")[0] for source in manifest["source"]})
-    found = corpus.python_sources(metadata.distribution(name) for name in names)
+    found = sources.python_sources(metadata.distribution(name) for name in names)
     versions = {name: metadata.version(name) for name in names}
-    texts, _ = corpus.agree(found, manifest, versions, 0.9)
+    texts, _ = manifests.agree(found, manifest, versions, 0.9)
     containment = SCHEMA["properties"]["corpus"]["properties"]["duplicate_containment"]["default"]
     sides = texts["split"].groupby(duplicates.groups(texts["text"], containment)).nunique()
     assert (sides == 1).all()

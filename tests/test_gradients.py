@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from quanta import gradients, losses, shards
+from quanta import batching, gradients, losses, shards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Fold
@@ -233,7 +233,7 @@ def test_batches_hold_every_target_once_within_its_block() -> None:
     rng = np.random.default_rng(2)
     where, positions = rng.integers(0, 40, size=300), rng.integers(1, 50, size=300)
     for share in (False, True):
-        made = list(gradients.batches(where, positions, 100, share=share))
+        made = list(batching.batches(where, positions, 100, share=share))
         assert sorted(np.concatenate([b.samples for b in made]).tolist()) == list(range(300))
         assert any(b.shared for b in made) == share
         for b in made:

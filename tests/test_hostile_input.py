@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from quanta import corpus
+from quanta import corpus, sources
 from quanta.errors import QuantaError
 from repository import command, copy_of_the_repository, environment
 from support import ROOT, names, script
@@ -47,12 +47,12 @@ def sound(text):
 def test_every_text_is_read_in_its_place(tmp_path_factory, texts):
     path = tmp_path_factory.mktemp("any") / "texts.jsonl"
     path.write_bytes(lines(texts, ascii_only=True))
-    found = list(corpus.jsonl_documents(path, "text"))
+    found = list(sources.jsonl_documents(path, "text"))
     assert [one.source for one in found] == [f"texts.jsonl:{i + 1}" for i in range(len(texts))]
     assert [one.text for one in found] == [sound(text) for text in texts]
     raw = [sound(text) for text in texts]
     path.write_bytes(lines(raw, ascii_only=False))
-    assert [one.text for one in corpus.jsonl_documents(path, "text")] == raw
+    assert [one.text for one in sources.jsonl_documents(path, "text")] == raw
 
 
 @given(line=st.binary(max_size=60))
@@ -61,7 +61,7 @@ def test_any_bytes_are_read_or_refused_with_their_line(tmp_path_factory, line):
     path = tmp_path_factory.mktemp("bytes") / "texts.jsonl"
     path.write_bytes(b'{"text": "first"}\n' + line)
     try:
-        found = list(corpus.jsonl_documents(path, "text"))
+        found = list(sources.jsonl_documents(path, "text"))
     except QuantaError as error:
         assert str(path) in error.where and "line" in error.where
     else:

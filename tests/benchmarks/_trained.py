@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from quanta import corpus, losses, models, selection, surroundings
+from quanta import corpus, losses, models, selection, sources, surroundings
 from quanta.corpus import Tokens
 
 FAMILY = Path(__file__).resolve().parents[2] / "resources/family"
@@ -16,7 +16,7 @@ def trained() -> tuple[Any, Tokens]:
     held = set(manifest.loc[manifest["split"] == "heldout", "source"])
     names = sorted({source.split("/")[0] for source in held})
     found = surroundings.find_distributions(names, {})
-    texts = [text for text in corpus.python_sources(found) if text.source in held]
+    texts = [text for text in sources.python_sources(found) if text.source in held]
     table = pd.DataFrame({"source": [t.source for t in texts], "split": "", "text": [t.text for t in texts]})
     tokens, _ = corpus.encode(corpus.load_tokenizer(FAMILY / "tokenizer"), table, context=256, pieces="all")
     return models.load(FAMILY / "neox-450k/step8192"), tokens

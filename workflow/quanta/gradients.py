@@ -8,15 +8,10 @@ R its input (position, in). GPT-NeoX has a backward of its own (`quanta.backward
 Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
-import copy
 import hashlib
 import platform
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,14 +20,15 @@ from torch import nn
 from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
-from quanta import backward, cards
+from quanta import backward, cards, collecting
+from quanta.batching import Batch, batches, in_threads
+from quanta.collecting import Collector, Now
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.folding import Buffer, Fold
-from quanta.losses import BLOCK, check_vocabulary, length_batches, pad, token_bytes
+from quanta.losses import check_vocabulary, pad, token_bytes
 from quanta.memory import keep_freed_memory
-from quanta.models import unembedding
-from quanta.parameters import ParameterSet, Vector, by_module, is_norm, parameter_set
+from quanta.parameters import ParameterSet, parameter_set
 from quanta.progress import Progress, log
 from quanta.shapes import Array, Float32, Int
 
@@ -41,163 +37,6 @@ METHOD = 2  # raised whenever the same input no longer gives the same features
 # indices of targets, features (sample, k) on the device, losses in nats
 Result = tuple[Int[Array, " sample"], Buffer, Float32[Array, " sample"]]
 PRECISIONS = {"float32": "float32", "tf32": "float32, matrix products in TF32", "bfloat16": "bfloat16 autocast"}
-
-
-# ------------------------------------------------------------------------------------------- batches
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples that share a forward pass: indices into the list of targets, and the document of each (a row)."""
-
-    samples: Int[Array, " sample"]
-    rows: Int[Array, " sample"]
-    documents: Int[Array, " row"]
-    lengths: Int[Array, " row"]
-
-    @property
-    def shared(self) -> bool:
-        """Whether some document has several targets."""
-        return len(self.documents) < len(self.samples)
-
-
-def batches(documents: Array, positions: Array, batch_tokens: int, *, share: bool) -> Iterator[Batch]:
-    """Batches of at most `batch_tokens` input tokens with padding, or one document; none crosses a block of 128 targets.
-
-    With `share`, targets of one document within a block share its forward. The batches depend on the targets' order and
-    on `batch_tokens` alone, so shards made of whole blocks (`quanta.losses.shard`) form the very same ones.
-    """
-    for first in range(0, len(documents), BLOCK):
-        block = np.arange(first, min(first + BLOCK, len(documents)))
-        names, rows, counts = np.unique(documents[block], return_inverse=True, return_counts=True)
-        alone = np.ones(len(block), dtype=bool) if not share else counts[rows] == 1
-        single = block[alone]
-        for pick in length_batches(positions[single], batch_tokens):
-            chosen = single[pick]
-            yield Batch(chosen, np.arange(len(chosen)), documents[chosen], positions[chosen])
-        several = np.flatnonzero(counts > 1) if share else np.empty(0, dtype=int)
-        longest = np.array([positions[block[rows == row]].max() for row in several], dtype=int)
-        for pick in length_batches(longest, batch_tokens):
-            found = [block[rows == several[i]] for i in pick]
-            samples = np.concatenate(found)
-            row = np.repeat(np.arange(len(pick)), [len(f) for f in found])
-            yield Batch(samples, row, names[several[pick]], longest[pick])
-
-
-# ----------------------------------------------------------------------------------------- collecting
-
-
-class Collector:
-    """Sums what a backward pass gives for a batch into its features."""
-
-    def __init__(self, fold: Fold, buffer: Buffer, lengths: Sequence[int]) -> None:
-        self.fold, self.lengths, self.buffer = fold, list(lengths), buffer
-        self.ones = [1] * len(self.lengths)
-        parameters = fold.parameters
-        self.offset = parameters.vectors_begin
-        self.small = torch.zeros(len(self.lengths), parameters.count - self.offset, device=fold.device)
-        self.modules = {id(m): (matrix, vectors) for m, matrix, vectors in by_module(parameters)}
-        self.seen: set[str] = set()
-
-    def wants(self, module: nn.Module) -> bool:
-        """Whether the module has a parameter of the set."""
-        return id(module) in self.modules
-
-    def _add(self, vector: Vector, values: torch.Tensor) -> None:
-        begin = vector.begin - self.offset
-        self.small[:, begin : begin + vector.size] += values
-
-    def linear(self, module: nn.Module, left: torch.Tensor, right: torch.Tensor) -> None:
-        """Gradient of a Linear or Conv1D layer: output gradient (sample, position, out), input (sample, position, in)."""
-        matrix, vectors = self.modules[id(module)]
-        assert matrix is not None
-        if left.ndim != 3 or len(left) != len(self.lengths):
-            raise QuantaError(
-                matrix.name,
-                f"an output of shape {tuple(left.shape)} for {len(self.lengths)} samples",
-                "(sample, position, feature)",
-                "blocks that mix samples or positions are not supported",
-            )
-        lengths = self.lengths if left.shape[1] > 1 else self.ones
-        first = matrix.name not in self.seen
-        self.seen.add(matrix.name)
-        for vector in vectors:
-            self._add(vector, left.sum(1, dtype=torch.float32))
-        if matrix.transposed:
-            # Conv1D's rows are inputs; the left one is zero past the target, so the right one need not be
-            left, right = right, left
-        self.fold.matrix(self.buffer, matrix, left, right, lengths, first=first)
-
-    def norm(self, module: nn.Module, left: torch.Tensor, right: torch.Tensor) -> None:
-        """Gradient of a norm: output gradient and what the weight multiplies, (sample, position, …, width)."""
-        between = tuple(range(1, left.ndim - 1))
-        for vector in self.modules[id(module)][1]:
-            part = left.float() * right if vector.of_norm else left.float()
-            self._add(vector, part.sum(between))
-
-    def features(self) -> Buffer:
-        """(sample, k)."""
-        for matrix in self.fold.parameters.matrices:
-            if self.fold.exact and matrix.name not in self.seen:  # a layer that the model does not use
-                for row in self.buffer:
-                    row[matrix.begin : matrix.begin + matrix.size] = 0
-        self.fold.vectors(self.buffer, self.small)
-        return self.fold.finish(self.buffer)
-
-
-# --------------------------------------------------------------------------------------------- hooks
-
-
-class _Now(threading.local):
-    """What the hooks serve in this thread: where gradients go, and the last input position of each sample."""
-
-    taker: Collector
-    last: torch.Tensor
-
-
-@contextmanager
-def _hooks(model: PreTrainedModel, parameters: ParameterSet, now: _Now) -> Iterator[None]:
-    """Give `now.taker` every layer's input and output gradient, and unembed position `now.last` of each sample only."""
-
-    def filled(module: nn.Module, value: float) -> nn.Module:
-        twin = copy.deepcopy(module).requires_grad_(False)
-        for name, parameter in twin.named_parameters():
-            parameter.fill_(value if name == "weight" else 0.0)
-        return twin
-
-    def watch(own: nn.Module) -> Callable[..., None]:
-        # a norm is affine in its weight, whether that counts from 0 or from 1: the difference is what it multiplies
-        twins = (filled(own, 1), filled(own, 0)) if is_norm(own) else None
-
-        def hook(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            entry, taker = inputs[0].detach(), now.taker
-            if not output.requires_grad:  # the lowest layers: nothing flows further down
-                output.requires_grad_(True)
-
-            def linear(gradient: torch.Tensor) -> None:
-                taker.linear(module, gradient, entry.to(gradient.dtype))
-
-            def norm(gradient: torch.Tensor) -> None:
-                assert twins is not None
-                taker.norm(module, gradient, twins[0](entry) - twins[1](entry))
-
-            output.register_hook(norm if twins else linear)  # type: ignore[no-untyped-call]
-
-        return hook
-
-    def targets_only(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        last = now.last
-        return (inputs[0][torch.arange(len(last), device=last.device), last][:, None],)
-
-    with torch.no_grad():
-        hooks = [(module, watch(module)) for module, _, _ in by_module(parameters)]
-    handles = [unembedding(model).register_forward_pre_hook(targets_only)]
-    handles += [module.register_forward_hook(hook) for module, hook in hooks]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -256,7 +95,7 @@ class Engine:
             raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
         self.fold = Fold(self.parameters, features, seed, self.device)
         self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-        self._now = _Now()
+        self._now = Now()
         self.neox = backward.Neox(model, self.dtype) if backward.supports(model) and not by_hooks else None
 
     def batch(
@@ -334,14 +173,14 @@ class Engine:
         share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
         limit = [self._fitting(batch_tokens)]
         planned = batches(documents, positions, limit[0], share=share)
-        hooks = nullcontext() if self.neox else _hooks(self.model, self.parameters, self._now)
+        hooks = nullcontext() if self.neox else collecting.hooks(self.model, self.parameters, self._now)
 
         def compute(batch: Batch) -> Iterator[Result]:
             return self._in_memory(batch, documents, positions, limit, into)
 
         with _frozen(self.model), _matmul(self.precision, self.device), hooks:
             if self.device.type == "cpu":
-                yield from _in_threads(compute, planned)
+                yield from in_threads(compute, planned)
             else:
                 for batch in planned:
                     yield from compute(batch)
@@ -383,39 +222,6 @@ class Engine:
                 limit[0] = max(min(limit[0], size * int(positions[left].max())), 1)
                 parts = [left[i : i + size] for i in range(0, len(left), size)]
                 waiting = [Batch(p, np.arange(len(p)), documents[p], positions[p]) for p in parts] + waiting
-
-
-def _in_threads(compute: Callable[[Batch], Iterator[Result]], planned: Iterator[Batch]) -> Iterator[Result]:
-    """Batches side by side, in order, each with one numerical thread.
-
-    As many run as torch has threads. A sum's last bits can depend on the number of threads that share it; here none
-    is shared, so they do not, and small matrices keep all cores busy.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        for batch in planned:
-            yield from compute(batch)
-        return
-
-    def whole(batch: Batch) -> list[Result]:
-        return list(compute(batch))
-
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            running: deque[Future[list[Result]]] = deque()
-            try:
-                for batch in planned:
-                    running.append(pool.submit(whole, batch))
-                    if len(running) > threads:
-                        yield from running.popleft().result()
-                while running:
-                    yield from running.popleft().result()
-            finally:
-                for future in running:
-                    future.cancel()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _check_finite(features: Buffer, losses: Array, documents: Array, positions: Array) -> None:

@@ -78,7 +78,7 @@ def versions(config: Mapping[str, Any]) -> dict[str, str]:
 def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: bool = False) -> None:
     """Check files, packages and disk before any job runs.
 
-    Where a manifest says what models were trained on, packages may differ: `corpus.agree` leaves out what does.
+    Where a manifest says what models were trained on, packages may differ: `manifests.agree` leaves out what does.
 
     Raises:
         QuantaError: something is missing; where, and what mends it.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from quanta import corpus, storage, surroundings
+from quanta import manifests, sources, storage, surroundings
 from quanta.job import run
 
 
@@ -21,15 +21,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     settings = json.loads(params.corpus)
     versions = json.loads(params.versions)
 
-    def read(path: str | Path) -> Iterator[corpus.Document]:
+    def read(path: str | Path) -> Iterator[sources.Document]:
         chosen = settings["jsonl"]
-        return corpus.documents_of(path, chosen["field"], subset=chosen.get("subset"))
+        return sources.documents_of(path, chosen["field"], subset=chosen.get("subset"))
 
     if settings["source"] == "python":
         pins = {} if inputs.manifest else versions
         names = settings["python"]["distributions"]
         found = surroundings.find_distributions(names, pins, all_needed=not inputs.manifest)
-        documents, origin = corpus.python_sources(found), {"distributions": versions}
+        documents, origin = sources.python_sources(found), {"distributions": versions}
     elif settings["source"] == "hub":
         pin = storage.read_json(f"{inputs.file}.pin.json")
         paths = [Path(str(inputs.file)) / file["path"] for file in pin["files"]]
@@ -40,15 +40,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         documents = read(path)
         origin = {"file": Path(path).name, "sha256": storage.file_hash(path)}
     repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
-    kept = corpus.distinct(documents, settings["minimum_characters"], repeated=repeated)
+    kept = sources.distinct(documents, settings["minimum_characters"], repeated=repeated)
     if inputs.manifest:
-        known = corpus.read_manifest(str(inputs.manifest))
-        table, differences = corpus.agree(kept, known, versions, params.minimum_agreement)
+        known = manifests.read(str(inputs.manifest))
+        table, differences = manifests.agree(kept, known, versions, params.minimum_agreement)
         storage.write_table(str(outputs.differences), differences)
     else:
-        table = corpus.documents_table(islice(kept, params.documents), settings["heldout_share"], params.containment)
+        table = sources.documents_table(islice(kept, params.documents), settings["heldout_share"], params.containment)
     if outputs.manifest:
-        storage.write_table(str(outputs.manifest), corpus.manifest(table, versions))
+        storage.write_table(str(outputs.manifest), manifests.of(table, versions))
     with storage.atomic(outputs.texts) as temporary:
         datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)
     counts = {str(split): len(part) for split, part in table.groupby("split")}

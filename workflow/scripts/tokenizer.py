@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quanta import corpus, storage
+from quanta import corpus, sources, storage
 from quanta.job import run
 
 
@@ -23,7 +23,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 shutil.copyfile(given, temporary)
         return
     table = storage.read_table(inputs.texts, ("split", "text"))
-    texts = table.loc[table["split"] == corpus.TRAINING, "text"]
+    texts = table.loc[table["split"] == sources.TRAINING, "text"]
     corpus.save_tokenizer(corpus.train_tokenizer(texts, params.vocabulary), folder)
 
 
