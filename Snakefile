@@ -39,6 +39,7 @@ rule all:
         figures=figure_files(),
         tables=further_tables(),
         promised=promised(),
+        behind=tables_behind([rules.page.output.page, rules.summary.output.summary, *figure_files()]),
     localrule: True
     message:
         "All of the run {config[run]} is there"

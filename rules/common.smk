@@ -247,6 +247,21 @@ def promised():
     return [f"{R}/{name}" for name in tables] + losses_of(MEMBERS)
 
 
+def tables_behind(targets):
+    """What targets are made of, down to the texts, but for the files of single models and parts.
+
+    Snakemake leaves a missing table alone where all that was made of it is there; a job that fails has lost its outputs.
+    """
+    made = {str(file): one for one in workflow.rules for file in one.output if not file.contains_wildcard()}
+    found, todo = set(), list(targets)
+    while todo:
+        maker = made.get(todo.pop())
+        behind = [str(file) for file in maker.input if not callable(file) and str(file) in made] if maker else []
+        todo += [file for file in behind if file not in found]
+        found.update(behind)
+    return sorted(found)
+
+
 def figure_files():
     """All of them, in all formats."""
     return [f"{R}/report/figures/{name}.{ext}" for name in figure_names() for ext in EXTENSIONS]

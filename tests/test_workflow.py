@@ -309,6 +309,16 @@ def test_a_touch_reruns_nothing(work):
     assert planned(work) == {}
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["calibration/simulations.parquet", "calibration/fits.json", "parity/calibration/estimates.csv", "theory/fits.json",
+     "qdg/stability.csv", "scaling/tokens_by_size.parquet"],
+)  # fmt: skip
+def test_a_lost_table_is_made_again_though_all_that_was_made_of_it_is_there(work, name):
+    (work / "results/smoke" / name).unlink()
+    assert f"Reason: Missing output files: results/smoke/{name}" in smoke(work, "--dry-run")
+
+
 def test_another_profile_and_other_cores_rerun_nothing(work):
     assert planned(work, None, cores=7) == {}
     assert "Nothing to be done" in snakemake(work, "--profile", "slurm", "--configfile", SMOKE, "--dry-run")
