@@ -39,6 +39,7 @@ EXTENSIONS = ["png", "pdf", "csv"]
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
+SWEEPS = ["fresh", "data"] if PARITY["data"]["sizes"] else ["fresh"]
 SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first replicate of one α
 CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
 THEORY_FIGURES = ["theory", "published", "accounts"]
@@ -456,7 +457,7 @@ def parity_problem():
 
 def parity_extent():
     """Its settings that the paper states, by the names in quanta/paper.py."""
-    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"])}
+    largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"], default=0)}
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
 
 
@@ -492,6 +493,11 @@ def parity_tables(kind, name):
     return expand(f"{R}/parity/{kind}/alpha{{alpha}}/{{replicate}}/{name}", alpha=ALPHAS, replicate=REPLICATES)
 
 
+def parity_sweeps(name):
+    """A table of every sweep, α and replicate."""
+    return [path for kind in SWEEPS for path in parity_tables(kind, name)]
+
+
 def parity_shown(name):
-    """Tables of both sweeps at the α that is shown."""
-    return [f"{R}/parity/{kind}/{SHOWN}/{name}" for kind in ("fresh", "data")]
+    """Tables of the sweeps at the α that is shown."""
+    return [f"{R}/parity/{kind}/{SHOWN}/{name}" for kind in SWEEPS]

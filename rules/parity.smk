@@ -66,11 +66,12 @@ rule parity_data:
 
 rule parity_fits:
     input:
-        curves=parity_tables("fresh", "curves.parquet") + parity_tables("data", "curves.parquet"),
-        nets=parity_tables("fresh", "nets.csv") + parity_tables("data", "nets.csv"),
+        curves=parity_sweeps("curves.parquet"),
+        nets=parity_sweeps("nets.csv"),
     output:
         fits=f"{R}/parity/fits.json",
         exponents=f"{R}/parity/exponents.csv",
+        convergence=f"{R}/parity/convergence.csv",
         points=f"{R}/parity/points.csv",
         emergence=f"{R}/parity/emergence.csv",
     log:

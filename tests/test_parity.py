@@ -398,6 +398,9 @@ def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
     assert pd.concat(nets)["last_step"].tolist() == [1000, 10, 1000] * 2
     table = parity_fits.exponent_table(fits)
     assert table.set_index("resource").loc["parameters", "nets_left_out"] == 2
+    converged = parity_fits.convergence_table(fits).iloc[0]
+    assert converged["tasks_used"] + converged["tasks_left_out"] == 2 * 10 and converged["theory"] == -1
+    assert parity_fits.resources_of(pd.concat(tables)) == ["parameters", "steps"]
     # size 16 is the widest: the steps are its own
     wide = points[(points["resource"] == "steps") & (points["seed"] == 0)].set_index("scale")["learned_tasks"]
     assert np.allclose(wide, [1.1, 4.4, 8.8])

@@ -76,6 +76,11 @@ def task_losses(curves: pd.DataFrame, nets: pd.DataFrame, resource: str) -> pd.D
     return chosen.rename_axis("scale")
 
 
+def resources_of(curves: pd.DataFrame) -> list[str]:
+    """The resources that the sweeps of a run vary: parameters and steps, and data if it has that sweep."""
+    return ["parameters", "steps", *(["data"] if (curves["sweep"] == "data").any() else [])]
+
+
 def learned_tasks(losses: Float[Array, "scale task"]) -> Float[Array, " scale"]:
     """How many tasks' worth of loss is gone: Σ (1 − L_i), each between 0 and 1. The n of the theory, measured."""
     return np.asarray(np.clip(1 - np.asarray(losses, dtype=np.float64), 0, 1).sum(axis=1))
@@ -322,6 +327,27 @@ def exponent_table(fits: dict[str, Any]) -> pd.DataFrame:
                 "points_left_out": len(fit["points_left_out"]),
                 "nets_left_out": len(fit["nets_left_out"]),
                 "seeds": fit["seeds"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def convergence_table(fits: dict[str, Any]) -> pd.DataFrame:
+    """Steps to convergence against frequency as a table: one row an α, with the slope's interval and what was used."""
+    rows = []
+    for fit in fits["convergence"]:
+        low, high = fit["interval"] or (None, None)
+        rows.append(
+            {
+                "alpha": fit["alpha"],
+                "slope": fit["value"],
+                "low": low,
+                "high": high,
+                "theory": fit["theory"],
+                "tasks_used": fit["tasks_used"],
+                "tasks_left_out": fit["tasks_left_out"],
+                "median_decades_of_a_task": fit["median_decades_of_a_task"],
+                "decades_of_the_mean": fit["decades_of_the_mean"],
             }
         )
     return pd.DataFrame(rows)

@@ -130,6 +130,7 @@ class Run:
     coverage = _table("calibration/coverage.csv", "intervals of α on held-out simulations")
     resolution = _table("calibration/resolution.csv", "α against the cosine that makes two tokens one quantum")
     parity_exponents = _table("parity/exponents.csv", "exponents on sparse parity beside the theory's")
+    parity_convergence = _table("parity/convergence.csv", "steps to convergence on sparse parity against frequency")
     paper_against_ours = _table("report/paper_against_ours.csv", "the paper's numbers against this run's")
     features = _array("qdg/features.npy", "sketched gradients (N, k), not normalised; none in exact mode", "float32")
     affinity = _array("qdg/affinity.npy", "cosine similarity of gradients (N, N)", "float32")

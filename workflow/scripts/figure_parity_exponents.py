@@ -14,11 +14,13 @@ SIGNS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    fits = pd.DataFrame(storage.read_json(inputs.fits)["exponents"]).dropna(subset=["value"])
+    fits = pd.DataFrame(storage.read_json(inputs.fits)["exponents"])
+    resources = [name for name in SIGNS if (fits["resource"] == name).any()]
+    fits = fits.dropna(subset=["value"])
     paper = storage.read_table(inputs.paper, ("alpha", "resource", "exponent"))
-    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    figure, axes = figures.canvas(params.look, columns=len(resources), ratio=0.95)
     reach = np.linspace(0.05, 1.2 * max(fits["alpha"].max(), 0.8), 50)
-    for ax, resource in zip(axes[0], ("parameters", "steps", "data"), strict=True):
+    for ax, resource in zip(axes[0], resources, strict=True):
         ax.plot(reach, [theory.exponent(resource, a) for a in reach], color=figures.FIT, label="theory, asymptotic")
         mine = fits[fits["resource"] == resource]
         ax.plot(mine["alpha"], mine["theory_finite"], "s", mfc="none", color=figures.FIT, label="theory, finite K")

@@ -14,9 +14,10 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
     nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
-    figure, axes = figures.canvas(params.look, columns=3, ratio=0.95)
+    resources = parity_fits.resources_of(curves)
+    figure, axes = figures.canvas(params.look, columns=len(resources), ratio=0.95)
     drawn = {}
-    for ax, resource in zip(axes[0], ("parameters", "steps", "data"), strict=True):
+    for ax, resource in zip(axes[0], resources, strict=True):
         losses = parity_fits.task_losses(curves, nets, resource)
         drawn[resource] = figures.long(losses, "scale", "task", "loss_bits")
         scales = losses.index.to_numpy(dtype=float)

@@ -14,11 +14,12 @@ from quanta.job import run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
     nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
+    resources = parity_fits.resources_of(curves)
     points = storage.read_table(inputs.points, ("scale", "loss_bits", "alpha", "resource"))
     fits = {f["resource"]: f for f in storage.read_json(inputs.fits)["exponents"] if f["alpha"] == params.alpha}
-    figure, axes = figures.canvas(params.look, rows=2, columns=3, ratio=0.85)
+    figure, axes = figures.canvas(params.look, rows=2, columns=len(resources), ratio=0.85)
     drawn = {}
-    for column, resource in enumerate(("parameters", "steps", "data")):
+    for column, resource in enumerate(resources):
         top, bottom = axes[:, column]
         mine = points[(points["alpha"] == params.alpha) & (points["resource"] == resource)]
         drawn[f"mean loss, {resource}"] = mine[["seed", "scale", "loss_bits"]]

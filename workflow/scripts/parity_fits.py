@@ -1,7 +1,7 @@
 """Exponents in parameters, steps and data beside the theory's, steps to convergence, emergence.
 
 Makes: `parity/fits.json`, `parity/points.csv` (mean loss along each resource), `parity/emergence.csv` (each task's drop),
-`parity/exponents.csv` (the exponents as a table).
+`parity/exponents.csv` and `parity/convergence.csv` (exponents and steps to convergence as tables).
 """
 
 import json
@@ -26,6 +26,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     storage.write_json(outputs.fits, fits)
     storage.write_table(outputs.exponents, parity_fits.exponent_table(fits))
+    storage.write_table(outputs.convergence, parity_fits.convergence_table(fits))
     storage.write_table(outputs.points, points)
     storage.write_table(outputs.emergence, emergence)
 
