@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
@@ -249,17 +250,30 @@ def promised():
 
 
 def tables_behind(targets):
-    """What targets are made of, down to the texts, but for the files of single models and parts.
+    """What targets are made of, down to the texts, but for models and parts, which may be deleted.
 
     Snakemake leaves a missing table alone where all that was made of it is there; a job that fails has lost its outputs.
     """
-    made = {str(file): one for one in workflow.rules for file in one.output if not file.contains_wildcard()}
+    outputs = [(file, one) for one in workflow.rules for file in one.output if not is_flagged(file, "temp")]
+    outputs = [(file, one) for file, one in outputs if not file.startswith(f"{R}/models/{{")]
+    made = {str(file): one for file, one in outputs if not file.contains_wildcard()}
+    patterns = [(file, one) for file, one in outputs if file.contains_wildcard()]
+
+    def inputs(name):
+        """Of the rule that makes it, as names; none if it is no table."""
+        if name in made:
+            return [str(file) for file in made[name].input if not callable(file)]
+        for file, one in patterns:
+            if found := file.match(name):
+                known = found.groupdict()
+                return [apply_wildcards(str(file), known) for file in one.input if not callable(file)]
+        return None
+
     found, todo = set(), list(targets)
     while todo:
-        maker = made.get(todo.pop())
-        behind = [str(file) for file in maker.input if not callable(file) and str(file) in made] if maker else []
-        todo += [file for file in behind if file not in found]
-        found.update(behind)
+        behind = {name for name in inputs(todo.pop()) or () if name not in found and inputs(name) is not None}
+        found |= behind
+        todo += behind
     return sorted(found)
 
 
