@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import affinity, corpus, gradients, losses, storage
+from quanta import affinity, batching, corpus, losses, storage
 from quanta.errors import QuantaError
 from support import names, random_tokens, script
 from torch import nn
@@ -91,7 +91,7 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
     for batch_tokens in (1, 10**6):
         found = take_gradients(folder, model_folder, tmp_path, batch_tokens=batch_tokens)
         assert (np.abs(found - exact) / largest).max() < 1e-5
-    for module in (losses, gradients):  # parts are whole blocks, and there are few tokens here
+    for module in (losses, batching):  # parts are whole blocks, and there are few tokens here
         monkeypatch.setattr(module, "BLOCK", 8)
     whole = take_gradients(folder, model_folder, tmp_path, features=101)
     for part in range(3):
