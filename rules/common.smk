@@ -263,10 +263,9 @@ def tables_behind(targets):
         """Of the rule that makes it, as names; none if it is no table."""
         if name in made:
             return [str(file) for file in made[name].input if not callable(file)]
-        for file, one in patterns:
-            if found := file.match(name):
-                known = found.groupdict()
-                return [apply_wildcards(str(file), known) for file in one.input if not callable(file)]
+        for pattern, one in patterns:
+            if matched := pattern.match(name):
+                return [apply_wildcards(str(file), matched.groupdict()) for file in one.input if not callable(file)]
         return None
 
     found, todo = set(), list(targets)
