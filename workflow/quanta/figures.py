@@ -25,6 +25,7 @@ DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
 # beside the colours, so that lines and points are told apart in grey
 MARKERS = "osD^vPX*"
 STYLES = ("-", "--", "-.", ":")
+EXPONENTS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "$α_D$, data"}  # by resource
 OUTLINE = (patheffects.withStroke(linewidth=3, foreground="white"),)  # of a line over a picture
 _STYLE = {
     "axes.grid": True,
@@ -152,6 +153,11 @@ def count(number: float) -> str:
         if number >= limit:
             return f"{number / limit:.3g}{unit}"
     return f"{number:.0f}"
+
+
+def marker(index: int) -> str:
+    """The marker of the so-manieth series; they come round again."""
+    return MARKERS[index % len(MARKERS)]
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -9,7 +9,6 @@ import pandas as pd
 from quanta import figures, storage, theory
 from quanta.job import run
 
-SIGNS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "$α_D$, data"}
 DASHES = ("-", "--", "-.", ":", (0, (1, 3)))
 
 
@@ -32,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(mine["alpha"], mine["value"], "o", color=figures.DATA, label="parity, this run")
         theirs = paper[paper["resource"] == resource]
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="parity, the paper")
-        ax.set(xlabel="α", ylabel=SIGNS[resource], xlim=(0, 1.05), ylim=(0, 1.25))
+        ax.set(xlabel="α", ylabel=figures.EXPONENTS[resource], xlim=(0, 1.05), ylim=(0, 1.25))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=7)
     drawn = {
         "accounts": table,

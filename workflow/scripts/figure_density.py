@@ -39,7 +39,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             )
         )
         label = f"step {step}" if one_model else model
-        marks = {"marker": figures.MARKERS[index % 8], "ms": 3, "markevery": (2 * index + 1, 12)} if few else {}
+        marks = {"marker": figures.marker(index), "ms": 3, "markevery": (2 * index + 1, 12)} if few else {}
         axes[0, 0].plot(bits, density, color=colour, label=label, lw=1.1, **marks)
         axes[0, 1].plot(bits, bits * density, color=colour, lw=1.1, **marks)
     axes[0, 0].set(

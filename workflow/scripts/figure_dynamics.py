@@ -24,7 +24,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         own = table[table["model"] == model]
         shown = own[own["step"] > 0]
         colour = figures.PALETTE[index % len(figures.PALETTE)]
-        marker = figures.MARKERS[index % 8]
+        marker = figures.marker(index)
         ax.plot(shown["step"], shown["mean_loss_nats"], marker + "-", ms=4, color=colour)
         late = own["step"] >= final / SPAN
         own = own.assign(fit_nats=np.nan)

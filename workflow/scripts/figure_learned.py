@@ -94,7 +94,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             if found_line["value"] is None or not found_line["interval"]:
                 continue
             ax.plot(found_line["interval"], [row + shift] * 2, color="0.45", lw=1, zorder=1)
-            ax.plot(found_line["value"], row + shift, figures.MARKERS[index % 8], ms=3.8, color=figures.PALETTE[index % 10],
+            ax.plot(found_line["value"], row + shift, figures.marker(index), ms=3.8, color=figures.PALETTE[index % 10],
                     mec="black", mew=0.4, label=axis if row == 0 else None)  # fmt: skip
     ax.axvline(0, color="black", lw=0.7)
     for row, (name, _) in enumerate(LINES):

@@ -19,7 +19,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         part = table[table["relative"] == name].sort_values("score", ascending=False)
         rank = np.arange(1, len(part) + 1)
         label = f"{name}: median {part['score'].median():.2f}"
-        marks = {"marker": figures.MARKERS[i % 8], "ms": 3, "markevery": (i, max(len(part) // 12, 1))}
+        marks = {"marker": figures.marker(i), "ms": 3, "markevery": (i, max(len(part) // 12, 1))}
         ax.plot(rank, part["score"], color=colour, label=label, **marks)
         ax.plot(rank, part["score_by_chance"], color=colour, ls=":", lw=0.8)
     ax.plot([], [], color=figures.NULL, ls=":", lw=0.8, label="by chance, clusters of these sizes")

@@ -21,7 +21,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             part["rank"],
             part["size"],
             color=colour,
-            ls=figures.STYLES[i % 4],
+            ls=figures.STYLES[i % len(figures.STYLES)],
             lw=1.1,
             label=f"{name}: {figures.number(table.loc[name, 'slope'])}",
         )

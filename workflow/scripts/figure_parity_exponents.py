@@ -10,12 +10,10 @@ import pandas as pd
 from quanta import figures, storage, theory
 from quanta.job import run
 
-SIGNS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "$α_D$, data"}
-
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     fits = pd.DataFrame(storage.read_json(inputs.fits)["exponents"])
-    resources = [name for name in SIGNS if (fits["resource"] == name).any()]
+    resources = [name for name in figures.EXPONENTS if (fits["resource"] == name).any()]
     fits = fits.dropna(subset=["value"])
     paper = storage.read_table(inputs.paper, ("alpha", "resource", "exponent"))
     figure, axes = figures.canvas(params.look, columns=len(resources), ratio=0.95)
@@ -30,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.plot(mine["alpha"], mine["value"], "o", color=figures.DATA, label="fitted")
         theirs = paper[paper["resource"] == resource]
         ax.plot(theirs["alpha"], theirs["exponent"], "x", color=figures.NULL, label="the paper")
-        ax.set(xlabel="α", ylabel=SIGNS[resource], ylim=(0, 1.2))
+        ax.set(xlabel="α", ylabel=figures.EXPONENTS[resource], ylim=(0, 1.2))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     low = [np.nan if not interval else interval[0] for interval in fits["interval"]]
     high = [np.nan if not interval else interval[1] for interval in fits["interval"]]
