@@ -156,7 +156,7 @@ def count(number: float) -> str:
 
 
 def marker(index: int) -> str:
-    """The marker of the so-manieth series; they come round again."""
+    """The marker of a series by its index; after the last comes the first again."""
     return MARKERS[index % len(MARKERS)]
 
 
