@@ -15,9 +15,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = storage.read_table(inputs.emergence, ("alpha", "resource", "frequency", "converged_scale", "decades"))
     fits = {fit["alpha"]: fit for fit in storage.read_json(inputs.fits)["convergence"]}
     table = table[(table["resource"] == "steps") & table["converged_scale"].notna()]
-    figure, axes = figures.canvas(params.look, columns=2, ratio=0.8)
-    left, right = axes[0]
     alphas = sorted(table["alpha"].unique())
+    legend = 0.025 * len(alphas)  # a line for two
+    figure, axes = figures.canvas(params.look, columns=2, ratio=0.8 + legend)
+    left, right = axes[0]
     for alpha, colour, marker in zip(alphas, figures.shades(len(alphas)), cycle(figures.MARKERS), strict=False):
         mine, fit = table[table["alpha"] == alpha], fits[alpha]
         slope = "" if fit["value"] is None else f": {figures.value_with_interval(fit)}"
