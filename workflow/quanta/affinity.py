@@ -11,15 +11,28 @@ from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
 
-def unit_rows(features: Array) -> Float[Array, "token feature"]:
-    """Rows scaled to length 1 in float32, their norms summed in float64.
+def lengths(features: Array) -> Float[Array, " token"]:
+    """Norms of the rows, summed in float64.
 
     Raises:
         QuantaError: a row is zero or not finite: it has no direction.
     """
     squares = np.einsum("ij,ij->i", features, features, dtype=np.float64)
     check_squares(squares)
-    return np.asarray(features / np.sqrt(squares)[:, None], dtype=np.float32)
+    return np.asarray(np.sqrt(squares))
+
+
+def unit_rows(features: Array) -> Float32[Array, "token feature"]:
+    """Rows scaled to length 1, in float32. `features` may be memory-mapped.
+
+    Raises:
+        QuantaError: a row is zero or not finite: it has no direction.
+    """
+    length, unit = lengths(features), np.empty(features.shape, dtype=np.float32)
+    for begin in range(0, len(unit), 1024):  # quotients are of float64: of all rows at once they took twice the features
+        rows = slice(begin, begin + 1024)
+        unit[rows] = features[rows] / length[rows, None]
+    return unit
 
 
 def check_squares(squares: Float[Array, " token"]) -> None:

@@ -53,12 +53,16 @@ def isotropic(n: int, dimension: int, rng: np.random.Generator) -> Float32[Array
 
 
 def shuffled(features: Float32[Array, "token feature"], rng: np.random.Generator) -> Float32[Array, "token token"]:
-    """Each feature's values dealt out anew among the unit rows: the same distribution of every feature, no token left."""
-    unit = affinity.unit_rows(np.asarray(features))
-    matrix = np.zeros((len(unit), len(unit)), dtype=np.float64)
-    squares = np.zeros(len(unit))
-    for begin in range(0, unit.shape[1], 4096):
-        block = rng.permuted(unit[:, begin : begin + 4096], axis=0)
+    """Each feature's values dealt out anew among the unit rows: the same distribution of every feature, no token left.
+
+    `features` may be memory-mapped.
+    """
+    length = affinity.lengths(features)[:, None]
+    matrix = np.zeros((len(features), len(features)), dtype=np.float64)
+    squares = np.zeros(len(features))
+    for begin in range(0, features.shape[1], 4096):
+        unit = np.asarray(features[:, begin : begin + 4096] / length, dtype=np.float32)
+        block = rng.permuted(unit, axis=0)
         matrix += block @ block.T
         squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
     root = np.sqrt(np.maximum(squares, 1e-300))

@@ -24,7 +24,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         chosen = chosen.iloc[held]
     features = None
     if inputs.features:
-        features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None))[held]
+        features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None))
+        features = features if len(held) == len(features) else features[held]
     made = nulls.make(
         cosines,
         features,
