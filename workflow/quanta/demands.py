@@ -1,14 +1,14 @@
 """Demands: memory and time that a job asks a scheduler for, from the sizes of its model and its shard.
 
-Upper estimates, not forecasts: a job that ends early costs nothing, one that is cut off is done again. Memory was
-compared with the benchmarks of the default run (docs/cluster.md); no GPU has been timed.
+Upper estimates, not forecasts: a job that ends early costs nothing, one that is cut off is done again. docs/cluster.md
+has what was asked beside what was used; no GPU has been timed.
 """
 
 from dataclasses import dataclass
 
-CPU = 4e9  # FLOP/s of one slow core; neox-1m trains at 15e9 on one of a Sapphire Rapids (docs/cluster.md)
+CPU = 15e9  # FLOP/s of one slow core; one of a Sapphire Rapids makes 99e9 in float32 (docs/costs.md)
 GPU = 4e12  # FLOP/s: a fifth of what an old data-centre card does in float32
-PYTHON = 150e-6  # s a token of training that no FLOP explain: neox-7k took 110e-6
+PYTHON = 30e-6  # s a token of training that no FLOP explain: neox-7k takes 9e-6 (docs/family.md)
 START = 5.0  # minutes: imports, reading, a slow file system
 
 

@@ -26,6 +26,7 @@ DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
 MARKERS = "osD^vPX*"
 STYLES = ("-", "--", "-.", ":")
 EXPONENTS = {"parameters": "$α_N$, parameters", "steps": "$α_S$, steps", "data": "$α_D$, data"}  # by resource
+SCALES = {"parameters": "parameters", "steps": "steps", "data": "training samples"}  # their axes
 OUTLINE = (patheffects.withStroke(linewidth=3, foreground="white"),)  # of a line over a picture
 _STYLE = {
     "axes.grid": True,

@@ -25,7 +25,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         edges = np.concatenate([[scales[0] / half[0]], scales[:-1] * half, [scales[-1] * half[-1]]])
         tasks = np.arange(losses.shape[1] + 1) + 0.5
         image = ax.pcolormesh(edges, tasks, losses.to_numpy().T, vmin=0, vmax=1, cmap="viridis", rasterized=True)
-        figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
+        figures.log_axis(ax, figures.SCALES[resource])
         ax.grid(visible=False)
         ax.invert_yaxis()
     axes[0, 0].set_ylabel("task, by frequency")

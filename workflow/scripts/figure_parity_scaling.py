@@ -43,7 +43,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         for task, colour in zip(shown, figures.shades(len(shown)), strict=True):
             bottom.plot(losses.index, losses[task], color=colour, lw=1, label=f"task {task}")
         for ax in (top, bottom):
-            figures.log_axis(ax, {"parameters": "parameters", "steps": "steps", "data": "training samples"}[resource])
+            figures.log_axis(ax, figures.SCALES[resource])
         top.set(yscale="log")
         figures.plain_ticks(top.yaxis)
         bottom.set(ylim=(-0.05, 1.5))  # rare tasks rise far above a coin toss where a training set is overfitted
