@@ -29,7 +29,7 @@ def unit_rows(features: Array) -> Float32[Array, "token feature"]:
         QuantaError: a row is zero or not finite: it has no direction.
     """
     length, unit = lengths(features), np.empty(features.shape, dtype=np.float32)
-    for begin in range(0, len(unit), 1024):  # quotients are of float64: of all rows at once they took twice the features
+    for begin in range(0, len(unit), 1024):  # quotients are float64: of all rows at once they take twice the features
         rows = slice(begin, begin + 1024)
         unit[rows] = features[rows] / length[rows, None]
     return unit
