@@ -4,11 +4,11 @@ import pytest
 from quanta import demands
 from quanta.costs import SHAPES
 
-LADDER = {  # benchmarks of the default run: seconds and MB of training 4.2 million tokens, vocabulary 1024
-    "neox-7k": (16, 2, 480, 532),
-    "neox-150k": (64, 3, 259, 565),
-    "neox-450k": (96, 4, 1234, 614),
-    "neox-1m": (128, 5, 1840, 646),
+LADDER = {  # benchmarks of `snakemake --configfile config/train.yaml`: seconds and MB of 4.2 million tokens, vocabulary 1024
+    "neox-7k": (16, 2, 72, 506),
+    "neox-150k": (64, 3, 198, 541),
+    "neox-450k": (96, 4, 265, 570),
+    "neox-1m": (128, 5, 420, 602),
 }
 
 
