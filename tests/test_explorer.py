@@ -15,7 +15,7 @@ import pytest
 from hostile import MARKUP, MEMBERS, SHOW, write
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import clusters, descriptions, emergence, explorer, nulls
+from quanta import clusters, descriptions, emergence, explorer, nulls, zipf
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from scipy.sparse import csc_matrix
@@ -270,7 +270,7 @@ def test_the_page_explains_every_null_model_and_every_way_to_say_learned():
     cosines = np.eye(8, dtype=np.float32) * 0.5 + 0.5
     group = np.arange(8) % 3
     made = nulls.make(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
-    assert set(explorer.NULLS) == {explorer.IDENTITY, *made}
+    assert set(explorer.NULLS) == {zipf.IDENTITY, *made}
     assert {emergence.main_reference(axis) for axis in ("size", "step of x")} <= set(explorer.REFERENCES)
 
 
@@ -544,8 +544,8 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
 
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
     rows = used["checks"]["nulls"]["rows"]
-    assert [row[0] for row in rows] == ["the data", explorer.IDENTITY] and rows[0][1] == "-0.500"
-    assert rows[1][2] == "not tested" and rows[1][3] == explorer.NULLS[explorer.IDENTITY]
+    assert [row[0] for row in rows] == ["the data", zipf.IDENTITY] and rows[0][1] == "-0.500"
+    assert rows[1][2] == "not tested" and rows[1][3] == explorer.NULLS[zipf.IDENTITY]
     assert used["checks"]["nulls"]["strong"] == 1
 
 

@@ -35,9 +35,8 @@ MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as ar
 LAYOUT_DIMENSIONS = 64
 PERPLEXITY = 30.0
 _DTYPES = ("uint8", "int8", "uint16", "uint32", "int32")
-IDENTITY = "tokens grouped by their identity"
 NULLS = {  # what the page says of each null model of `quanta.nulls`
-    IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
+    zipf.IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
     "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
     "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
     "clusters = target token": "one random direction a target token, as alike within and as spread between as the data",
@@ -313,12 +312,12 @@ def law(
     """
     envelope, alpha_n = fits["envelope_slope"], scaling["alpha_n"]["value"]
     fit = {name: envelope.get(name) for name in ("value", "interval", "ranks")}
-    curves = {IDENTITY: zipf.sizes(selection["token_id"].to_numpy()).tolist()}
+    curves = {zipf.IDENTITY: zipf.sizes(selection["token_id"].to_numpy()).tolist()}
     if null_curves is not None:
         for name, part in null_curves.groupby("model", sort=False):
             if name != "the data":
                 curves[str(name)] = [int(x) for x in part.sort_values("rank")["size"]]
-    slopes: dict[str, tuple[Any, Any]] = {IDENTITY: (fits.get("identity_slope", {}).get("value"), None)}
+    slopes: dict[str, tuple[Any, Any]] = {zipf.IDENTITY: (fits.get("identity_slope", {}).get("value"), None)}
     if null_slopes is not None:
         for name, slope, told in null_slopes[["model", "slope", "distinguishable"]].itertuples(index=False):
             slopes[str(name)] = (

@@ -11,6 +11,7 @@ from quanta.errors import QuantaError
 from quanta.shapes import Array, Float, Int
 
 ENVELOPE = 0  # n_clusters of the envelope in the table
+IDENTITY = "tokens grouped by their identity"  # the null model that needs no clustering
 
 
 def sizes(labels: Array) -> Int[Array, " rank"]:

@@ -11,9 +11,8 @@ import pandas as pd
 from quanta import figures, storage, zipf
 from quanta.job import run
 
-_COLOURS = [
-    figures.PALETTE[i] for i in (0, 2, 4, 5, 7, 9)
-]  # without those of fit and theory, and two that are too light
+# without those of fit and theory, and two that are too light
+_COLOURS = [figures.PALETTE[i] for i in (0, 2, 4, 5, 7, 9)]
 _DASHES = ("--", ":", "-.", (0, (6, 2)), (0, (1, 3)), (0, (4, 1, 1, 1, 1, 1)), (0, (8, 3)))
 DRAWS = 60  # of the theory's own sampling
 
@@ -27,9 +26,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = {k: part for k, part in table.groupby("n_clusters") if k != zipf.ENVELOPE}
     top = table[table["n_clusters"] == zipf.ENVELOPE]
     identity = zipf.sizes(selection["token_id"].to_numpy())
-    nulls = {
-        "tokens grouped by their identity": pd.DataFrame({"rank": np.arange(1, len(identity) + 1), "size": identity})
-    }
+    nulls = {zipf.IDENTITY: pd.DataFrame({"rank": np.arange(1, len(identity) + 1), "size": identity})}
     for path in inputs.nulls:
         others = storage.read_table(path, ("model", "rank", "size"))
         nulls |= {name: part[["rank", "size"]] for name, part in others.groupby("model") if name != "the data"}
