@@ -171,10 +171,7 @@ class Pairs:
     """
 
     def __init__(self, features: Float32[Array, "token feature"], tile: int = 4096) -> None:
-        self.features, self.tile = features, tile
-        squares = [np.einsum("ij,ij->i", part, part, dtype=np.float64) for _, part in self._tiles()]
-        check_squares(np.concatenate(squares))
-        self.length = np.sqrt(np.concatenate(squares))
+        self.features, self.tile, self.length = features, tile, lengths(features)
 
     def _tiles(self) -> Iterator[tuple[int, Array]]:
         for begin in range(0, len(self.features), self.tile):
