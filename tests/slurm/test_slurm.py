@@ -221,21 +221,27 @@ rule time:
     assert ends["time", 300, 1] == "TIMEOUT" and ends["memory", 400, 5] in {"OUT_OF_MEMORY", "CANCELLED", "FAILED"}
 
 
-SLEEPERS = """
+# its jobs work until `release`, so that what a test does meanwhile may take as long as it takes
+WORKERS = """
 rule all:
     input: expand("{i}.txt", i=range(JOBS))
     localrule: True
-rule sleeper:
+rule worker:
     output: "{i}.txt"
     threads: 1
     resources: mem_mb=300, runtime=5, gpu=1, slurm_partition="gpu"
-    shell: "echo started > {wildcards.i}.$SLURM_JOB_ID.run; sleep SECONDS; "
+    shell: "echo started > {wildcards.i}.$SLURM_JOB_ID.run; until [ -e released ]; do sleep 0.2; done; "
         "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES > {output}"
 """
 
 
-def sleepers(folder, seconds, *, jobs=4, before=""):
-    return small(folder, before + SLEEPERS.replace("SECONDS", str(seconds)).replace("JOBS", str(jobs)))
+def workers(folder, *, jobs=4, before=""):
+    return small(folder, before + WORKERS.replace("JOBS", str(jobs)))
+
+
+def release(folder):
+    """Lets all workers of this folder end, those to come at once."""
+    (folder / "released").touch()
 
 
 def running(cluster, folder, at_least=1):
@@ -251,25 +257,33 @@ def _running(cluster, folder):
     return {n: 1 for n, place in (line.split("|") for line in listed) if place == str(folder) and n in started}
 
 
+def gone(cluster, jobs):
+    """Waits until Slurm has ended these jobs and their processes."""
+    cluster.wait(f"the end of {jobs}", lambda: not set(jobs) & set(cluster.ask("squeue -h -o %i").split()), 300)
+
+
 def outputs(folder):
     return [path.read_text().split() for path in sorted(folder.glob("[0-9].txt"))]
 
 
 def test_a_job_that_somebody_cancels_is_sent_again(cluster, tmp_path):
-    folder = sleepers(tmp_path / "w", 8)
+    folder = workers(tmp_path / "w")
     process = start(cluster, folder)
     cancelled = running(cluster, folder)[0]
     cluster.ask(f"scancel {cancelled}")
+    gone(cluster, [cancelled])
+    release(folder)
     text = finish(process, folder)
     assert len(outputs(folder)) == 4 and f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in text
 
 
 def test_a_node_that_is_drained_ends_its_jobs_and_gets_no_more(cluster, tmp_path, watch):
-    folder, since = sleepers(tmp_path / "w", 10, jobs=6), now(cluster)
+    folder, since = workers(tmp_path / "w", jobs=6), now(cluster)
     process = start(cluster, folder)
     running(cluster, folder, at_least=4)  # all cards of both nodes
     try:
         cluster.ask("scontrol update nodename=n1 state=drain reason=test")
+        release(folder)
         finish(process, folder)
     finally:
         cluster.ask("scontrol update nodename=n1 state=resume", fails=True)
@@ -280,30 +294,36 @@ def test_a_node_that_is_drained_ends_its_jobs_and_gets_no_more(cluster, tmp_path
 
 
 def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watch):
-    folder, since = sleepers(tmp_path / "w", 15, jobs=2), now(cluster)
+    folder, since = workers(tmp_path / "w", jobs=2), now(cluster)
     process = start(cluster, folder)
     running(cluster, folder, at_least=2)
-    dead = cluster.ask("squeue -h -t R -o %N").split()[0]
+    on = [line.split() for line in cluster.ask("squeue -h -t R -o '%N %i'").splitlines()]
+    dead = on[0][0]
+    lost = [number for node, number in on if node == dead]
     try:
         cluster.ask(f"scontrol update nodename={dead} state=down reason=test")
+        gone(cluster, lost)
+        release(folder)
         finish(process, folder)
     finally:
         cluster.ask(f"scontrol update nodename={dead} state=resume", fails=True)
     jobs = asked(cluster, since)
     failed = [job for job in jobs if job["state"] == "NODE_FAIL"]
-    assert failed and {job["node"] for job in failed} == {dead}
+    assert {(job["number"], job["node"]) for job in failed} == {(number, dead) for number in lost}
     again = [job for job in jobs if job["state"] == "COMPLETED"]
     assert len(again) == 2 and {job["node"] for job in again[-len(failed) :]} == {"n1", "n2"} - {dead}
     assert not watch.shared and not _running(cluster, folder)
 
 
 def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):
-    folder = sleepers(tmp_path / "w", 20, jobs=2)
+    folder = workers(tmp_path / "w", jobs=2)
     process = start(cluster, folder)
     running(cluster, folder, at_least=2)
     cluster.stop_controller()
     time.sleep(8)  # more than one look of Snakemake finds nobody
     assert process.poll() is None, "Snakemake left"
+    release(folder)  # they end while nobody is there to be told
+    time.sleep(2)
     cluster.start_controller()
     text = finish(process, folder)
     assert len(outputs(folder)) == 2 and "failed" not in text
@@ -323,7 +343,7 @@ onstart:
 
 
 def test_snakemake_killed_and_started_again_has_no_job_computed_by_two(cluster, tmp_path):
-    folder = sleepers(tmp_path / "w", 20, before=RECOVERING)
+    folder = workers(tmp_path / "w", before=RECOVERING)
     process = start(cluster, folder)
     orphans = running(cluster, folder, at_least=2)
     process.send_signal(signal.SIGKILL)
@@ -332,10 +352,14 @@ def test_snakemake_killed_and_started_again_has_no_job_computed_by_two(cluster, 
         command("--profile", "slurm", "--dry-run"),
         cwd=folder, env=environment() | cluster.environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert re.search(r"^sleeper +4$", dry.stdout + dry.stderr, re.MULTILINE)
+    assert re.search(r"^worker +4$", dry.stdout + dry.stderr, re.MULTILINE)
     assert set(orphans) <= set(_running(cluster, folder)), "a dry run cancels nothing"
-    text = finish(start(cluster, folder), folder)
-    assert f"its jobs are cancelled and done again: {', '.join(orphans)[:2]}" in text
+    process = start(cluster, folder)
+    gone(cluster, orphans)
+    release(folder)
+    text = finish(process, folder)
+    named = re.search(r"its jobs are cancelled and done again: ([\d, ]+)\.", text)
+    assert named and set(orphans) <= set(named[1].split(", "))
     assert len(outputs(folder)) == 4
     states = cluster.ask(f"sacct -X -n -P -j {','.join(orphans)} --format State").split("\n")
     assert all(state.startswith("CANCELLED") for state in states if state)
@@ -343,7 +367,7 @@ def test_snakemake_killed_and_started_again_has_no_job_computed_by_two(cluster, 
 
 
 def test_an_interrupted_snakemake_takes_its_jobs_with_it(cluster, tmp_path):
-    folder = sleepers(tmp_path / "w", 60)
+    folder = workers(tmp_path / "w")
     process = start(cluster, folder)
     running(cluster, folder)
     process.send_signal(signal.SIGINT)
