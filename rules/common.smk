@@ -435,6 +435,7 @@ def check_surroundings():
         if not workflow.local_exec:
             cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
+            cluster.Waker(Path()).start()
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
     except QuantaError as error:

@@ -35,3 +35,71 @@ def test_any_other_is_taken(slurm, text):
 def test_a_slurm_that_does_not_answer_is_left_to_the_plugin(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     cluster.check_queue("squeue")
+
+
+# ---------------------------------------------------------------------------------------------- jobs that nobody wakes
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """Clients whose queue is the file that is returned; `scontrol` notes what it is given, and refuses job 99."""
+    folder, rows = tmp_path / "bin", tmp_path / "queue.txt"
+    folder.mkdir()
+    clients = {
+        "squeue": f"[ -f {rows} ] || exit 1; echo $@ > {tmp_path}/asked.txt; cat {rows}",
+        "scontrol": f'[ $2 = 99 ] && {{ echo "presently disabled" >&2; exit 1; }}; echo $@ >> {tmp_path}/told.txt',
+    }
+    for name, body in clients.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return rows
+
+
+def row(number, state, folder, *, reason="None", name="quanta_1"):
+    return f"{number}|{name}|{state}|{reason}|{folder}\n"
+
+
+def told(queue):
+    path = queue.with_name("told.txt")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_jobs_that_were_preempted_or_held_by_a_node_are_sent_on(queue, tmp_path, caplog):
+    queue.write_text("")
+    waker = cluster.Waker(tmp_path)
+    assert waker.look() == []
+    queue.write_text(
+        row(7, "PREEMPTED", tmp_path)
+        + row(8, "PENDING", tmp_path, reason="launch failed requeued held")
+        + row(9, "PENDING", tmp_path, reason="Priority")
+        + row(10, "PENDING", tmp_path, reason="JobHeldUser")
+        + row(11, "PREEMPTED", "/elsewhere")
+        + row(12, "PREEMPTED", tmp_path, name="another")
+    )
+    assert waker.look() == ["7", "8"]
+    assert told(queue) == ["requeue 7", "release 8"], "what a person holds, another folder's and others' stay"
+    assert "Job 7 was preempted: it is in the queue again." in caplog.text
+    assert "--states=PREEMPTED,PENDING" in queue.with_name("asked.txt").read_text()
+    queue.write_text(row(7, "PREEMPTED", tmp_path))
+    assert waker.look() == ["7"], "once more, for it may be preempted again"
+
+
+def test_what_an_earlier_run_left_is_not_sent_on(queue, tmp_path):
+    """Its jobs are sent anew, and two would write one file."""
+    waker = cluster.Waker(tmp_path)
+    assert waker.look() == [], "Slurm does not answer"
+    queue.write_text(row(7, "PREEMPTED", tmp_path) + row(8, "RUNNING", tmp_path))
+    assert waker.look() == []
+    queue.write_text(row(7, "PREEMPTED", tmp_path) + row(8, "PREEMPTED", tmp_path))
+    assert waker.look() == ["8"] and told(queue) == ["requeue 8"]
+
+
+def test_a_job_that_may_not_be_requeued_is_said_once_with_the_mend(queue, tmp_path, caplog):
+    queue.write_text("")
+    waker = cluster.Waker(tmp_path)
+    waker.look()
+    queue.write_text(row(99, "PREEMPTED", tmp_path) + row(7, "PREEMPTED", tmp_path))
+    assert waker.look() == ["7"] and waker.look() == ["7"]
+    assert caplog.text.count("Job 99 was preempted, and Slurm will not requeue it (presently disabled)") == 1
+    assert "slurm-requeue: true" in caplog.text

@@ -135,9 +135,13 @@ def slurm(killed, tmp_path, monkeypatch):
     return queue
 
 
+def queued(number, folder, name="quanta_1"):
+    return f"{number}|{name}|RUNNING|None|{folder}\n"
+
+
 def test_jobs_that_still_run_on_a_cluster_keep_their_files_until_they_are_cancelled(killed, slurm):
     here, cancelled = killed.parent, killed.parent / "cancelled.txt"
-    slurm.write_text(f"7|quanta_1|{here}\n8|quanta_1|{here}\n9|quanta_1|/elsewhere\n10|another|{here}\n")
+    slurm.write_text("".join(queued(*row) for row in ((7, here), (8, here), (9, "/elsewhere"), (10, here, "another"))))
     register(killed, dead())
     assert recovery.clear_after_kill(killed) == []
     assert not list((killed / "locks").iterdir()), "the same command goes on"
@@ -148,7 +152,7 @@ def test_jobs_that_still_run_on_a_cluster_keep_their_files_until_they_are_cancel
 
 
 def test_jobs_that_cannot_be_cancelled_stop_the_run(killed, slurm):
-    slurm.write_text(f"7|quanta_1|{killed.parent}\n")
+    slurm.write_text(queued(7, killed.parent))
     (killed.parent / "bin/scancel").write_text("#!/bin/sh\nexit 1\n")
     register(killed, dead())
     recovery.clear_after_kill(killed)
@@ -162,7 +166,7 @@ def test_a_slurm_that_does_not_answer_leaves_all_as_it_is(killed, slurm):
 
 
 def test_another_snakemake_at_work_here_keeps_its_jobs(killed, slurm):
-    slurm.write_text(f"7|quanta_1|{killed.parent}\n")
+    slurm.write_text(queued(7, killed.parent))
     register(killed, dead(), entry(os.getppid()))
     recovery.clear_after_kill(killed)
     assert recovery.cancel_orphans() == [] and not (killed.parent / "cancelled.txt").exists()

@@ -5,13 +5,15 @@
     python tests/slurm/cluster.py down FOLDER
 
 No systemd, no cgroups; all of it lives in one folder and listens on the address of the host's name. The nodes `n1` and
-`n2` are both in the partitions `cpu` (the default) and `gpu`. Memory is watched by polling, so that a job over its
-memory is killed within seconds and not at once.
+`n2` are in all partitions: `cpu` (the default) and `gpu`; `requeued` and `cancelled`, whose jobs one of `urgent`
+preempts, as their names say. A node whose file `faulty-n1` exists launches no job. Memory is watched by polling, so
+that a job over its memory is killed within seconds and not at once.
 """
 
 import contextlib
 import getpass
 import os
+import re
 import secrets
 import shlex
 import shutil
@@ -65,6 +67,9 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=2
 PropagateResourceLimits=NONE
 EnforcePartLimits=ALL
 JobRequeue=1
+Prolog={folder}/bin/prolog
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=2
 UnkillableStepTimeout=20
 SlurmdTimeout=60
@@ -80,6 +85,9 @@ NodeName=n1 NodeHostname={host} NodeAddr={address} Port={n1_port} CPUs=4 RealMem
 NodeName=n2 NodeHostname={host} NodeAddr={address} Port={n2_port} CPUs=4 RealMemory=12000 Gres=gpu:h100:{gpus} Feature=h100
 PartitionName=cpu Nodes=n1,n2 Default=YES DefMemPerCPU=500 DefaultTime=10 MaxTime=1440 State=UP
 PartitionName=gpu Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 MaxTime=720 State=UP
+PartitionName=requeued Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PreemptMode=REQUEUE
+PartitionName=cancelled Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PreemptMode=CANCEL
+PartitionName=urgent Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PriorityTier=10
 """
 ACCOUNTING = """AuthType=auth/munge
 AuthInfo=socket={folder}/run/munge.socket
@@ -180,8 +188,7 @@ class Cluster:
         self._start_accounting()
         self.start_controller()
         for node in NODES:
-            self._daemon(f"slurmd-{node}", f"slurmd -N {node} -f {self.folder}/etc/slurm.conf")
-        self.wait("both nodes idle", lambda: self.ask("sinfo -h -N -o %T").split().count("idle") >= 2 * len(NODES))
+            self.start_node(node)
 
     def down(self) -> None:
         """Cancel all jobs and stop all daemons, the last that was started first."""
@@ -199,6 +206,21 @@ class Cluster:
     def stop_controller(self) -> None:
         """Stop it, as an administrator does to change its configuration."""
         self._stop("slurmctld")
+
+    def start_node(self, node: str) -> None:
+        """Start a node, and wait until it is idle."""
+        self._daemon(f"slurmd-{node}", f"slurmd -N {node} -f {self.folder}/etc/slurm.conf")
+        self.wait(f"{node} idle", lambda: set(self.ask(f"sinfo -h -N -n {node} -o %T").split()) == {"idle"})
+
+    def kill_node(self, node: str) -> None:
+        """Let a node die: its daemon, its jobs with all their processes. The controller is told, which spares a minute."""
+        jobs = self.ask(f"squeue -h -t R -w {node} -o %i").split()
+        for process in psutil.process_iter(["cmdline"]):
+            if re.match(rf"slurmstepd: \[({'|'.join(jobs)})\.", " ".join(process.info["cmdline"] or [])):
+                for one in [process, *process.children(recursive=True)]:
+                    one.kill()
+        self.processes.pop(f"slurmd-{node}").kill()
+        self.ask(f"scontrol update nodename={node} state=down reason=test")
 
     def wait(self, what: str, done: Callable[[], object], seconds: float = 60) -> None:
         """Wait until `done()`; raises TimeoutError that names what never came."""
@@ -230,6 +252,9 @@ class Cluster:
             program = shutil.which(name, path=PATH)
             script.write_text(f'#!/bin/sh\nSLURM_CONF={etc}/slurm.conf exec {program} "$@"\n')
             script.chmod(0o755)
+        prolog = self.folder / "bin/prolog"
+        prolog.write_text(f"#!/bin/sh\n[ ! -e {self.folder}/faulty-$SLURMD_NODENAME ]\n")
+        prolog.chmod(0o755)
 
     @staticmethod
     def _private(path: Path, content: bytes) -> None:

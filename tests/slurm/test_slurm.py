@@ -66,9 +66,12 @@ def asked(cluster, since):
     """What Slurm has on record of the jobs that were sent since: rule, state, partition, memory in MB, and so on."""
     names = ["JobID", "Comment", "State", "Partition", "ReqTRES", "TimelimitRaw", "NodeList", "Account"]
     text = cluster.ask(f"sacct -X -n -P --starttime {since} --format {','.join(f'{n}%200' for n in names)}")
-    jobs = []
+    rows = {}  # of a job that was requeued sacct has one for each time that it was put back
     for line in text.splitlines():
         row = dict(zip(names, line.split("|"), strict=True))
+        rows[row["JobID"]] = row
+    jobs = []
+    for row in rows.values():
         wanted = dict(part.split("=", 1) for part in row["ReqTRES"].split(",") if part)
         jobs.append(
             {
@@ -229,14 +232,14 @@ rule all:
 rule worker:
     output: "{i}.txt"
     threads: 1
-    resources: mem_mb=300, runtime=5, gpu=1, slurm_partition="gpu"
-    shell: "echo started > {wildcards.i}.$SLURM_JOB_ID.run; until [ -e released ]; do sleep 0.2; done; "
+    resources: mem_mb=300, runtime=5, gpu=1, slurm_partition=PARTITION
+    shell: "echo started >> {wildcards.i}.$SLURM_JOB_ID.run; until [ -e released ]; do sleep 0.2; done; "
         "echo $SLURMD_NODENAME $CUDA_VISIBLE_DEVICES > {output}"
 """
 
 
-def workers(folder, *, jobs=4, before=""):
-    return small(folder, before + WORKERS.replace("JOBS", str(jobs)))
+def workers(folder, *, jobs=4, before="", partition='"gpu"'):
+    return small(folder, before + WORKERS.replace("JOBS", str(jobs)).replace("PARTITION", partition))
 
 
 def release(folder):
@@ -260,6 +263,25 @@ def _running(cluster, folder):
 def gone(cluster, jobs):
     """Waits until Slurm has ended these jobs and their processes."""
     cluster.wait(f"the end of {jobs}", lambda: not set(jobs) & set(cluster.ask("squeue -h -o %i").split()), 300)
+
+
+def soon(cluster, jobs):
+    """Of jobs that come back to the queue: spares them the two minutes that Slurm lets such a job wait."""
+
+    def waiting():
+        return set(jobs) <= set(cluster.ask("squeue -h -t PD -o %i").split())
+
+    cluster.wait(f"{jobs} to be back in the queue", waiting, 300)
+    cluster.wait("Slurm to take the new time", lambda: [_at_once(cluster, number) for number in jobs])
+
+
+def _at_once(cluster, job):
+    cluster.ask(f"scontrol update jobid={job} starttime=now")
+
+
+def starts(folder, job):
+    """How often it began to compute."""
+    return sum(len(path.read_text().split()) for path in folder.glob(f"*.{job}.run"))
 
 
 def outputs(folder):
@@ -297,22 +319,73 @@ def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watc
     folder, since = workers(tmp_path / "w", jobs=2), now(cluster)
     process = start(cluster, folder)
     running(cluster, folder, at_least=2)
-    on = [line.split() for line in cluster.ask("squeue -h -t R -o '%N %i'").splitlines()]
-    dead = on[0][0]
-    lost = [number for node, number in on if node == dead]
+    on = dict(line.split() for line in cluster.ask("squeue -h -t R -o '%i %N'").splitlines())
+    dead = min(on.values())
+    lost = [number for number, node in on.items() if node == dead]
+    cluster.kill_node(dead)
     try:
-        cluster.ask(f"scontrol update nodename={dead} state=down reason=test")
-        gone(cluster, lost)
+        soon(cluster, lost)
+        running(cluster, folder, at_least=2)
+        assert not {dead} & set(cluster.ask("squeue -h -t R -o %N").split())
         release(folder)
-        finish(process, folder)
+        text = finish(process, folder)
     finally:
-        cluster.ask(f"scontrol update nodename={dead} state=resume", fails=True)
+        cluster.start_node(dead)
     jobs = asked(cluster, since)
-    failed = [job for job in jobs if job["state"] == "NODE_FAIL"]
-    assert {(job["number"], job["node"]) for job in failed} == {(number, dead) for number in lost}
-    again = [job for job in jobs if job["state"] == "COMPLETED"]
-    assert len(again) == 2 and {job["node"] for job in again[-len(failed) :]} == {"n1", "n2"} - {dead}
-    assert not watch.shared and not _running(cluster, folder)
+    assert [job["state"] for job in jobs] == 2 * ["COMPLETED"] and len(outputs(folder)) == 2, "none was sent twice"
+    assert {job["node"] for job in jobs if job["number"] in lost} == {"n1", "n2"} - {dead}
+    assert all(starts(folder, number) == 1 + (number in lost) for number in on)
+    assert not watch.shared and "failed" not in text
+
+
+WAKING = """
+from pathlib import Path
+from quanta import cluster
+onstart:
+    cluster.Waker(Path(), pause=2).start()
+"""
+
+
+def test_jobs_that_are_preempted_start_again_whatever_the_partition_does_with_them(cluster, tmp_path, watch):
+    """Slurm puts back the job of the first partition, and cancels that of the second."""
+    partition = 'lambda wildcards: ["requeued", "cancelled"][int(wildcards.i)]'
+    folder, since = workers(tmp_path / "w", jobs=2, before=WAKING, partition=partition), now(cluster)
+    process = start(cluster, folder)
+    preempted = running(cluster, folder, at_least=2)
+    urgent = cluster.ask(
+        "sbatch --parsable --partition urgent --nodes 2 --gpus-per-node 2 --output /dev/null --wrap 'sleep 300'"
+    ).strip()
+    cluster.wait("the urgent job", lambda: urgent in cluster.ask("squeue -h -t R -o %i").split())
+    soon(cluster, preempted)
+    assert not _running(cluster, folder)
+    cluster.ask(f"scancel {urgent}")
+    running(cluster, folder, at_least=2)
+    release(folder)
+    text = finish(process, folder)
+    jobs = [job for job in asked(cluster, since) if job["partition"] != "urgent"]
+    assert [job["state"] for job in jobs] == 2 * ["COMPLETED"] and len(outputs(folder)) == 2, "none was sent twice"
+    assert [starts(folder, number) for number in preempted] == [2, 2]
+    assert text.count("was preempted: it is in the queue again") == 1
+    assert not watch.shared
+
+
+def test_a_job_that_a_node_cannot_launch_runs_elsewhere(cluster, tmp_path):
+    folder, since = workers(tmp_path / "w", jobs=1, before=WAKING), now(cluster)
+    faulty = cluster.folder / "faulty-n1"
+    faulty.touch()  # the first node that Slurm takes
+    try:
+        process = start(cluster, folder)
+        cluster.wait("the node to be drained", lambda: "drain" in cluster.ask("sinfo -h -n n1 -o %T"), 300)
+        cluster.wait("the job to be put back", lambda: cluster.ask("squeue -h -o %i").split())
+        soon(cluster, cluster.ask("squeue -h -o %i").split())
+        running(cluster, folder)
+        release(folder)
+        text = finish(process, folder)
+    finally:
+        faulty.unlink()
+        cluster.ask("scontrol update nodename=n1 state=resume", fails=True)
+    assert "could not be launched by its node and was held: it is in the queue again" in text
+    assert [(job["state"], job["node"]) for job in asked(cluster, since)] == [("COMPLETED", "n2")]
 
 
 def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):

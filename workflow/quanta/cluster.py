@@ -1,11 +1,52 @@
-"""A cluster's own settings that a run would trip over only after hours."""
+"""Slurm, beside what the plugin does: its queue, a setting that a run would trip over after hours, jobs that nobody wakes.
 
+What it says of snakemake-executor-plugin-slurm is of version 2.8.0; docs/cluster.md lists its troubles.
+"""
+
+import logging
+import os
 import re
 import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import NamedTuple
 
 from quanta.errors import QuantaError
 
-LONGEST_PAUSE = 180  # s between two looks at the queue (snakemake-executor-plugin-slurm 2.8.0)
+log = logging.getLogger("quanta")
+PREFIX = "quanta_"  # of the names of Slurm jobs (slurm/config.yaml)
+LONGEST_PAUSE = 180  # s between two looks of the plugin at the queue
+PAUSE = 60  # s between two looks of ours: below MinJobAge, which `check_queue` wants above 180 s
+HELD = ("launch failed requeued held", "launch_failed_requeued_held")  # as older and newer Slurms write it
+
+
+class Job(NamedTuple):
+    """One that Snakemake sent: its number, state and reason as `squeue` has them."""
+
+    number: str
+    state: str
+    reason: str
+
+
+def jobs(folder: Path, states: str = "") -> list[Job] | None:
+    """Jobs of this user that Snakemake sent from `folder`, those of `states` alone; None where Slurm does not answer.
+
+    Args:
+        folder: an absolute path without links.
+        states: with commas between them; empty for all that have not ended.
+    """
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%T|%r|%Z"]
+    try:
+        listed = _ask([*command, f"--states={states}"] if states else command).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [line.split("|", 4) for line in listed.splitlines() if line.count("|") >= 4]
+    return [
+        Job(number, state, reason)
+        for number, name, state, reason, place in rows
+        if name.startswith(PREFIX) and Path(place).resolve() == folder
+    ]
 
 
 def check_queue(status_command: str | None) -> None:
@@ -19,9 +60,8 @@ def check_queue(status_command: str | None) -> None:
     """
     if status_command != "squeue":
         return
-    command = ["scontrol", "show", "config"]
     try:
-        shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603 (a fixed command)
+        shown = _ask(["scontrol", "show", "config"]).stdout
     except (OSError, subprocess.SubprocessError):
         return  # the plugin says what is wrong with a Slurm that does not answer
     found = re.search(r"^MinJobAge\s*=\s*(\d+)", shown, re.MULTILINE)
@@ -32,3 +72,55 @@ def check_queue(status_command: str | None) -> None:
             f"more than {LONGEST_PAUSE} s, the longest pause between two looks",
             "set slurm-status-command: sacct in slurm/config.yaml",
         )
+
+
+class Waker(threading.Thread):
+    """Sends on what Slurm stopped through no fault of the job, and what the plugin would wait for for ever.
+
+    A job that was preempted comes back by itself only where the partition's PreemptMode is REQUEUE; one that a node
+    could not launch is held. The first look, at the start, is at what an earlier run left, which stays as it is.
+    """
+
+    def __init__(self, folder: Path, pause: float = PAUSE) -> None:
+        """Of the jobs sent from `folder`, looked at every `pause` seconds."""
+        super().__init__(name="waker", daemon=True)
+        self.folder, self.pause = folder.resolve(), pause
+        self._leave: set[str] | None = None
+
+    def run(self) -> None:
+        """Look until the process ends."""
+        while True:
+            self.look()
+            time.sleep(self.pause)
+
+    def look(self) -> list[str]:
+        """Look once; returns the numbers of the jobs that were sent on."""
+        found = jobs(self.folder, "PREEMPTED,PENDING")
+        if found is None:
+            return []
+        stopped = {job.number: "requeue" for job in found if job.state == "PREEMPTED"}
+        stopped |= {job.number: "release" for job in found if job.reason in HELD}
+        if self._leave is None:
+            self._leave = set(stopped)
+        sent_on = []
+        for number in sorted(stopped.keys() - self._leave):
+            why = "was preempted" if stopped[number] == "requeue" else "could not be launched by its node and was held"
+            try:
+                _ask(["scontrol", stopped[number], number])
+            except subprocess.CalledProcessError as error:
+                self._leave.add(number)
+                log.error(
+                    "Job %s %s, and Slurm will not %s it (%s). Nothing else would: interrupt Snakemake when all other "
+                    "jobs are done, set slurm-requeue: true in slurm/config.yaml, and start it again.",
+                    number, why, stopped[number], error.stderr.strip(),
+                )  # fmt: skip
+            except (OSError, subprocess.SubprocessError):
+                continue  # too busy to answer; the next look tries again
+            else:
+                log.warning("Job %s %s: it is in the queue again.", number, why)
+                sent_on.append(number)
+        return sent_on
+
+
+def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603 (fixed words, and numbers that squeue gave)

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import psutil
 
+from quanta import cluster
 from quanta.errors import QuantaError
 
 log = logging.getLogger("quanta")
 REGISTER = "quanta_processes"
 AWAY = "quanta_sent_away"  # exists where some run sent jobs to a cluster
-PREFIX = "quanta_"  # of the names of Slurm jobs (slurm/config.yaml)
 
 _orphans: list[str] = []
 
@@ -48,9 +48,9 @@ def clear_after_kill(folder: Path) -> list[str]:
     alive = [entry for entry in others if _may_live(entry)]
     removed: list[str] = []
     if others and not alive:
-        jobs = _slurm_jobs(folder.resolve().parent) if (folder / AWAY).exists() else []
+        jobs = cluster.jobs(folder.resolve().parent) if (folder / AWAY).exists() else []
         if jobs is not None:
-            _orphans[:] = jobs
+            _orphans[:] = [job.number for job in jobs]
             removed = _clear(folder, only_locks=bool(jobs))
     folder.mkdir(parents=True, exist_ok=True)
     me: Entry = (socket.gethostname(), os.getpid(), psutil.Process().create_time())
@@ -82,7 +82,7 @@ def cancel_orphans(seconds: float = 60) -> list[str]:
     log.warning("An earlier run here was killed: its jobs are cancelled and done again: %s.", ", ".join(jobs))
     subprocess.run(["scancel", *jobs], check=False, capture_output=True, timeout=60)  # noqa: S603, S607 (numbers that squeue gave)
     last = time.monotonic() + seconds
-    while set(left := _slurm_jobs(Path.cwd()) or []) & set(jobs):
+    while set(left := [job.number for job in cluster.jobs(Path.cwd()) or []]) & set(jobs):
         if time.monotonic() > last:
             raise QuantaError(
                 "Slurm",
@@ -92,17 +92,6 @@ def cancel_orphans(seconds: float = 60) -> list[str]:
             )
         time.sleep(1)
     return jobs
-
-
-def _slurm_jobs(folder: Path) -> list[str] | None:
-    """Numbers of this user's jobs that Snakemake sent from `folder`; None where Slurm does not answer."""
-    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%Z"]
-    try:
-        listed = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout  # noqa: S603 (a fixed command)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    rows = [line.split("|", 2) for line in listed.splitlines() if line.count("|") >= 2]
-    return [number for number, name, place in rows if name.startswith(PREFIX) and Path(place).resolve() == folder]
 
 
 def _read(register: Path) -> list[Entry]:
