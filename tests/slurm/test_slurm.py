@@ -130,7 +130,7 @@ def small(folder, rules):
 
 @pytest.fixture(scope="module")
 def through_slurm(cluster, tmp_path_factory, request):
-    """The smoke run through Slurm: folder, record of its jobs, cards that were held."""
+    """The smoke run through Slurm, one training of it put back into the queue: folder, jobs, cards that were held."""
     folder = copy_of_the_repository(tmp_path_factory.mktemp("smoke") / "quanta")
     arguments = ["--configfile", "config/smoke.yaml"]
     if not request.config.getoption("--whole"):
@@ -139,13 +139,26 @@ def through_slurm(cluster, tmp_path_factory, request):
     watch, since = Watch(cluster), now(cluster)
     watch.start()
     began = time.monotonic()
-    finish(start(cluster, folder, *arguments), folder)
+    process = start(cluster, folder, *arguments)
+    again = put_back(cluster, folder)
+    finish(process, folder)
     took = time.monotonic() - began
     watch.ended.set()
     watch.join()
     jobs = asked(cluster, since)
-    print(f"\n{len(jobs)} Slurm jobs in {took:.0f} s")
+    print(f"\n{len(jobs)} Slurm jobs in {took:.0f} s, number {again} among them twice")
     return folder, arguments, jobs, watch
+
+
+def put_back(cluster, folder):
+    """Requeues the first training that computes, as preemption does; returns its number."""
+    logs = folder / "results/smoke/logs/train"
+    cluster.wait("a training", lambda: any("runs on" in path.read_text() for path in logs.glob("*.log")), 600)
+    listed = [line.split("|") for line in cluster.ask("squeue -h -t R -o '%i|%k'").splitlines()]
+    number = min(number for number, rule in listed if rule.startswith("rule_train"))
+    cluster.ask(f"scontrol requeue {number}")
+    soon(cluster, [number])
+    return number
 
 
 def test_every_job_ends_well_and_every_rule_went_where_the_profile_says(through_slurm):
