@@ -103,3 +103,23 @@ def test_a_job_that_may_not_be_requeued_is_said_once_with_the_mend(queue, tmp_pa
     assert waker.look() == ["7"] and waker.look() == ["7"]
     assert caplog.text.count("Job 99 was preempted, and Slurm will not requeue it (presently disabled)") == 1
     assert "slurm-requeue: true" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "reason", ["PartitionTimeLimit", "QOSMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "JobHeldUser"]
+)
+def test_a_job_that_waits_for_what_will_not_come_is_named_once(queue, tmp_path, caplog, reason):
+    queue.write_text(row(7, "PENDING", tmp_path, reason=reason) + row(8, "RUNNING", tmp_path, reason=reason))
+    waker = cluster.Waker(tmp_path)
+    assert waker.look() == [] and waker.look() == [] and told(queue) == []
+    assert (
+        caplog.text.count(f"Job 7 waits, and will not start by itself ({reason})") == 1 and "Job 8" not in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    "reason", ["Priority", "Resources", "None", "BeginTime", "QOSMaxJobsPerUserLimit", "ReqNodeNotAvail"]
+)
+def test_a_job_that_will_start_is_not_named(queue, tmp_path, caplog, reason):
+    queue.write_text(row(7, "PENDING", tmp_path, reason=reason))
+    assert cluster.Waker(tmp_path).look() == [] and not caplog.text

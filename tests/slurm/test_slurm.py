@@ -255,6 +255,14 @@ def workers(folder, *, jobs=4, before="", partition='"gpu"'):
     return small(folder, before + WORKERS.replace("JOBS", str(jobs)).replace("PARTITION", partition))
 
 
+WAKING = """
+from pathlib import Path
+from quanta import cluster
+onstart:
+    cluster.Waker(Path(), pause=2).start()
+"""
+
+
 def release(folder):
     """Lets all workers of this folder end, those to come at once."""
     (folder / "released").touch()
@@ -312,6 +320,23 @@ def test_a_job_that_somebody_cancels_is_sent_again(cluster, tmp_path):
     assert len(outputs(folder)) == 4 and f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in text
 
 
+def test_a_job_that_somebody_holds_is_named(cluster, tmp_path):
+    folder = workers(tmp_path / "w", jobs=5, before=WAKING)  # one more than there are cards
+    process = start(cluster, folder)
+    running(cluster, folder, at_least=4)
+    waiting = []
+    cluster.wait("a job that waits", lambda: waiting.extend(cluster.ask("squeue -h -t PD -o %i").split()) or waiting)
+    cluster.ask(f"scontrol hold {waiting[0]}")
+    said = f"Job {waiting[0]} waits, and will not start by itself (JobHeld"
+    cluster.wait("the word", lambda: said in (folder / "output.txt").read_text())
+    release(folder)
+    gone(cluster, list(_running(cluster, folder)))
+    assert len(outputs(folder)) == 4 and process.poll() is None
+    cluster.ask(f"scontrol release {waiting[0]}")
+    text = finish(process, folder)
+    assert len(outputs(folder)) == 5 and text.count(said) == 1
+
+
 def test_a_node_that_is_drained_ends_its_jobs_and_gets_no_more(cluster, tmp_path, watch):
     folder, since = workers(tmp_path / "w", jobs=6), now(cluster)
     process = start(cluster, folder)
@@ -349,14 +374,6 @@ def test_jobs_of_a_node_that_dies_run_elsewhere_and_once(cluster, tmp_path, watc
     assert {job["node"] for job in jobs if job["number"] in lost} == {"n1", "n2"} - {dead}
     assert all(starts(folder, number) == 1 + (number in lost) for number in on)
     assert not watch.shared and "failed" not in text
-
-
-WAKING = """
-from pathlib import Path
-from quanta import cluster
-onstart:
-    cluster.Waker(Path(), pause=2).start()
-"""
 
 
 def test_jobs_that_are_preempted_start_again_whatever_the_partition_does_with_them(cluster, tmp_path, watch):

@@ -18,6 +18,8 @@ log = logging.getLogger("quanta")
 PREFIX = "quanta_"  # of the names of Slurm jobs (slurm/config.yaml)
 LONGEST_PAUSE = 180  # s between two looks of the plugin at the queue
 PAUSE = 60  # s between two looks of ours: below MinJobAge, which `check_queue` wants above 180 s
+# reasons to wait that no time mends: limits of a single job, a wrong account or feature, a person's hold
+STUCK = re.compile("TimeLimit|PerJob|PartitionNodeLimit|BadConstraints|InvalidAccount|InvalidQOS|JobHeld")
 HELD = ("launch failed requeued held", "launch_failed_requeued_held")  # as older and newer Slurms write it
 
 
@@ -70,7 +72,7 @@ def check_queue(status_command: str | None) -> None:
             "Slurm's MinJobAge",
             f"{found[1]} s, after which squeue forgets a job that has ended",
             f"more than {LONGEST_PAUSE} s, the longest pause between two looks",
-            "set slurm-status-command: sacct in slurm/config.yaml",
+            "set slurm-status-command: sacct, and slurm-no-requeue: true in place of slurm-requeue, in slurm/config.yaml",
         )
 
 
@@ -79,6 +81,7 @@ class Waker(threading.Thread):
 
     A job that was preempted comes back by itself only where the partition's PreemptMode is REQUEUE; one that a node
     could not launch is held. The first look, at the start, is at what an earlier run left, which stays as it is.
+    Jobs that wait for something that will not come are named, for the run would stand still without a word.
     """
 
     def __init__(self, folder: Path, pause: float = PAUSE) -> None:
@@ -86,6 +89,7 @@ class Waker(threading.Thread):
         super().__init__(name="waker", daemon=True)
         self.folder, self.pause = folder.resolve(), pause
         self._leave: set[str] | None = None
+        self._named: set[Job] = set()
 
     def run(self) -> None:
         """Look until the process ends."""
@@ -102,6 +106,13 @@ class Waker(threading.Thread):
         stopped |= {job.number: "release" for job in found if job.reason in HELD}
         if self._leave is None:
             self._leave = set(stopped)
+        for job in sorted({job for job in found if job.state == "PENDING" and STUCK.search(job.reason)} - self._named):
+            self._named.add(job)
+            log.warning(
+                "Job %s waits, and will not start by itself (%s): `scontrol show job %s` says what it asks for; "
+                "docs/cluster.md, which key sets it.",
+                job.number, job.reason, job.number,
+            )  # fmt: skip
         sent_on = []
         for number in sorted(stopped.keys() - self._leave):
             why = "was preempted" if stopped[number] == "requeue" else "could not be launched by its node and was held"
