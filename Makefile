@@ -42,7 +42,7 @@ dry: .venv/.run-stamp ## Show what a run would do
 test: .venv/.dev-stamp ## Run all tests, offline; ARGS="-k affinity" for some
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole
+test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole or --cgroups
 	$(BIN)/python tests/slurm/cluster.py install
 	$(BIN)/python -m pytest tests/slurm -m slurm $(ARGS)
 

@@ -4,10 +4,10 @@
     python tests/slurm/cluster.py up FOLDER   # prints what to evaluate in a shell that is to see the cluster
     python tests/slurm/cluster.py down FOLDER
 
-No systemd, no cgroups; all of it lives in one folder and listens on the address of the host's name. The nodes `n1` and
+No systemd; all of it lives in one folder and listens on the address of the host's name. The nodes `n1` and
 `n2` are in all partitions: `cpu` (the default) and `gpu`; `requeued` and `cancelled`, whose jobs one of `urgent`
-preempts, as their names say. A node whose file `faulty-n1` exists launches no job. Memory is watched by polling, so
-that a job over its memory is killed within seconds and not at once.
+preempts, as their names say. A node whose file `faulty-n1` exists launches no job. Without cgroups memory is watched
+by polling, so that a job over its memory is killed within seconds and not at once.
 """
 
 import contextlib
@@ -52,11 +52,11 @@ SlurmctldPidFile={folder}/run/slurmctld.pid
 SlurmdPidFile={folder}/run/slurmd-%n.pid
 SlurmctldLogFile={folder}/log/slurmctld.log
 SlurmdLogFile={folder}/log/slurmd-%n.log
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+ProctrackType=proctrack/{tracking}
+TaskPlugin=task/{tasks}
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
-JobAcctGatherParams=OverMemoryKill
+{polling}
 MpiDefault=none
 ReturnToService=2
 SlurmdParameters=config_overrides
@@ -88,6 +88,12 @@ PartitionName=gpu Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 MaxTime=720 State=
 PartitionName=requeued Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PreemptMode=REQUEUE
 PartitionName=cancelled Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PreemptMode=CANCEL
 PartitionName=urgent Nodes=n1,n2 DefMemPerCPU=500 DefaultTime=10 State=UP PriorityTier=10
+"""
+CGROUPS = """CgroupPlugin=cgroup/v1
+ConstrainCores=yes
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+ConstrainDevices=yes
 """
 ACCOUNTING = """AuthType=auth/munge
 AuthInfo=socket={folder}/run/munge.socket
@@ -143,9 +149,10 @@ def install() -> str:
 class Cluster:
     """The daemons under `folder`. Each is known by its process number, and only those are ever stopped."""
 
-    def __init__(self, folder: Path, port: int = 17820) -> None:
-        """`port` is the first of some that must be free."""
+    def __init__(self, folder: Path, port: int = 17820, *, cgroups: bool = False) -> None:
+        """`port` is the first of some that must be free; `cgroups`: the kernel bounds memory and cards, as most sites do."""
         self.folder = folder.resolve()
+        self.cgroups = cgroups
         self.password = secrets.token_hex(12)
         host = socket.gethostname().split(".")[0]
         self.values = {
@@ -161,6 +168,9 @@ class Cluster:
             "srun_first": port + 20,
             "srun_last": port + 400,
             "gpus": GPUS,
+            "tracking": "cgroup" if cgroups else "linuxproc",
+            "tasks": "cgroup" if cgroups else "none",
+            "polling": "" if cgroups else "JobAcctGatherParams=OverMemoryKill",
             "password": self.password,
         }
         self.processes: dict[str, psutil.Process] = {}
@@ -197,6 +207,10 @@ class Cluster:
             self.wait("all jobs gone", lambda: not self.ask("squeue -h").strip(), 20)
         for name in reversed(list(self.processes)):
             self._stop(name)
+        left = Path("/sys/fs/cgroup").glob("*/slurm_n*/**/") if self.cgroups else []
+        for group in sorted(left, reverse=True):
+            with contextlib.suppress(OSError):  # one that is in use is not ours
+                group.rmdir()
 
     def start_controller(self) -> None:
         """Start the controller, which goes on from its saved state."""
@@ -238,13 +252,14 @@ class Cluster:
         lines = []
         for node in NODES:
             devices = [self.folder / f"dev/{node}/nvidia{number}" for number in range(GPUS)]
-            for device in devices:  # never opened: they stand for cards; Slurm numbers only devices, as root may make
+            # they stand for cards, with numbers that no driver has; Slurm numbers only devices, as root may make
+            for number, device in enumerate(devices):
                 if os.geteuid() == 0 and not device.exists():
-                    os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+                    os.mknod(device, stat.S_IFCHR | 0o600, os.makedev(240 + NODES.index(node), number))
                 device.touch()
             lines += [f"NodeName={node} Name=gpu Type=h100 File={device}" for device in devices]
         (etc / "gres.conf").write_text("\n".join(lines) + "\n")
-        (etc / "cgroup.conf").write_text("CgroupPlugin=cgroup/v1\n")
+        (etc / "cgroup.conf").write_text(CGROUPS)
         self._private(etc / "slurmdbd.conf", ACCOUNTING.format(**self.values).encode())
         self._private(etc / "munge.key", secrets.token_bytes(1024))
         for name in CLIENTS:  # the plugin drops SLURM_CONF before it calls srun
@@ -336,9 +351,9 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Cluster]:
+def running(folder: Path, *, cgroups: bool = False) -> Iterator[Cluster]:
     """A cluster for as long as it is needed."""
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, cgroups=cgroups)
     try:
         cluster.up()
         yield cluster

@@ -13,12 +13,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--whole", action="store_true", help="run the whole smoke pipeline through Slurm, not a part of it"
     )
+    parser.addoption("--cgroups", action="store_true", help="let the kernel bound memory and cards (root, cgroups v1)")
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory):
+def cluster(tmp_path_factory, request):
     reason = slurm.lacking()
     if reason:
         pytest.skip(reason)
-    with slurm.running(tmp_path_factory.mktemp("slurm")) as one:
+    with slurm.running(tmp_path_factory.mktemp("slurm"), cgroups=request.config.getoption("--cgroups")) as one:
         yield one

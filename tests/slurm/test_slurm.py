@@ -1,6 +1,6 @@
 """`snakemake --profile slurm` on a real Slurm with two nodes: what it asks for, where jobs ran, and what goes wrong there.
 
-make test-slurm                  # ARGS=--whole sends the whole smoke pipeline, not a part of it
+make test-slurm                  # ARGS=--whole sends the whole smoke pipeline; ARGS=--cgroups: the kernel bounds its jobs
 """
 
 import re
@@ -234,6 +234,7 @@ rule time:
     jobs = asked(cluster, since)
     ends = {(job["rule"], job["mb"], job["minutes"]): job["state"] for job in jobs}
     assert ends["memory", 800, 5] == ends["time", 300, 6] == "COMPLETED"
+    # who kills it, Slurm or the kernel, and whom first, the process or the job, differs with the site
     assert ends["time", 300, 1] == "TIMEOUT" and ends["memory", 400, 5] in {"OUT_OF_MEMORY", "CANCELLED", "FAILED"}
 
 
