@@ -90,6 +90,7 @@ class Waker(threading.Thread):
         self.folder, self.pause = folder.resolve(), pause
         self._leave: set[str] | None = None
         self._named: set[Job] = set()
+        self._refused: set[str] = set()
 
     def run(self) -> None:
         """Look until the process ends."""
@@ -119,6 +120,9 @@ class Waker(threading.Thread):
             try:
                 _ask(["scontrol", stopped[number], number])
             except subprocess.CalledProcessError as error:
+                if number not in self._refused:  # it may have come back since squeue was asked
+                    self._refused.add(number)
+                    continue
                 self._leave.add(number)
                 log.error(
                     "Job %s %s, and Slurm will not %s it (%s). Nothing else would: interrupt Snakemake when all other "
@@ -134,4 +138,6 @@ class Waker(threading.Thread):
 
 
 def _ask(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)  # noqa: S603 (fixed words, and numbers that squeue gave)
+    return subprocess.run(  # noqa: S603 (fixed words, and numbers that squeue gave)
+        command, check=True, capture_output=True, text=True, errors="replace", timeout=60
+    )
