@@ -66,6 +66,22 @@ def script(name: str) -> Main:
     return main
 
 
+def programs(folder: Path, **bodies: str) -> str:
+    """Shell scripts of these names and bodies in a folder, made if need be; returns a PATH on which they come first."""
+    folder.mkdir(exist_ok=True)
+    for name, body in bodies.items():
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return f"{folder}:/usr/bin:/bin"
+
+
+def queued(
+    number: int, folder: Path | str, state: str = "RUNNING", reason: str = "None", name: str = "quanta_1"
+) -> str:
+    """A job as `squeue` is asked for it by `quanta.cluster.jobs`."""
+    return f"{number}|{name}|{state}|{reason}|{folder}\n"
+
+
 def names(**values: Any) -> SimpleNamespace:
     """Inputs, outputs or params of a script; paths as the strings that Snakemake gives."""
     return SimpleNamespace(**{key: str(v) if isinstance(v, Path) else v for key, v in values.items()})

@@ -1,6 +1,7 @@
 import pytest
 from quanta import cluster
 from quanta.errors import QuantaError
+from support import programs, queued
 
 
 @pytest.fixture
@@ -8,10 +9,7 @@ def slurm(tmp_path, monkeypatch):
     """A Slurm whose `scontrol show config` says what is given."""
 
     def says(text):
-        script = tmp_path / "scontrol"
-        script.write_text(f"#!/bin/sh\ncat <<'END'\nConfiguration data\n{text}\nEND\n")
-        script.chmod(0o755)
-        monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        monkeypatch.setenv("PATH", programs(tmp_path, scontrol=f"cat <<'END'\nConfiguration data\n{text}\nEND"))
 
     return says
 
@@ -43,21 +41,14 @@ def test_a_slurm_that_does_not_answer_is_left_to_the_plugin(monkeypatch, tmp_pat
 @pytest.fixture
 def queue(tmp_path, monkeypatch):
     """Clients whose queue is the file that is returned; `scontrol` notes what it is given, and refuses job 99."""
-    folder, rows = tmp_path / "bin", tmp_path / "queue.txt"
-    folder.mkdir()
-    clients = {
-        "squeue": f"[ -f {rows} ] || exit 1; echo $@ > {tmp_path}/asked.txt; cat {rows}",
-        "scontrol": f'[ $2 = 99 ] && {{ echo "presently disabled" >&2; exit 1; }}; echo $@ >> {tmp_path}/told.txt',
-    }
-    for name, body in clients.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    rows = tmp_path / "queue.txt"
+    path = programs(
+        tmp_path / "bin",
+        squeue=f"[ -f {rows} ] || exit 1; echo $@ > {tmp_path}/asked.txt; cat {rows}",
+        scontrol=f'[ $2 = 99 ] && {{ echo "presently disabled" >&2; exit 1; }}; echo $@ >> {tmp_path}/told.txt',
+    )
+    monkeypatch.setenv("PATH", path)
     return rows
-
-
-def row(number, state, folder, *, reason="None", name="quanta_1"):
-    return f"{number}|{name}|{state}|{reason}|{folder}\n"
 
 
 def told(queue):
@@ -70,18 +61,18 @@ def test_jobs_that_were_preempted_or_held_by_a_node_are_sent_on(queue, tmp_path,
     waker = cluster.Waker(tmp_path)
     assert waker.look() == []
     queue.write_text(
-        row(7, "PREEMPTED", tmp_path)
-        + row(8, "PENDING", tmp_path, reason="launch failed requeued held")
-        + row(9, "PENDING", tmp_path, reason="Priority")
-        + row(10, "PENDING", tmp_path, reason="JobHeldUser")
-        + row(11, "PREEMPTED", "/elsewhere")
-        + row(12, "PREEMPTED", tmp_path, name="another")
+        queued(7, tmp_path, "PREEMPTED")
+        + queued(8, tmp_path, "PENDING", reason="launch failed requeued held")
+        + queued(9, tmp_path, "PENDING", reason="Priority")
+        + queued(10, tmp_path, "PENDING", reason="JobHeldUser")
+        + queued(11, "/elsewhere", "PREEMPTED")
+        + queued(12, tmp_path, "PREEMPTED", name="another")
     )
     assert waker.look() == ["7", "8"]
     assert told(queue) == ["requeue 7", "release 8"], "what a person holds, another folder's and others' stay"
     assert "Job 7 was preempted: it is in the queue again." in caplog.text
     assert "--states=PREEMPTED,PENDING" in queue.with_name("asked.txt").read_text()
-    queue.write_text(row(7, "PREEMPTED", tmp_path))
+    queue.write_text(queued(7, tmp_path, "PREEMPTED"))
     assert waker.look() == ["7"], "once more, for it may be preempted again"
 
 
@@ -89,9 +80,9 @@ def test_what_an_earlier_run_left_is_not_sent_on(queue, tmp_path):
     """Its jobs are sent anew, and two would write one file."""
     waker = cluster.Waker(tmp_path)
     assert waker.look() == [], "Slurm does not answer"
-    queue.write_text(row(7, "PREEMPTED", tmp_path) + row(8, "RUNNING", tmp_path))
+    queue.write_text(queued(7, tmp_path, "PREEMPTED") + queued(8, tmp_path, "RUNNING"))
     assert waker.look() == []
-    queue.write_text(row(7, "PREEMPTED", tmp_path) + row(8, "PREEMPTED", tmp_path))
+    queue.write_text(queued(7, tmp_path, "PREEMPTED") + queued(8, tmp_path, "PREEMPTED"))
     assert waker.look() == ["8"] and told(queue) == ["requeue 8"]
 
 
@@ -99,7 +90,7 @@ def test_a_job_that_may_not_be_requeued_is_said_once_with_the_mend(queue, tmp_pa
     queue.write_text("")
     waker = cluster.Waker(tmp_path)
     waker.look()
-    queue.write_text(row(99, "PREEMPTED", tmp_path) + row(7, "PREEMPTED", tmp_path))
+    queue.write_text(queued(99, tmp_path, "PREEMPTED") + queued(7, tmp_path, "PREEMPTED"))
     assert waker.look() == ["7"] and "Job 99" not in caplog.text, "it may have come back by itself"
     assert waker.look() == ["7"] and waker.look() == ["7"]
     assert caplog.text.count("Job 99 was preempted, and Slurm will not requeue it (presently disabled)") == 1
@@ -110,7 +101,7 @@ def test_a_job_that_may_not_be_requeued_is_said_once_with_the_mend(queue, tmp_pa
     "reason", ["PartitionTimeLimit", "QOSMaxWallDurationPerJobLimit", "BadConstraints", "InvalidAccount", "JobHeldUser"]
 )
 def test_a_job_that_waits_for_what_will_not_come_is_named_once(queue, tmp_path, caplog, reason):
-    queue.write_text(row(7, "PENDING", tmp_path, reason=reason) + row(8, "RUNNING", tmp_path, reason=reason))
+    queue.write_text(queued(7, tmp_path, "PENDING", reason=reason) + queued(8, tmp_path, "RUNNING", reason=reason))
     waker = cluster.Waker(tmp_path)
     assert waker.look() == [] and waker.look() == [] and told(queue) == []
     assert (
@@ -122,5 +113,5 @@ def test_a_job_that_waits_for_what_will_not_come_is_named_once(queue, tmp_path, 
     "reason", ["Priority", "Resources", "None", "BeginTime", "QOSMaxJobsPerUserLimit", "ReqNodeNotAvail"]
 )
 def test_a_job_that_will_start_is_not_named(queue, tmp_path, caplog, reason):
-    queue.write_text(row(7, "PENDING", tmp_path, reason=reason))
+    queue.write_text(queued(7, tmp_path, "PENDING", reason=reason))
     assert cluster.Waker(tmp_path).look() == [] and not caplog.text

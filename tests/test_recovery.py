@@ -9,6 +9,7 @@ import psutil
 import pytest
 from quanta import recovery, storage
 from quanta.errors import QuantaError
+from support import programs, queued
 
 
 @pytest.fixture
@@ -121,27 +122,20 @@ def test_the_mark_of_a_job_that_waits_in_a_queue_is_left_to_snakemake(killed):
 @pytest.fixture
 def slurm(killed, tmp_path, monkeypatch):
     """Clients of a Slurm whose queue is the file that is returned; `scancel` notes what it is given and empties it."""
-    folder, queue = tmp_path / "bin", tmp_path / "queue.txt"
-    folder.mkdir()
-    clients = {
-        "squeue": f"[ -f {queue} ] || exit 1; cat {queue}",
-        "scancel": f"echo $@ > {tmp_path}/cancelled.txt; : > {queue}",
-    }
-    for name, body in clients.items():
-        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
-        (folder / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    queue = tmp_path / "queue.txt"
+    path = programs(
+        tmp_path / "bin",
+        squeue=f"[ -f {queue} ] || exit 1; cat {queue}",
+        scancel=f"echo $@ > {tmp_path}/cancelled.txt; : > {queue}",
+    )
+    monkeypatch.setenv("PATH", path)
     recovery.note_cluster(killed)
     return queue
 
 
-def queued(number, folder, name="quanta_1"):
-    return f"{number}|{name}|RUNNING|None|{folder}\n"
-
-
 def test_jobs_that_still_run_on_a_cluster_keep_their_files_until_they_are_cancelled(killed, slurm):
     here, cancelled = killed.parent, killed.parent / "cancelled.txt"
-    slurm.write_text("".join(queued(*row) for row in ((7, here), (8, here), (9, "/elsewhere"), (10, here, "another"))))
+    slurm.write_text(queued(7, here) + queued(8, here) + queued(9, "/elsewhere") + queued(10, here, name="another"))
     register(killed, dead())
     assert recovery.clear_after_kill(killed) == []
     assert not list((killed / "locks").iterdir()), "the same command goes on"
@@ -153,7 +147,7 @@ def test_jobs_that_still_run_on_a_cluster_keep_their_files_until_they_are_cancel
 
 def test_jobs_that_cannot_be_cancelled_stop_the_run(killed, slurm):
     slurm.write_text(queued(7, killed.parent))
-    (killed.parent / "bin/scancel").write_text("#!/bin/sh\nexit 1\n")
+    programs(killed.parent / "bin", scancel="exit 1")
     register(killed, dead())
     recovery.clear_after_kill(killed)
     with pytest.raises(QuantaError, match=r"jobs 7 of an earlier run[^$]*squeue shows none"):

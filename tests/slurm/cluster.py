@@ -263,13 +263,13 @@ class Cluster:
         self._private(etc / "slurmdbd.conf", ACCOUNTING.format(**self.values).encode())
         self._private(etc / "munge.key", secrets.token_bytes(1024))
         for name in CLIENTS:  # the plugin drops SLURM_CONF before it calls srun
-            script = self.folder / "bin" / name
-            program = shutil.which(name, path=PATH)
-            script.write_text(f'#!/bin/sh\nSLURM_CONF={etc}/slurm.conf exec {program} "$@"\n')
-            script.chmod(0o755)
-        prolog = self.folder / "bin/prolog"
-        prolog.write_text(f"#!/bin/sh\n[ ! -e {self.folder}/faulty-$SLURMD_NODENAME ]\n")
-        prolog.chmod(0o755)
+            self._script(name, f'SLURM_CONF={etc}/slurm.conf exec {shutil.which(name, path=PATH)} "$@"')
+        self._script("prolog", f"[ ! -e {self.folder}/faulty-$SLURMD_NODENAME ]")
+
+    def _script(self, name: str, body: str) -> None:
+        path = self.folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{body}\n")
+        path.chmod(0o755)
 
     @staticmethod
     def _private(path: Path, content: bytes) -> None:

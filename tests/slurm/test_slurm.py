@@ -289,16 +289,10 @@ def gone(cluster, jobs):
 
 def soon(cluster, jobs):
     """Of jobs that come back to the queue: spares them the two minutes that Slurm lets such a job wait."""
-
-    def waiting():
-        return set(jobs) <= set(cluster.ask("squeue -h -t PD -o %i").split())
-
-    cluster.wait(f"{jobs} to be back in the queue", waiting, 300)
-    cluster.wait("Slurm to take the new time", lambda: [_at_once(cluster, number) for number in jobs])
-
-
-def _at_once(cluster, job):
-    cluster.ask(f"scontrol update jobid={job} starttime=now")
+    back = f"{jobs} to be back in the queue"
+    cluster.wait(back, lambda: set(jobs) <= set(cluster.ask("squeue -h -t PD -o %i").split()), 300)
+    for number in jobs:  # which Slurm refuses for a moment
+        cluster.wait("a new time", lambda job=number: [cluster.ask(f"scontrol update jobid={job} starttime=now")])
 
 
 def starts(folder, job):
