@@ -1,6 +1,8 @@
 /* Uses every control of the explorer in headless Chromium and prints what it saw as one line of JSON.
  *
  * node explorer.mjs MODULES CHROMIUM PAGE [FOLDER FOR SCREENSHOTS]
+ *
+ * It waits for what should happen and never for a time: a machine may be as slow as it likes.
  */
 import { createRequire } from "node:module";
 import fs from "node:fs";
@@ -30,6 +32,27 @@ async function open(context, fragment = "") {
 const state = (tab) => tab.evaluate(() => Object.fromEntries(new URLSearchParams(location.hash.slice(1))));
 const context = (width, height, colorScheme) => browser.newContext({ viewport: { width, height }, colorScheme, offline: true, acceptDownloads: true });
 
+/* Until `condition` holds in the page. */
+const until = (tab, condition, given) => tab.waitForFunction(condition, given, { timeout: 60000 });
+const shows = (tab, key, value) => until(tab, ([name, wanted]) => new URLSearchParams(location.hash.slice(1)).get(name) === wanted, [key, String(value)]);
+/* Until what the open view shows of data that come later is drawn, and sizes have come to rest. */
+const settle = (tab) => tab.evaluate(async () => {
+  const own = document.getElementById("k-value").textContent;
+  const later = { map: ["layout"], heat: ["heat_tokens", "heat"], cluster: [`near_${own}`, `within_${own}`] }[document.body.dataset.view] ?? [];
+  await Promise.all(later.map(Q.load));
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
+});
+async function turn(tab, view) {
+  await tab.click(`#views [data-view="${view}"]`);
+  await settle(tab);
+}
+/* Does what makes the page search, until it has. */
+async function searched(tab, act) {
+  await tab.evaluate(() => { Q.searchTime = null; document.getElementById("query").removeAttribute("aria-invalid"); });
+  await act();
+  await until(tab, () => Q.searchTime !== null || document.getElementById("query").ariaInvalid === "true");
+}
+
 /* Width by width: what is too wide, what axe finds, how it looks. */
 for (const [width, height, scheme] of WIDTHS) {
   const own = await context(width, height, scheme), tab = await open(own);
@@ -39,8 +62,7 @@ for (const [width, height, scheme] of WIDTHS) {
   await tab.evaluate(axe);
   const views = await tab.$$eval("#views button", (all) => all.filter((one) => one.offsetParent).map((one) => one.dataset.view));
   for (const view of views) {
-    await tab.click(`#views button[data-view="${view}"]`);
-    await tab.waitForTimeout(250);
+    await turn(tab, view);
     if (await tab.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1)) seen.overflow.push(`${width} ${view}`);
     const found = await tab.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
     seen.axe.push(...found.violations.map((one) => `${width} ${view} ${one.id}: ${one.nodes[0].target.join(" ")}`));
@@ -65,7 +87,8 @@ await tab.keyboard.press("ArrowLeft");
 const second = await tab.textContent("#k-value");
 await tab.keyboard.press("ArrowRight");
 check("slider", first !== second && (await tab.textContent("#k-value")) === first);
-const box = await (await tab.$("#law-chart .u-over")).boundingBox();
+await shows(tab, "k", await tab.evaluate(() => Q.meta.show)); // the slider draws with the next frame
+const box = await tab.locator("#law-chart .u-over").boundingBox();
 // across the chart until a point is near enough
 for (let step = 1; step < 400; step++) {
   await tab.mouse.move(box.x + (box.width * (step % 20)) / 20, box.y + (box.height * Math.floor(step / 20)) / 20);
@@ -121,7 +144,7 @@ await tab.keyboard.press("[");
 
 // one cluster: numbers, tokens, label, files
 await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 0, token: null }));
-await tab.waitForTimeout(400);
+await settle(tab);
 check("facts", await tab.$$eval("#view-cluster .facts div", (all) => Object.fromEntries(all.map((one) => [one.children[0].textContent, one.children[1].textContent]))));
 check("rule", await tab.textContent("#view-cluster .rule .text"));
 check("means", await tab.$$eval("#view-cluster .card:first-child tbody tr", (all) => all.map((one) => [one.children[0].textContent, one.children[2].textContent])));
@@ -143,14 +166,18 @@ seen.downloads.labels = await download("#labels-download");
 seen.downloads.csv = await download("#export-csv");
 seen.downloads.json = await download("#export-json");
 await tab.click("#link");
-const part = await tab.$(".lineage button:not(.now)");
-await part.click();
+await tab.locator(".lineage button:not(.now)").first().click();
 check("lineage", (await state(tab)).k !== String(await tab.evaluate(() => Q.meta.show)));
 await tab.goBack();
-check("back", (await state(tab)).k === String(await tab.evaluate(() => Q.meta.show)));
-await tab.waitForTimeout(300);
-if (await tab.$(".chips.stack button")) { await tab.click(".chips.stack button"); check("nearest", (await state(tab)).cluster !== "0"); }
-if (await tab.$("canvas.within")) { await tab.hover("canvas.within"); await tab.click("canvas.within"); check("within", "token" in (await state(tab))); }
+await shows(tab, "k", await tab.evaluate(() => Q.meta.show));
+check("back", true);
+await settle(tab);
+await tab.locator(".chips.stack button").first().click();
+check("nearest", (await state(tab)).cluster !== "0");
+await settle(tab);
+await tab.hover("canvas.within");
+await tab.click("canvas.within");
+check("within", "token" in (await state(tab)));
 
 // reading: what the facts mean, the steps of another model, where it splits; the open token closes
 check("meanings", await tab.$$eval("#view-cluster .facts dt", (facts) => {
@@ -170,7 +197,7 @@ check("title", await tab.title());
 await tab.evaluate(() => Q.go({ view: "cluster", k: Q.meta.show, cluster: 3, token: null }));
 await tab.focus("#k");
 await tab.keyboard.press("Home");
-await tab.waitForTimeout(200);
+await tab.waitForSelector("#followed");
 const astray = { state: await state(tab), told: await tab.textContent("#followed") };
 await tab.evaluate(() => Q.go({ k: Q.meta.show }));
 check("followed", { ...astray, back: (await state(tab)).cluster, gone: (await tab.$("#followed")) === null });
@@ -194,22 +221,22 @@ await tab.fill("#filter", "");
 await tab.focus(".skip");
 await tab.keyboard.press("Enter");
 check("skip", await tab.evaluate(() => document.activeElement.id === "main" && location.hash.includes("view=")));
-await tab.click('#views [data-view="law"]');
+await turn(tab, "law");
 await tab.click("#law-nulls button");
 check("nulls", { rows: await tab.$$eval("#law-nulls tbody tr", (all) => all.map((one) => [...one.children].map((cell) => cell.textContent))), strong: await tab.$$eval("#law-nulls [aria-pressed='true']", (all) => all.length) });
 await tab.click("#view-law [data-open='about']");
 check("about", (await state(tab)).view === "about");
 
 // the map and the heat map
-await tab.click('#views [data-view="map"]');
-await tab.waitForTimeout(400);
+await turn(tab, "map");
 await tab.selectOption("#map-colour", { index: 1 });
 await tab.selectOption("#map-colour", "cluster");
+await settle(tab);
 for (const zoom of await tab.$$("[data-zoom]")) await zoom.click();
 await tab.focus("#map");
 for (const key of ["ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "+", "-"]) await tab.keyboard.press(key);
 await tab.click("[data-zoom='0']");
-const field = await (await tab.$("#map")).boundingBox();
+const field = await tab.locator("#map").boundingBox();
 let hit = null;
 for (let step = 0; step < 900 && !hit; step++) {
   await tab.mouse.move(field.x + field.width * (0.2 + (0.6 * (step % 30)) / 30), field.y + field.height * (0.05 + (0.9 * Math.floor(step / 30)) / 30));
@@ -219,35 +246,33 @@ await tab.mouse.down();
 await tab.mouse.up();
 check("map_click", { hit, state: await state(tab) });
 if (await tab.evaluate(() => "heat" in Q.meta.chunks)) {
-  await tab.click('#views [data-view="heat"]');
-  await tab.waitForTimeout(400);
+  const told = () => until(tab, () => /^cluster \d/.test(document.getElementById("heat-readout").textContent));
+  await turn(tab, "heat");
   await tab.hover("#heat");
+  await told();
   const said = await tab.textContent("#heat-readout");
   await tab.click("#heat");
+  await shows(tab, "view", "cluster");
   check("heat_click", { said, state: await state(tab) });
-  await tab.click('#views [data-view="heat"]');
-  await tab.waitForTimeout(300);
+  await turn(tab, "heat");
   const even = await tab.evaluate(() => document.getElementById("heat").toDataURL());
   await tab.selectOption("#heat-scale", "0.5");
-  await tab.waitForTimeout(300);
+  await settle(tab);
   check("heat_scale", even !== (await tab.evaluate(() => document.getElementById("heat").toDataURL())));
   await tab.focus("#heat");
   for (const key of ["ArrowDown", "ArrowRight", "ArrowRight"]) await tab.keyboard.press(key);
-  await tab.waitForTimeout(100);
+  await told();
   const pair = await tab.textContent("#heat-readout");
   await tab.keyboard.press("Enter");
-  await tab.waitForTimeout(200);
+  await shows(tab, "view", "cluster");
   check("heat_keys", { said: pair, state: await state(tab) });
 }
 
 // search
-await tab.keyboard.press("/");
-await tab.waitForTimeout(200);
+await searched(tab, () => tab.keyboard.press("/"));
 check("key_slash", await tab.evaluate(() => document.activeElement.id === "query"));
 const search = async (text) => {
-  await tab.fill("#query", "");
-  await tab.fill("#query", text);
-  await tab.waitForTimeout(500);
+  await searched(tab, () => tab.fill("#query", text));
   return { status: await tab.textContent("#query-status"), ms: await tab.evaluate(() => Q.searchTime) };
 };
 const searches = {};
@@ -255,21 +280,17 @@ for (const text of ["e", "\\w+\\($", "^zzzz$", "[aeiou].{3}n$"]) searches[text] 
 check("searches", searches);
 seen.timings.search_ms = +Math.max(...Object.values(searches).map((one) => one.ms)).toFixed(1);
 check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid"), list: await tab.textContent("#query-list") });
-for (const scope of ["target", "before", "all", "source", "until"]) await tab.selectOption("#scope", scope);
+for (const scope of ["target", "before", "all", "source", "until"]) await searched(tab, () => tab.selectOption("#scope", scope));
 await search("e");
-await tab.check("#case");
-await tab.check("#inside");
-await tab.waitForTimeout(300);
+for (const box of ["#case", "#inside"]) await searched(tab, () => tab.check(box));
 check("inside", await tab.textContent("#query-status"));
-await tab.uncheck("#inside");
-await tab.waitForTimeout(300);
+await searched(tab, () => tab.uncheck("#inside"));
 check("address", (await state(tab)).q);
 await tab.click("#query-list .option");
 check("found", "token" in (await state(tab)));
 
 // figures, numbers, colours; the same address opens the same
-await tab.click('#views [data-view="figures"]');
-await tab.waitForTimeout(500);
+await turn(tab, "figures");
 check("figures", await tab.$$eval("#gallery figure", (all) => all.map((one) => one.id)));
 await tab.evaluate(async () => { for (const image of document.querySelectorAll("#gallery img")) { image.loading = "eager"; await image.decode(); } });
 check("pictures", await tab.$$eval("#gallery img", (all) => all.every((one) => one.naturalWidth > 0)));
@@ -288,27 +309,27 @@ await lost.close();
 const phone = await open(await context(390, 844, "light"), "#view=cluster");
 await phone.evaluate(() => { Q.tokens.sources.fill("a/very/long/path/without/any/blank/".repeat(4)); });
 await phone.click("#token-list .option");
-await phone.waitForTimeout(400);
+await settle(phone);
 check("phone", await phone.evaluate(() => ({ seen: document.querySelector("#token-detail h3").getBoundingClientRect().top < innerHeight, wide: document.documentElement.scrollWidth > innerWidth + 1 })));
 const linked = await open(phone.context(), `#token=${await phone.evaluate(() => Q.place(3))}`);
 check("phone_link", await linked.evaluate(() => { const { top } = document.querySelector("#token-detail h3").getBoundingClientRect(); return top > 0 && top < innerHeight; }));
 await phone.context().close();
-const slides = await again.evaluate(async () => {
-  const spans = [];
-  for (const view of ["law", "cluster", "map", "heat"]) {
-    Q.go({ view });
-    await new Promise((resume) => setTimeout(resume, 300));
+const slides = {};
+for (const view of ["law", "cluster", "map", "heat"]) {
+  await turn(again, view);
+  slides[view] = await again.evaluate(async (name) => {
+    const spans = [];
     for (const k of Q.meta.ks) {
       if (k === +document.getElementById("k-value").textContent) continue; // nothing would be drawn
-      const begun = performance.now(), before = Q.drawings[view];
+      const begun = performance.now(), before = Q.drawings[name];
       Q.go({ k });
-      while (before !== undefined && Q.drawings[view] === before) await new Promise((resume) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = resume; port2.postMessage(0); });
+      while (before !== undefined && Q.drawings[name] === before) await new Promise((resume) => { const { port1, port2 } = new MessageChannel(); port1.onmessage = resume; port2.postMessage(0); });
       document.body.getBoundingClientRect();
-      spans.push([view, k, performance.now() - begun]);
+      spans.push(performance.now() - begun);
     }
-  }
-  return Object.fromEntries(["law", "cluster", "map", "heat"].map((view) => [view, +Math.max(...spans.filter((one) => one[0] === view).map((one) => one[2])).toFixed(1)]));
-});
+    return +Math.max(...spans).toFixed(1);
+  }, view);
+}
 seen.timings.slider_ms = slides;
 check("hacked", await again.evaluate(() => window.hacked ?? null));
 await browser.close();

@@ -183,7 +183,7 @@ class Cluster:
     def ask(self, command: str, *, fails: bool = False) -> str:
         """What a client prints."""
         done = subprocess.run(
-            shlex.split(command), env=os.environ | self.environment, capture_output=True, text=True, timeout=60
+            shlex.split(command), env=os.environ | self.environment, capture_output=True, text=True, timeout=300
         )
         if done.returncode and not fails:
             raise RuntimeError(f"{command}: {done.stderr}{done.stdout}")
@@ -236,7 +236,7 @@ class Cluster:
         self.processes.pop(f"slurmd-{node}").kill()
         self.ask(f"scontrol update nodename={node} state=down reason=test")
 
-    def wait(self, what: str, done: Callable[[], object], seconds: float = 60) -> None:
+    def wait(self, what: str, done: Callable[[], object], seconds: float = 300) -> None:
         """Wait until `done()`; raises TimeoutError that names what never came."""
         last = time.monotonic() + seconds
         while time.monotonic() < last:

@@ -152,11 +152,18 @@ def through_slurm(cluster, tmp_path_factory, request):
 
 def put_back(cluster, folder):
     """Requeues the first training that computes, as preemption does; returns its number."""
-    logs = folder / "results/smoke/logs/train"
-    cluster.wait("a training", lambda: any("runs on" in path.read_text() for path in logs.glob("*.log")), 600)
-    listed = [line.split("|") for line in cluster.ask("squeue -h -t R -o '%i|%k'").splitlines()]
-    number = min(number for number, rule in listed if rule.startswith("rule_train"))
-    cluster.ask(f"scontrol requeue {number}")
+    logs, found = folder / "results/smoke/logs/train", []
+
+    def sent_back():
+        listed = [line.split("|") for line in cluster.ask("squeue -h -t R -o '%i|%k'").splitlines()]
+        numbers = [number for number, rule in listed if rule.startswith("rule_train")]
+        if numbers and any("runs on" in path.read_text() for path in logs.glob("*.log")):
+            cluster.ask(f"scontrol requeue {min(numbers)}")  # refused if it has just ended: then the next one
+            found.append(min(numbers))
+        return found
+
+    cluster.wait("a training", sent_back, 600)
+    [number] = found
     soon(cluster, [number])
     return number
 
@@ -219,7 +226,8 @@ rule memory:
     output: "memory.txt"
     threads: 1
     resources: mem_mb=lambda w, attempt: 400 * attempt, runtime=5, gpu=0
-    shell: "{sys.executable} -c 'import time; held = bytearray(500 << 20); time.sleep(6)'; echo {resources.mem_mb} > {output}"
+    shell: "{sys.executable} -c 'import time; held = bytearray(500 << 20); time.sleep(300 * ({resources.mem_mb} < 500))'; "
+        "echo {resources.mem_mb} > {output}"
 rule time:
     output: "time.txt"
     threads: 1
@@ -272,7 +280,7 @@ def release(folder):
 def running(cluster, folder, at_least=1):
     """Numbers of the jobs of this folder that compute."""
     found = {}
-    cluster.wait("jobs at work", lambda: found.update(_running(cluster, folder)) or len(found) >= at_least, 300)
+    cluster.wait("jobs at work", lambda: found.update(_running(cluster, folder)) or len(found) >= at_least)
     return list(found)
 
 
@@ -284,13 +292,13 @@ def _running(cluster, folder):
 
 def gone(cluster, jobs):
     """Waits until Slurm has ended these jobs and their processes."""
-    cluster.wait(f"the end of {jobs}", lambda: not set(jobs) & set(cluster.ask("squeue -h -o %i").split()), 300)
+    cluster.wait(f"the end of {jobs}", lambda: not set(jobs) & set(cluster.ask("squeue -h -o %i").split()))
 
 
 def soon(cluster, jobs):
     """Of jobs that come back to the queue: spares them the two minutes that Slurm lets such a job wait."""
     back = f"{jobs} to be back in the queue"
-    cluster.wait(back, lambda: set(jobs) <= set(cluster.ask("squeue -h -t PD -o %i").split()), 300)
+    cluster.wait(back, lambda: set(jobs) <= set(cluster.ask("squeue -h -t PD -o %i").split()))
     for number in jobs:  # which Slurm refuses for a moment
         cluster.wait("a new time", lambda job=number: [cluster.ask(f"scontrol update jobid={job} starttime=now")])
 
@@ -400,7 +408,7 @@ def test_a_job_that_a_node_cannot_launch_runs_elsewhere(cluster, tmp_path):
     faulty.touch()  # the first node that Slurm takes
     try:
         process = start(cluster, folder)
-        cluster.wait("the node to be drained", lambda: "drain" in cluster.ask("sinfo -h -n n1 -o %T"), 300)
+        cluster.wait("the node to be drained", lambda: "drain" in cluster.ask("sinfo -h -n n1 -o %T"))
         cluster.wait("the job to be put back", lambda: cluster.ask("squeue -h -o %i").split())
         soon(cluster, cluster.ask("squeue -h -o %i").split())
         running(cluster, folder)
@@ -470,4 +478,4 @@ def test_an_interrupted_snakemake_takes_its_jobs_with_it(cluster, tmp_path):
     running(cluster, folder)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=300) != 0
-    cluster.wait("the jobs to be gone", lambda: not _running(cluster, folder), 120)
+    cluster.wait("the jobs to be gone", lambda: not _running(cluster, folder))
