@@ -1,5 +1,6 @@
 """The hub: pins, transfers, faults one by one, over loopback in the hub's own protocol; the pipeline from end to end."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -21,7 +22,7 @@ from quanta import corpus, hub, losses, models, storage
 from quanta.errors import QuantaError
 from support import ROOT, names, script, tokens_of
 
-QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=1.0)
+QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=30.0)
 WEIGHTS = random.Random(1).randbytes(3_000_000)
 FILES = {
     "config.json": b'{"model_type": "gpt_neox"}',
@@ -56,8 +57,8 @@ def pinned(tmp_path, revision="step143000", **kwargs):
     return hub.pin(tmp_path / "lock/hub.lock.json", "model", NAME, revision, patience=QUICK, **kwargs)
 
 
-def fetched(tmp_path, pin=None, folder="m"):
-    hub.fetch(pin or pinned(tmp_path), tmp_path / "store", tmp_path / folder, QUICK)
+def fetched(tmp_path, pin=None, folder="m", patience=QUICK):
+    hub.fetch(pin or pinned(tmp_path), tmp_path / "store", tmp_path / folder, patience)
     return {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
 
 
@@ -170,7 +171,8 @@ def test_a_damaged_copy_in_the_store_is_fetched_anew(server, tmp_path):
 @pytest.mark.parametrize("kind", ["break", "stall"])
 def test_a_broken_or_silent_connection_is_resumed_where_it_stopped(server, tmp_path, kind):
     server.faults.append(Fault("/cdn/", kind, times=2, after=1_000_000))
-    assert fetched(tmp_path)["model.safetensors"] == WEIGHTS
+    patience = dataclasses.replace(QUICK, stall=2.0 if kind == "stall" else QUICK.stall)
+    assert fetched(tmp_path, patience=patience)["model.safetensors"] == WEIGHTS
     ranges = [request["range"] for request in server.asked("/cdn/")]
     begins = [int(r.removeprefix("bytes=").removesuffix("-")) if r else 0 for r in ranges]
     assert len(begins) == 3 and begins[0] == 0 < begins[1] < begins[2] <= 2_000_000
@@ -500,7 +502,7 @@ def over_pythia(counts, **changes):
         "corpus": {"source": "hub", "hub": {"repository": "someone/pile"}, "documents": 140, "context": 48},
         "models": {"hub": {
             "members": [{"name": n, "repository": f"EleutherAI/{n}", "parameters": c} for n, c in counts.items()],
-            "attempts": 2, "stall_seconds": 5,
+            "attempts": 2, "stall_seconds": 30,
         }},
         "dynamics": {"steps": [1000, 143000]},
         "losses": {"shards": 2, "shards_by_model": [{"model": "pythia-70m-v0", "shards": 1}], "batch_tokens": 1024},
