@@ -268,6 +268,34 @@ def test_early_stopping_ends_after_the_best_step():
     assert reached[-1] >= 2 * max(best, 100) > reached[-2]
 
 
+def test_a_net_that_has_learned_nothing_yet_is_not_stopped():
+    """Its held-out loss rises for hundreds of steps before the first task is learned."""
+    problem = parity.ParityProblem(n_tasks=2, n_bits=16, k=3, alpha=0.5, seed=3)
+
+    def means(patience):
+        chosen = dataclasses.replace(QUICK, steps=4000, evaluations=40, learning_rate=1e-3, patience=patience)
+        samples = parity.TrainingSet(problem, 600, 128)
+        curves, _ = training.train(training.Nets(problem, [60]), samples, chosen)
+        return curves.steps, curves.loss_bits[0] @ problem.frequencies
+
+    steps, whole = means(None)
+    early = steps <= 200
+    assert steps[early][np.argmin(whole[early])] < 100 and whole[early].min() > 0.95 > 0.5 > whole.min()
+    _, stopped = means(1.5)
+    assert np.nanmin(stopped) == whole.min() and np.isnan(stopped[-1])
+
+
+def test_a_net_that_learns_nothing_stops_when_it_has_its_samples_by_heart():
+    chosen = dataclasses.replace(QUICK, steps=3000, evaluations=30, learning_rate=1e-3, patience=1.5)
+    nets, curves, _ = trained([40], parity.TrainingSet(PROBLEM, 60, 128), chosen)
+    means = curves.loss_bits[0] @ PROBLEM.frequencies
+    last = int(np.flatnonzero(~np.isnan(means))[-1])
+    assert np.nanmin(means) >= training.LEARNED_BITS and 300 < curves.steps[last] < 3000
+    batch = parity.TrainingSet(PROBLEM, 60, 128).batch(0)
+    seen = np.nan_to_num(training.Engine(nets, "float32").losses(batch)) @ np.diff(batch.ends, prepend=0) / len(batch)
+    assert seen[0] < training.BY_HEART_BITS
+
+
 def test_bad_input_is_named():
     for wrong, words in (
         ({"k": 13}, "k = 13 of n = 12"),

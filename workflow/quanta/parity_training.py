@@ -46,6 +46,8 @@ log = logging.getLogger("quanta")
 
 BITS_PER_NAT = 1 / float(np.log(2))
 DIVERGED_BITS = 4.0  # four times the loss of a coin toss; a net that learns stays near or below 1
+LEARNED_BITS = 0.95  # below it something is learned; a coin toss is 1
+BY_HEART_BITS = 0.01  # of samples that were trained on: more steps hardly change the net
 LARGEST_WEIGHT = 1e6  # far beyond any weight that learns, far below where a product overflows
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # hidden activations of one chunk; measured best on the CPU
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -342,7 +344,7 @@ def train(
                 engine.refresh()
                 found[net] = np.nan
             state.losses[:, place] = found
-            if _patience_is_over(state, evaluations, place, frequencies, settings.patience):
+            if settings.patience is not None and _may_end(engine, samples, state, evaluations, settings.patience):
                 break
         if step in snapshots:
             state.snapshots[step] = nets.one(len(nets.widths) - 1)
@@ -385,18 +387,25 @@ def _drop(nets: Nets, net: int, step: int, state: _State, label: str) -> None:
     nets.stop(net)
 
 
-def _patience_is_over(
-    state: _State, evaluations: list[int], place: int, frequencies: Array, patience: float | None
-) -> bool:
-    """True once every net's best step lies so far back that the run may end (early stopping, sweep in data)."""
-    if patience is None or evaluations[place] < 1:
-        return False
-    means = state.losses[:, : place + 1] @ frequencies
-    sound = state.diverged < 0
+def _may_end(engine: Engine, samples: Samples, state: _State, evaluations: list[int], patience: float) -> bool:
+    """True once every net's least loss lies so far back that the run may end (early stopping, sweep in data).
+
+    A net that has learned nothing yet is waited for, until it has its samples by heart: with many bits held-out losses rise
+    for hundreds of steps before the first task is learned.
+    """
+    sound, place = state.diverged < 0, evaluations.index(state.step)
     if not sound.any():
         return True
-    best = np.array(evaluations)[np.nanargmin(means[sound], axis=1)]
-    return bool((evaluations[place] >= patience * np.maximum(best, 100)).all())
+    means = (state.losses[:, : place + 1] @ engine.nets.problem.frequencies)[sound]
+    best = np.array(evaluations)[np.nanargmin(means, axis=1)]
+    if not (state.step >= patience * np.maximum(best, 100)).all():
+        return False
+    untaught = np.nanmin(means, axis=1) >= LEARNED_BITS
+    if not untaught.any():
+        return True
+    batch = samples.batch(state.step)
+    seen = np.nan_to_num(engine.losses(batch)[sound]) @ np.diff(batch.ends, prepend=0) / len(batch)
+    return bool((seen[untaught] < BY_HEART_BITS).all())
 
 
 def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
