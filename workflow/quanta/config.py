@@ -380,7 +380,7 @@ def describe(schema: Mapping[str, Any]) -> str:
         "| `custom.yaml` | your own checkpoints and texts |",
         "| `smoke.yaml` | the whole pipeline in about two minutes, for tests |",
         "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
-        "| `parity-steps.yaml` | the paper's parity tasks, fewer widths and steps, for CPUs: docs/results/parity-steps |",
+        "| `parity-steps.yaml` | the paper's parity tasks, fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
         "| `parity-cpu.yaml` | smaller parity tasks, all three resources, for CPUs: docs/results/parity-cpu |",
         "",
         "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",

@@ -16,7 +16,7 @@ NOT_THERE = "not in the paper"
 # recorded runs of sparse parity, and why they may differ
 RECORDED = {
     "a larger run, recorded": "a smaller problem: docs/parity.md",
-    "the paper's tasks, recorded": "the paper's tasks, batch and learning rate; fewer widths and steps: docs/parity.md",
+    "the paper's tasks, recorded": "the paper's tasks, batch and learning rate; fewer widths, training sets and steps: docs/parity.md",
 }
 MEAN_LOSS = ("model", "step", "non_embedding_parameters", "mean_loss_nats", "n_predictions")
 
