@@ -46,7 +46,7 @@ log = logging.getLogger("quanta")
 
 BITS_PER_NAT = 1 / float(np.log(2))
 DIVERGED_BITS = 4.0  # four times the loss of a coin toss; a net that learns stays near or below 1
-LEARNED_BITS = 0.95  # below it something is learned; a coin toss is 1
+BETTER_THAN_CHANCE_BITS = 0.95  # below it something is learned; a coin toss is 1
 OVERFITTED_BITS = 1.5  # nets that did learn later stayed below 1.05 before (docs/parity.md)
 LARGEST_WEIGHT = 1e6  # far beyond any weight that learns, far below where a product overflows
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # hidden activations of one chunk; measured best on the CPU
@@ -399,7 +399,7 @@ def _may_end(state: _State, evaluations: list[int], frequencies: Array, patience
     means = (state.losses[:, : place + 1] @ frequencies)[sound]
     best = np.array(evaluations)[np.nanargmin(means, axis=1)]
     late = state.step >= patience * np.maximum(best, 100)
-    return bool((late & ((np.nanmin(means, axis=1) < LEARNED_BITS) | (means[:, -1] > OVERFITTED_BITS))).all())
+    return bool((late & ((np.nanmin(means, axis=1) < BETTER_THAN_CHANCE_BITS) | (means[:, -1] > OVERFITTED_BITS))).all())
 
 
 def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
