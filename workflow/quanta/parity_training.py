@@ -399,7 +399,8 @@ def _may_end(state: _State, evaluations: list[int], frequencies: Array, patience
     means = (state.losses[:, : place + 1] @ frequencies)[sound]
     best = np.array(evaluations)[np.nanargmin(means, axis=1)]
     late = state.step >= patience * np.maximum(best, 100)
-    return bool((late & ((np.nanmin(means, axis=1) < BETTER_THAN_CHANCE_BITS) | (means[:, -1] > OVERFITTED_BITS))).all())
+    decided = (np.nanmin(means, axis=1) < BETTER_THAN_CHANCE_BITS) | (means[:, -1] > OVERFITTED_BITS)
+    return bool((late & decided).all())
 
 
 def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
