@@ -34,7 +34,7 @@ const context = (width, height, colorScheme) => browser.newContext({ viewport: {
 
 /* Until `condition` holds in the page. */
 const until = (tab, condition, given) => tab.waitForFunction(condition, given, { timeout: 60000 });
-const shows = (tab, key, value) => until(tab, ([name, wanted]) => new URLSearchParams(location.hash.slice(1)).get(name) === wanted, [key, String(value)]);
+const shows = (tab, key, value) => until(tab, ([name, wanted]) => new URLSearchParams(location.hash.slice(1)).get(name) === wanted, [key, value]);
 /* Until what the open view shows of data that come later is drawn, and sizes have come to rest. */
 const settle = (tab) => tab.evaluate(async () => {
   const own = document.getElementById("k-value").textContent;
@@ -74,6 +74,7 @@ for (const [width, height, scheme] of WIDTHS) {
 /* Every control, on a desktop. */
 const desk = await context(1366, 860, "light");
 const tab = await open(desk);
+const chosen = String(await tab.evaluate(() => Q.meta.show));
 const check = (name, value) => { seen.checks[name] = value; };
 const download = async (selector) => {
   const [file] = await Promise.all([tab.waitForEvent("download"), tab.click(selector)]);
@@ -87,7 +88,7 @@ await tab.keyboard.press("ArrowLeft");
 const second = await tab.textContent("#k-value");
 await tab.keyboard.press("ArrowRight");
 check("slider", first !== second && (await tab.textContent("#k-value")) === first);
-await shows(tab, "k", await tab.evaluate(() => Q.meta.show)); // the slider draws with the next frame
+await shows(tab, "k", chosen); // the slider draws with the next frame
 const box = await tab.locator("#law-chart .u-over").boundingBox();
 // across the chart until a point is near enough
 for (let step = 1; step < 400; step++) {
@@ -167,10 +168,10 @@ seen.downloads.csv = await download("#export-csv");
 seen.downloads.json = await download("#export-json");
 await tab.click("#link");
 await tab.locator(".lineage button:not(.now)").first().click();
-check("lineage", (await state(tab)).k !== String(await tab.evaluate(() => Q.meta.show)));
+check("lineage", (await state(tab)).k !== chosen);
 await tab.goBack();
-await shows(tab, "k", await tab.evaluate(() => Q.meta.show));
-check("back", true);
+await shows(tab, "k", chosen);
+check("back", (await state(tab)).k === chosen);
 await settle(tab);
 await tab.locator(".chips.stack button").first().click();
 check("nearest", (await state(tab)).cluster !== "0");
@@ -282,7 +283,7 @@ seen.timings.search_ms = +Math.max(...Object.values(searches).map((one) => one.m
 check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid"), list: await tab.textContent("#query-list") });
 for (const scope of ["target", "before", "all", "source", "until"]) await searched(tab, () => tab.selectOption("#scope", scope));
 await search("e");
-for (const box of ["#case", "#inside"]) await searched(tab, () => tab.check(box));
+for (const choice of ["#case", "#inside"]) await searched(tab, () => tab.check(choice));
 check("inside", await tab.textContent("#query-status"));
 await searched(tab, () => tab.uncheck("#inside"));
 check("address", (await state(tab)).q);
