@@ -216,6 +216,12 @@ def _member(config: Config, model: str) -> dict[str, Any]:
     return next((dict(member) for member in listed if member["name"] == model), {})
 
 
+def known_parameters(config: Config, model: str) -> int | None:
+    """Non-embedding parameters that a table of the family or a list of members states; None where none does."""
+    found = _member(config, model).get("parameters")
+    return None if found is None else int(found)
+
+
 def request(config: Config, model: str, step: int) -> dict[str, Any]:
     """What is asked of the hub for a model and step: repository, revision, instead, parameters (None: not asserted)."""
     hub, member = config["models"]["hub"], _member(config, model)
