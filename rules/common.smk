@@ -7,11 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, recovery, surroundings
+from quanta import cluster, demands, failures, job, recovery, schedule, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -511,8 +512,18 @@ def check_surroundings():
             cluster.Waker(Path()).start()
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
+        schedule.calm(workflow)
+        watch_jobs()
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
+
+
+def watch_jobs():
+    """Say how many jobs are done and how long the others will take."""
+    shipped = Path(workflow.basedir) / "workflow/data/seconds.csv"
+    jobs = schedule.jobs_of(workflow.dag, schedule.recorded([Path(f"{R}/benchmarks")], shipped))
+    at_once = workflow.nodes if not workflow.local_exec else workflow.cores
+    schedule.Overview(jobs, at_once).start(logger)
 
 
 def closing_words():
