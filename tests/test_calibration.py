@@ -111,12 +111,19 @@ def test_wider_levels_nest(fitted, made):
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
-@pytest.mark.parametrize("tails", [3.0, 30.0])
-def test_a_share_q_of_the_prior_has_a_surprise_below_q(tails):
-    fitted, rest = calibration.Calibration(told(400, 4, tails=tails)), told(3000, 5, tails=tails)
+@pytest.mark.parametrize(("known", "tails", "further"), [(400, 3.0, 0), (400, 30.0, 0), (150, 3.0, 60)])
+def test_a_share_q_of_the_prior_has_a_surprise_below_q(known, tails, further):
+    """Also of few simulations with many summaries, to whose own cloud they lie nearer than others do."""
+
+    def drawn(number, seed):
+        table = told(number, seed, tails=tails)
+        noise = np.random.default_rng(seed).standard_normal((number, further))
+        return pd.concat([table, pd.DataFrame(noise).add_prefix("noise")], axis=1)
+
+    fitted, rest = calibration.Calibration(drawn(known, 4)), drawn(3000, 5)
     surprise = fitted.surprise(rest[fitted.names].to_numpy())
     for q in (0.01, 0.1, 0.5):
-        assert about((surprise <= q).sum(), 3000, q, 400), (q, (surprise <= q).mean())
+        assert about((surprise <= q).sum(), 3000, q, known), (q, (surprise <= q).mean())
 
 
 def test_planted_draws_are_as_rarely_called_unlike_any_other(fitted, made):
