@@ -85,6 +85,9 @@ def test_both_tails_are_as_rare_as_the_level_says():
             part = found[side]
             for outside in (part["alpha"] < part["low"], part["alpha"] > part["high"]):
                 assert about(outside.sum(), len(part), (1 - level) / 2, 300), (level, outside.mean())
+        width = found["high"] - found["low"]
+        for part in (found[width < width.quantile(0.3)], found[width > width.quantile(0.7)]):
+            assert about(part["covered"].sum(), len(part), level, 200), (level, part["covered"].mean())
 
 
 def test_hard_data_have_wider_intervals():
@@ -93,8 +96,8 @@ def test_hard_data_have_wider_intervals():
     latent = rest[[f"s{j}" for j in range(12)]].to_numpy() @ np.linalg.pinv(
         np.random.default_rng(0).standard_normal((6, 12))
     )
-    hard = latent[:, 1] > np.median(latent[:, 1])
-    assert np.median(width[hard]) > 1.3 * np.median(width[~hard])
+    easy, hard = (width[chosen] for chosen in (latent[:, 1] < 0.7, latent[:, 1] > 1.3))
+    assert np.median(hard) > 1.2 * np.median(easy)
 
 
 def test_the_guess_knows_more_than_the_prior(fitted, made):

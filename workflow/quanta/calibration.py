@@ -68,15 +68,18 @@ class Regression:
 
 
 class Spread:
-    """How far a guess is likely off, from the summaries: the regression of the absolute errors of out-of-fold guesses."""
+    """How far a guess is likely off, from the summaries: the regression of the logarithms of the errors of out-of-fold guesses.
+
+    Of the errors themselves it would go below what they are where they are small, and intervals there would be too narrow.
+    """
 
     def __init__(self, x: Float[Array, "simulation summary"], error: Float[Array, " simulation"]) -> None:
-        self.floor = float(np.abs(error).mean()) / 5
-        self.regression = Regression(x, np.abs(error))
+        self.least = float(np.abs(error).mean()) / 10  # an error near zero is luck, and its logarithm without bound
+        self.regression = Regression(x, np.log(np.abs(error) + self.least))
 
     def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
-        """Expected absolute errors, none near zero."""
-        return np.asarray(np.maximum(self.regression(x), self.floor))
+        """Typical absolute errors."""
+        return np.asarray(np.exp(self.regression(x)))
 
 
 class Cloud:
