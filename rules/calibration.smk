@@ -2,10 +2,14 @@
 # Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
 
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
+EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
+EXACT_MB = (EXACT_BYTES or 0) // 10**6
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
 
 
 rule simulate:
+    input:
+        counts=rules.select.output.counts,
     output:
         simulations=temp(f"{R}/calibration/simulations.part{{shard}}.parquet"),
     log:
@@ -23,6 +27,7 @@ rule simulate:
         simulations=config["calibration"]["simulations"],
         shards=config["calibration"]["shards"],
         tokens=SIMULATED,
+        shipped=shipped("simulations"),
         seed=config["seed"],
         code=code("simulate"),
     message:
@@ -55,7 +60,6 @@ rule calibrate:
         runtime=minutes(30),
         gpu=0,
     params:
-        tokens=SIMULATED,
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("calibrate"),
@@ -83,10 +87,13 @@ rule naive_bias:
         runtime=minutes(60),
         gpu=0,
     params:
-        tokens=SIMULATED,
         clustered=config["calibration"]["clustered"],
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        shipped=shipped("slopes"),
         seed=config["seed"],
         code=code("naive_bias"),
     message:
@@ -111,8 +118,8 @@ rule untrained:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=3000),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000 + EXACT_MB, least=3000 + EXACT_MB),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
@@ -120,6 +127,7 @@ rule untrained:
         precision=config["qdg"]["precision"],
         batch_tokens=config["qdg"]["batch_tokens"],
         tokens=HELD,
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("untrained"),
     message:
@@ -160,6 +168,9 @@ rule stability:
         show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
         neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("stability"),
     message:
@@ -186,9 +197,11 @@ rule relative:
     threads: 1
     resources:
         mem_mb=megabytes_by_size(
-            gradients_mb, unknown=6000, least=3000 + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6)
+            gradients_mb,
+            unknown=6000 + EXACT_MB,
+            least=3000 + EXACT_MB + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6),
         ),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS else 60),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS or EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
     params:
         features=config["qdg"]["features"],
@@ -200,6 +213,7 @@ rule relative:
         method=config["qdg"]["assign"],
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("relative"),
     message:
@@ -231,6 +245,9 @@ rule lineage:
         members=of(RELATIVES),
         n_clusters=config["qdg"]["n_clusters"],
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("lineage"),
     message:
@@ -268,7 +285,10 @@ rule nulls:
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
         features=config["qdg"]["features"],
-        tokens=SIMULATED,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("nulls"),
     message:
@@ -293,6 +313,9 @@ rule toy:
         gpu=0,
     params:
         tokens=min(1000, SIMULATED),
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("toy"),
     message:
@@ -324,6 +347,9 @@ rule affinities:
         gpu=0,
     params:
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("affinities"),
     message:

@@ -78,6 +78,12 @@ def code(script):
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
+def shipped(name):
+    """The record of a table that comes with the project: a param, which another table makes another one."""
+    path = Path(workflow.basedir) / f"resources/calibration/{name}.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def text_file():
     """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
     if config["corpus"]["source"] == "hub":

@@ -13,13 +13,14 @@ import numpy as np
 import pandas as pd
 
 from quanta import affinity, calibration, collisions, parity_qdg, planted
+from quanta import simulations as sims
 from quanta.errors import QuantaError
 from quanta.parity import ParityProblem
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
 FEWEST_QUANTA = 2
-FEWEST_SAMPLES = 40  # that `calibration.summaries` takes
+FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
 LEVEL = 1.645  # standard errors of a 90 % interval
 
 LANGUAGE, PARITY = "calibrated, prior of language models", "calibrated, prior of few quanta"
@@ -46,7 +47,7 @@ CONDITIONS = {
 
 
 def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: int) -> pd.DataFrame:
-    """`calibration.simulate` with K log-uniform from 2 to `most_quanta`, all else from `planted.PRIOR`.
+    """`simulations.simulate` with K log-uniform from 2 to `most_quanta`, all else from `planted.PRIOR`.
 
     Returns:
         a row each: columns `simulation`, `planted_alpha`, `planted_n_quanta`, `planted_n_tokens`, and the summaries.
@@ -63,7 +64,7 @@ def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: i
             "planted_n_quanta": float(n_quanta),
             "planted_n_tokens": float(n_tokens),
         }
-        rows.append({"simulation": number} | known | calibration.summaries(np.clip(x @ x.T, -1, 1)))
+        rows.append({"simulation": number} | known | sims.summaries(np.clip(x @ x.T, -1, 1)))
         progress.advance()
     progress.done()
     return pd.DataFrame(rows)
@@ -92,7 +93,7 @@ def calibrations(
         )
     numbers = range(simulations)
     tables = {
-        LANGUAGE: calibration.simulate(numbers, n_tokens, seed=seed),
+        LANGUAGE: sims.simulate(numbers, n_tokens, seed=seed),
         PARITY: simulate(numbers, n_tokens, most_quanta, seed=seed),
     }
     found = {}
@@ -178,7 +179,7 @@ def _labels_known(problem: ParityProblem, probes: parity_qdg.Probes, learned: in
 def _from_cosines(
     cosines: Float32[Array, "sample sample"], calibrated: Mapping[str, Calibrated]
 ) -> dict[str, dict[str, Any]]:
-    summaries = calibration.summaries(cosines)
+    summaries = sims.summaries(cosines)
     found: dict[str, dict[str, Any]] = {}
     for name, own in calibrated.items():
         posterior = own.fitted.infer(summaries)
