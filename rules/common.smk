@@ -571,6 +571,14 @@ def parity_training():
     return of({key: PARITY[key] for key in keys})
 
 
+def parity_assignment():
+    """How clusters are made, as for the language model."""
+    qdg = config["qdg"]
+    how = {"method": qdg["assign"], "rows": qdg["rows"]}
+    # left out where there are none, so that an edit of them reruns nothing
+    return of(how | ({"restarts": qdg["restarts"]} if qdg["assign"] == "restarts" else {}))
+
+
 def parity_alpha(wildcards):
     """The α that the wildcards name."""
     return float(wildcards.alpha)
