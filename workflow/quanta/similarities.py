@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
-from sklearn.metrics import adjusted_rand_score
 
 from quanta import affinity, spectral, stability
 from quanta.errors import QuantaError
@@ -71,6 +69,9 @@ def agreement(
 
     `neighbours_by_chance` is what `neighbours_shared`, of ten, would be for unrelated affinities.
     """
+    from scipy.stats import spearmanr
+    from sklearn.metrics import adjusted_rand_score
+
     n = len(left)
     upper = np.triu_indices(n, 1)
     chosen = np.random.default_rng([seed, 11]).integers(0, len(upper[0]), min(len(upper[0]), 200_000))

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.linalg import eigh
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from quanta import kmeans
 from quanta.errors import QuantaError
@@ -166,6 +165,8 @@ def assign(
                 labels = partition.labels
             elif method == "restarts":
                 state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
+                from sklearn.cluster import KMeans  # more than a second, which no other method needs
+
                 labels = KMeans(k, n_init=restarts, random_state=state, copy_x=False).fit(points.copy()).labels_
             elif method == "cluster_qr":
                 labels = kmeans.cluster_qr(vectors[:, :k])
@@ -200,6 +201,8 @@ MAIN = Assignment()
 def _in_batches(points: Array, k: int, *, seed: int) -> Int[Array, " token"]:
     state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
     # sampled points seed it: k-means++ over all tokens would cost more than the clustering
+    from sklearn.cluster import MiniBatchKMeans
+
     fit = MiniBatchKMeans(
         k, n_init=3, init_size=max(6 * k, 3000), batch_size=4096, max_iter=60, random_state=state
     ).fit(np.ascontiguousarray(points, dtype=np.float32))

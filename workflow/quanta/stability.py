@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import t as student_t
-from sklearn.metrics import adjusted_rand_score
+from scipy.special import stdtrit
 
 from quanta import affinity, kmeans, spectral, zipf
 from quanta.errors import QuantaError
@@ -79,6 +78,8 @@ def resample(
         no half holds two of its tokens); and a row a draw: draw, kind (half, seed), slope of the envelope, ari at the
         largest k.
     """
+    from sklearn.metrics import adjusted_rand_score  # more than a second, which what else is here need not wait
+
     n, ks = len(vectors), sorted(labels)
     chosen_halves = halves(n, (draws + 1) // 2, seed=seed)
     scores = {k: {"half": _Mean(labels[k].max() + 1), "seed": _Mean(labels[k].max() + 1)} for k in ks}
@@ -373,5 +374,5 @@ def half_sample_interval(value: float, halves: Array, level: float = 0.9) -> dic
     if len(kept) < 2:
         return {"value": value, "interval": None, "why_no_interval": f"{len(kept)} halves gave a value"}
     sd = float(np.std(kept, ddof=1))
-    reach = sd * float(student_t.ppf((1 + level) / 2, len(kept) - 1))
+    reach = sd * float(stdtrit(len(kept) - 1, (1 + level) / 2))
     return {"value": value, "interval": [value - reach, value + reach], "standard_deviation": sd}
