@@ -9,7 +9,7 @@ NEIGHBOURS = config["qdg"]["graph"] == "neighbours"
 HELD = min(config["qdg"]["tokens"], config["calibration"]["tokens"] if NEIGHBOURS else config["qdg"]["tokens"])
 AFFINITY = f"{R}/qdg/affinity_sample.npy" if NEIGHBOURS else f"{R}/qdg/affinity.npy"
 FEATURES_MB = 4 * config["qdg"]["tokens"] * config["qdg"]["features"] / 1e6
-PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(config["qdg"]["shards"])]
+PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(qdg_shards())]
 
 
 rule select:
@@ -95,7 +95,7 @@ rule gradients:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        shards=config["qdg"]["shards"],
+        shards=qdg_shards(),
         batch_tokens=config["qdg"]["batch_tokens"],
         seed=config["seed"],
         code=code("gradients"),

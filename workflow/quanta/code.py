@@ -68,6 +68,11 @@ def _read(path: Path) -> tuple[str, frozenset[str], frozenset[str]]:
     return digest, frozenset(imported), frozenset(packages & set(COMPUTE))
 
 
+def digest(path: str | Path) -> str:
+    """Hash of one file's code, without what it imports."""
+    return _read(Path(path))[0]
+
+
 @cache
 def code_hash(script: str | Path, package: Path = PACKAGE) -> str:
     """Short hashes of all modules of `quanta` that the script imports, directly or not, and versions of what computes.

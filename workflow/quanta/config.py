@@ -201,7 +201,7 @@ def trained(config: Config, model: str) -> dict[str, Any]:
     train = config["models"]["train"]
     size = next(dict(size) for size in train["sizes"] if size["name"] == model)
     rate = train["rate_at_100k"] * (parameters(size) / 1e5) ** train["rate_exponent"]
-    return {"learning_rate": float(f"{rate:.3g}"), "precision": "bfloat16", "seed": 0} | size
+    return {"learning_rate": float(f"{rate:.3g}"), "precision": "auto", "seed": 0} | size
 
 
 def _member(config: Config, model: str) -> dict[str, Any]:
@@ -214,6 +214,12 @@ def _member(config: Config, model: str) -> dict[str, Any]:
         return {"seed": int(row["seed"])} | ({"parameters": int(size)} if size else {})
     listed = config["models"]["hub"]["members"] if source == "hub" else config["models"]["train"]["sizes"]
     return next((dict(member) for member in listed if member["name"] == model), {})
+
+
+def known_parameters(config: Config, model: str) -> int | None:
+    """Non-embedding parameters that a table of the family or a list of members states; None where none does."""
+    found = _member(config, model).get("parameters")
+    return None if found is None else int(found)
 
 
 def request(config: Config, model: str, step: int) -> dict[str, Any]:
@@ -343,6 +349,14 @@ def _check_across(config: Config) -> None:
         if qdg["show"] >= config["calibration"]["tokens"]:
             refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
                    "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
+    parity = config["parity"]
+    if parity["alpha"] not in parity["alphas"]:
+        refuse("parity.alpha", f"{parity['alpha']}", f"one of parity.alphas, {parity['alphas']}", "choose one of them")
+    fewest = min([parity["qdg"]["samples"], *parity["qdg"]["sample_numbers"]])
+    if min(parity["qdg"]["n_clusters"]) >= fewest:
+        refuse("parity.qdg.n_clusters", f"{min(parity['qdg']['n_clusters'])} clusters or more of {fewest} samples",
+               "a number below parity.qdg.samples and all of parity.qdg.sample_numbers",
+               "raise the samples, or add smaller numbers of clusters")  # fmt: skip
     low, high = qdg["rank_shares"]
     if low >= high:
         refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")

@@ -38,6 +38,8 @@ class Condition:
     learned_only: bool
 
 
+COLUMNS = ("alpha", "seed", "condition", "estimator", "value", "low", "high", "samples", "tasks", "learned_tasks",
+           "verdict", "surprise")  # fmt: skip
 CONDITIONS = {
     "base": Condition("frequency", by_loss=True, learned_only=False),
     "one pattern": Condition("one pattern", by_loss=True, learned_only=False),
@@ -127,7 +129,7 @@ def estimates(
     below_bits: float,
     learned_bits: float,
 ) -> pd.DataFrame:
-    """α of one net by every estimator under each of `CONDITIONS`; a condition without two learned tasks is left out.
+    """α of one net by every estimator under each of `CONDITIONS`; with fewer than two learned tasks there is no row.
 
     With the true tasks known, pairs of one task give α for infinitely many quanta (`TASKS`) and for K learned tasks
     (`TASKS_LEARNED`, only where samples are of learned tasks). Cases are tasks with one pattern of the k bits: 2^k a task.
@@ -138,7 +140,7 @@ def estimates(
     """
     learned = np.asarray(loss_bits < learned_bits)
     if learned.sum() < 2:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=list(COLUMNS))
     rows = []
     for name, condition in CONDITIONS.items():
         probes = parity_qdg.draw_probes(
@@ -158,7 +160,7 @@ def estimates(
         }
         keys = {"alpha": problem.alpha, "seed": problem.seed, "condition": name}
         rows += [keys | {"estimator": estimator} | value | about for estimator, value in found.items()]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def cosines_of(features: Float32[Array, "sample parameter"]) -> Float32[Array, "sample sample"]:
@@ -202,10 +204,16 @@ def envelope_rows(envelopes: pd.DataFrame) -> pd.DataFrame:
     """Slopes of `parity_qdg.envelope_fit`, under the conditions that are asked here, as estimates of α = −slope − 1."""
     asked = envelopes[envelopes["condition"].isin(list(CONDITIONS))]
     parts = [
-        asked[["alpha", "seed", "condition"]].assign(estimator=name, value=-asked[column].astype(float) - 1)
+        asked[["alpha", "seed", "condition", "width"]].assign(estimator=name, value=-asked[column].astype(float) - 1)
         for name, column in ((ENVELOPE, "envelope_slope"), (TRUE_SIZES, "true_sizes_slope"))
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def together(parts: Sequence[pd.DataFrame], envelopes: pd.DataFrame) -> pd.DataFrame:
+    """Estimates of several nets and `envelope_rows` in one table, with the columns of `COLUMNS` even if no net has a row."""
+    rows = [part for part in (*parts, envelope_rows(envelopes)) if len(part)]
+    return pd.concat(rows, ignore_index=True).reindex(columns=[*COLUMNS, "width"])
 
 
 def with_coverage(table: pd.DataFrame) -> pd.DataFrame:
