@@ -1,9 +1,11 @@
 import logging
+import runpy
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from quanta import code, config, naive, shipped, simulations, spectral, storage
-from support import ROOT
+from quanta import calibration, code, config, naive, shipped, shipped_slopes, simulations, spectral, storage
+from support import ROOT, SCRIPTS
 
 MEND = "make them anew: PYTHONPATH=workflow OMP_NUM_THREADS=1 python resources/calibration/make.py"
 
@@ -28,7 +30,9 @@ def test_shipped_slopes_fit_the_code_and_the_default_settings(defaults):
     qdg, tokens = defaults["qdg"], min(defaults["calibration"]["tokens"], defaults["qdg"]["tokens"])
     how = spectral.Assignment(qdg["assign"], qdg["rows"], qdg["restarts"])
     ks = [k for k in qdg["n_clusters"] if k < tokens]
-    table = shipped.read("slopes", shipped.of_slopes(tokens, ks, tuple(qdg["rank_shares"]), how, seed=defaults["seed"]))
+    table = shipped.read(
+        "slopes", shipped_slopes.of_slopes(tokens, ks, tuple(qdg["rank_shares"]), how, seed=defaults["seed"])
+    )
     assert table is not None, MEND
     made = storage.read_table(shipped.FOLDER / "simulations.parquet")
     assert table["simulation"].tolist() == naive.spread_over_alpha(made, defaults["calibration"]["clustered"])
@@ -112,14 +116,27 @@ def test_a_damaged_file_is_not_used(folder, counted, caplog):
 def test_shipped_slopes_are_checked_by_one_and_belong_to_their_settings(tmp_path, monkeypatch):
     ks, shares, how = [2, 4, 8], (0.01, 0.2), spectral.MAIN
     table = naive.slopes([5, 1, 3], 60, ks, shares, seed=3)
-    shipped.write("slopes", table, shipped.of_slopes(60, ks, shares, how, seed=3), tmp_path)
+    shipped.write("slopes", table, shipped_slopes.of_slopes(60, ks, shares, how, seed=3), tmp_path)
     made, plain = [], naive.slopes
     monkeypatch.setattr(naive, "slopes", lambda some, *rest, **how: made.extend(some) or plain(some, *rest, **how))
-    found = shipped.slopes([5, 1, 3], 60, ks, shares, how, seed=3, folder=tmp_path)
+    found = shipped_slopes.slopes([5, 1, 3], 60, ks, shares, how, seed=3, folder=tmp_path)
     pd.testing.assert_frame_equal(found, table)
     assert len(made) == 1
-    shipped.slopes([5, 1, 3], 60, ks, shares, spectral.Assignment("cluster_qr"), seed=3, folder=tmp_path)
+    shipped_slopes.slopes([5, 1, 3], 60, ks, shares, spectral.Assignment("cluster_qr"), seed=3, folder=tmp_path)
     assert made[1:] == [5, 1, 3]
+
+
+def test_simulations_have_as_many_tokens_as_were_selected(tmp_path):
+    """Of a weak model fewer are selected than are asked for; their copies would count as collisions."""
+    main = runpy.run_path(str(SCRIPTS / "simulate.py"), run_name="script")["main"]
+    storage.write_json(tmp_path / "selection.json", {"selected": 50})
+    inputs = SimpleNamespace(counts=tmp_path / "selection.json")
+    for part in (0, 1):
+        outputs = SimpleNamespace(simulations=tmp_path / f"simulations.part{part}.parquet")
+        main(inputs, outputs, SimpleNamespace(simulations=5, shards=2, tokens=120, seed=0))
+    parts = [storage.read_table(tmp_path / f"simulations.part{part}.parquet") for part in (0, 1)]
+    assert [part["simulation"].tolist() for part in parts] == [[0, 2, 4], [1, 3]]
+    assert calibration.n_tokens(pd.concat(parts)) == 50
 
 
 @pytest.mark.parametrize(

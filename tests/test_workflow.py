@@ -141,6 +141,10 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
     summary = json.loads((results / "report/summary.json").read_text())
     fits = json.loads((results / "scaling/fits.json").read_text())
     assert summary["numbers"]["alpha_n"] == fits["alpha_n"]
+    # one calibration: the data have the same α beside the null models
+    own = pd.read_csv(results / "calibration/nulls.csv").iloc[0]
+    alpha = json.loads((results / "calibration/fits.json").read_text())["alpha"]
+    assert [own["alpha"], own["alpha_low"], own["alpha_high"]] == pytest.approx([alpha["value"], *alpha["interval"]])
 
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):

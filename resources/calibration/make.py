@@ -7,7 +7,7 @@ Run it when `tests/test_shipped.py` says so: the code that makes them, or a defa
 
 from pathlib import Path
 
-from quanta import config, naive, shipped, simulations, spectral
+from quanta import config, naive, shipped, shipped_slopes, simulations, spectral
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def main() -> None:
     how = spectral.Assignment(qdg["assign"], qdg["rows"], qdg["restarts"])
     ks, shares = [k for k in qdg["n_clusters"] if k < tokens], tuple(qdg["rank_shares"])
     numbers = naive.spread_over_alpha(table, own["clustered"])
-    made_from = shipped.of_slopes(tokens, ks, shares, how, seed=seed)
+    made_from = shipped_slopes.of_slopes(tokens, ks, shares, how, seed=seed)
     known = shipped.read("slopes", made_from)
     if known is None or known["simulation"].tolist() != numbers:
         shipped.write("slopes", naive.slopes(numbers, tokens, ks, shares, how, seed=seed), made_from)

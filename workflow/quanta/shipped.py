@@ -1,6 +1,6 @@
 """Results that depend on the settings and the code alone, and so come with the project: made once, read by every run.
 
-`resources/calibration/` has the summaries of the default settings' simulations and the slopes of those that are clustered, each with a record of
+`resources/calibration/` has the summaries of the default settings' simulations and the slopes of those that are clustered (`quanta.shipped_slopes`), each with a record of
 what they were made from: the syntax of the modules that make them, seed, tokens, numbers of clusters. Where any of these differs, they
 are made here. Where all agree, a few are made here all the same and compared, so that a machine on which the code gives other
 numbers makes all of its own. `resources/calibration/make.py` makes the files.
@@ -15,34 +15,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta import affinity, code, naive, simulations, spectral, storage
+from quanta import affinity, code, simulations, storage
 
 FOLDER = Path(__file__).parents[2] / "resources/calibration"
 CHECKED = 4  # simulations that are made all the same
 # of a column's deviation: processors differ by 1e-5 of it, another draw by more than 1
 ALIKE = 0.01
-# k-means finds another optimum where last digits differ: slopes of one simulation under other seeds deviate by 0.05
-ALIKE_SLOPES = 0.3
 log = logging.getLogger("quanta")
 
 
 def of_simulations(n_tokens: int, *, seed: int) -> dict[str, Any]:
     """What simulations are made from."""
     return {"code": code.syntax_hash("simulations"), "seed": seed, "n_tokens": n_tokens}
-
-
-def of_slopes(
-    n_tokens: int, n_clusters: Sequence[int], shares: tuple[float, float], how: spectral.Assignment, *, seed: int
-) -> dict[str, Any]:
-    """What slopes of simulations are made from."""
-    return {
-        "code": code.syntax_hash("naive"),
-        "seed": seed,
-        "n_tokens": n_tokens,
-        "n_clusters": list(n_clusters),
-        "shares": list(shares),
-        "how": how.as_json(),
-    }
 
 
 def write(name: str, table: pd.DataFrame, made_from: Mapping[str, Any], folder: Path = FOLDER) -> None:
@@ -76,39 +60,12 @@ def simulate(numbers: Sequence[int], total: int, n_tokens: int, *, seed: int, fo
     def make(some: Sequence[int]) -> pd.DataFrame:
         return simulations.simulate(some, n_tokens, seed=seed)
 
-    return _taken(
+    return taken(
         known, numbers, range(total), CHECKED, make, dict.fromkeys(known.columns if known is not None else (), ALIKE)
     )
 
 
-def slopes(
-    numbers: Sequence[int],
-    n_tokens: int,
-    n_clusters: Sequence[int],
-    shares: tuple[float, float],
-    how: spectral.Assignment,
-    *,
-    seed: int,
-    folder: Path = FOLDER,
-) -> pd.DataFrame:
-    """`naive.slopes`, from the shipped table as far as it reaches; one of them is checked."""
-    known = read("slopes", of_slopes(n_tokens, n_clusters, shares, how, seed=seed), folder)
-
-    def make(some: Sequence[int]) -> pd.DataFrame:
-        return naive.slopes(some, n_tokens, n_clusters, shares, how, seed=seed)
-
-    return _taken(
-        known,
-        numbers,
-        numbers,
-        1,
-        make,
-        {"alpha": ALIKE, "strength": ALIKE, "true_slope": ALIKE},
-        {"slope": ALIKE_SLOPES},
-    )
-
-
-def _taken(
+def taken(
     known: pd.DataFrame | None,
     numbers: Sequence[int],
     whole: Sequence[int],

@@ -1,13 +1,13 @@
 """What the paper's fit makes of planted quanta: some of the simulations, evenly spread over α, clustered like the data.
 
-Those of the default settings come with the project (`quanta.shipped`); one is clustered anew to see that it is the same.
+Those of the default settings come with the project (`quanta.shipped_slopes`); one is clustered anew to see that it is the same.
 
 Makes: `calibration/naive_bias.csv`: simulation, alpha, slope, true_slope, strength.
 """
 
 from typing import Any
 
-from quanta import calibration, naive, shipped, spectral, storage
+from quanta import calibration, naive, shipped_slopes, spectral, storage
 from quanta.job import run
 
 
@@ -17,7 +17,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     numbers = naive.spread_over_alpha(simulations, params.clustered)
     ks = [k for k in params.n_clusters if k < tokens]
     how = spectral.Assignment(params.method, params.rows, params.restarts)
-    table = shipped.slopes(numbers, tokens, ks, tuple(params.rank_shares), how, seed=params.seed)
+    table = shipped_slopes.slopes(numbers, tokens, ks, tuple(params.rank_shares), how, seed=params.seed)
     storage.write_table(outputs.bias, table)
 
 
