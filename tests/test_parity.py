@@ -756,19 +756,17 @@ def test_estimates_meet_alpha_when_every_cause_of_bias_is_taken_away(learned, ca
     table = parity_calibration.with_coverage(found).set_index(["condition", "estimator"])
     assert set(table.index.get_level_values("condition")) == set(parity_calibration.CONDITIONS)
     # true tasks, all of them learned, their number known: sampling is the only error left
-    best = table.loc[("learned tasks, one pattern", parity_calibration.TASKS_LEARNED)]
+    best = table.loc[("learned tasks, one pattern", parity_tables.TASKS_LEARNED)]
     assert best["low"] <= problem.alpha <= best["high"]
     for condition in ("learned tasks", "learned tasks, one pattern"):
         # a law over few quanta collides more often than an endless one of the same α
         values = table.loc[condition]["value"]
-        assert values[parity_calibration.TASKS] > values[parity_calibration.TASKS_LEARNED]
+        assert values[parity_tables.TASKS] > values[parity_tables.TASKS_LEARNED]
     # patterns of bits divide a task into cases, unless there is one pattern
-    assert (
-        table.loc[("base", parity_calibration.CASES), "value"] < table.loc[("base", parity_calibration.TASKS), "value"]
-    )
+    assert table.loc[("base", parity_calibration.CASES), "value"] < table.loc[("base", parity_tables.TASKS), "value"]
     one = table.loc["one pattern"]["value"]
-    assert one[parity_calibration.CASES] == one[parity_calibration.TASKS]
-    for name in (parity_calibration.LANGUAGE, parity_calibration.PARITY):
+    assert one[parity_calibration.CASES] == one[parity_tables.TASKS]
+    for name in (parity_tables.LANGUAGE, parity_tables.PARITY):
         mine = found[found["estimator"] == name]
         assert ((mine["low"] <= mine["value"]) & (mine["value"] <= mine["high"])).all()
         assert mine["verdict"].notna().all()
@@ -794,7 +792,7 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
         {
             "alpha": [0.2, 0.4, 0.4],
             "condition": "base",
-            "estimator": [parity_calibration.LANGUAGE, parity_calibration.LANGUAGE, parity_calibration.ENVELOPE],
+            "estimator": [parity_tables.LANGUAGE, parity_tables.LANGUAGE, parity_tables.ENVELOPE],
             "value": [0.3, 0.7, 0.1],
             "low": [0.1, 0.5, np.nan],
             "high": [0.5, 0.9, np.nan],
@@ -803,14 +801,14 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
     )
     found = parity_calibration.coverage(parity_calibration.with_coverage(table), calibrated)
     found = found.set_index(["condition", "estimator"])
-    row = found.loc[("base", parity_calibration.LANGUAGE)]
+    row = found.loc[("base", parity_tables.LANGUAGE)]
     assert (row["covered"], row["cannot_tell"], row["nets"]) == (0.5, 0.5, 2)
     assert row["bias"] == pytest.approx(0.2)
     assert row["width"] == pytest.approx(0.4)
-    assert np.isnan(found.loc[("base", parity_calibration.ENVELOPE), "covered"])
-    held_out = found.loc[("simulations held out", parity_calibration.PARITY)]
+    assert np.isnan(found.loc[("base", parity_tables.ENVELOPE), "covered"])
+    held_out = found.loc[("simulations held out", parity_tables.PARITY)]
     assert held_out["nets"] == 25
-    assert held_out["covered"] == calibrated[parity_calibration.PARITY].coverage["covered"].mean()
+    assert held_out["covered"] == calibrated[parity_tables.PARITY].coverage["covered"].mean()
 
 
 def test_too_few_samples_for_a_calibration_are_an_error():

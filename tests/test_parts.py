@@ -34,7 +34,7 @@ def test_what_is_lost_or_altered_is_made_again(run, what):
     if what == "altered":
         (folder / "out.txt").write_text("made of 2")
     if what == "never noted":
-        (folder / "checksums/out.txt.made").unlink()
+        (folder / "made/out.txt.json").unlink()
     if what == "one of two":
         outputs.append("results/r/other.txt")
     assert not parts.is_made(outputs, key)

@@ -4,7 +4,7 @@ Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,6 @@ from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 HALVES = 4  # halves of a sample of the tokens that give its slope's deviation
 DRAWS = 12  # of as many of the data's tokens as a smaller null has
@@ -159,20 +156,6 @@ def _verdict(value: float, null_value: float, error: float, freedom: int, by: st
         "words": f"data {value:.2f} against {null_value:.2f}, {abs(difference) / error:.1f} standard errors apart ({error:.2f}, from "
         f"{by}), p = {p_value:.2g}: {'distinguishable' if p_value < 0.05 else 'not distinguishable'}",
     }
-
-
-def fresh_weights(model: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":
-    """A model of the same configuration with the weights that its architecture starts from; global state is left alone."""
-    import torch
-
-    device = next(model.parameters()).device
-    build: Any = type(model)._from_config
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh: PreTrainedModel = build(model.config, attn_implementation="sdpa")
-    fresh.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
-    fresh.to(device)  # type: ignore[arg-type]
-    return fresh
 
 
 def make(

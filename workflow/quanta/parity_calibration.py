@@ -16,17 +16,13 @@ from quanta import affinity, calibration, collisions, parity_qdg, planted
 from quanta import simulations as sims
 from quanta.errors import QuantaError
 from quanta.parity import ParityProblem
+from quanta.parity_tables import CASES, COSINES, ENVELOPE, LANGUAGE, PARITY, TASKS, TASKS_LEARNED, TRUE_SIZES
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
 FEWEST_QUANTA = 2
 FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
 LEVEL = 1.645  # standard errors of a 90 % interval
-
-LANGUAGE, PARITY = "calibrated, prior of language models", "calibrated, prior of few quanta"
-ENVELOPE, TRUE_SIZES = "envelope", "sizes of the true tasks"
-TASKS, TASKS_LEARNED = "collisions of the true tasks", "collisions of the true tasks, K known"
-CASES, COSINES = "collisions of the true cases", "collisions by cosine"
 
 
 @dataclass(frozen=True)

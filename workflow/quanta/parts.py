@@ -56,6 +56,7 @@ def record(outputs: Iterable[str | Path], key: str) -> None:
 
 
 def _note(path: Path) -> Path:
-    """Beside the checksum of an output; beside the output itself where no run has made it."""
-    recorded = checksums.path_of(path) or path.with_name(f".{path.name}")
-    return recorded.with_name(f"{path.name}.made")
+    """Under `results/{run}/made/`; beside the output itself where no run has made it."""
+    if checksums.path_of(path) is None:
+        return path.with_name(f".{path.name}.json")
+    return Path(*path.parts[:2], "made", *path.parts[2:-1], f"{path.name}.json")

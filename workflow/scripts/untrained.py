@@ -8,7 +8,7 @@ import tempfile
 from typing import Any
 
 import numpy as np
-from quanta import affinity, corpus, exact, gradients, models, nulls, selection, storage
+from quanta import affinity, corpus, exact, gradients, models, selection, storage
 from quanta.job import device, run
 
 
@@ -16,7 +16,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
     table = table.iloc[affinity.spread(len(table), params.tokens)]
-    model = nulls.fresh_weights(models.load(inputs.model, device()), seed=params.seed)
+    model = models.fresh_weights(models.load(inputs.model, device()), seed=params.seed)
     document, position = table["document"].to_numpy(), table["position"].to_numpy()
     how = {name: getattr(params, name) for name in ("parameters", "precision", "batch_tokens")}
     with storage.new_array(outputs.affinity, (len(table), len(table)), "float32") as out:
