@@ -103,6 +103,15 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
+def state_of(wildcards):
+    """Sizes and times of a checkpoint's weights in the given folder, where no table has their hash."""
+    if hash_of(wildcards) is not None:
+        return None
+    folder = Path(config["models"]["folder"]["path"]) / wildcards.model
+    files = [*folder.glob(f"step{wildcards.step}/*.safetensors"), *folder.glob("*.safetensors")]
+    return of(sorted([str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files))
+
+
 def curves(models):
     """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":

@@ -10,6 +10,7 @@ rule losses:
         models=[f"{R}/models/{{member}}"],
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
     output:
         losses=[f"{R}/losses/{{member}}.npy"],
     log:
@@ -88,6 +89,7 @@ for number, members in enumerate(LOSSES["together"]):
             models=[f"{R}/models/{member}" for member in members],
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
+            tokenizer=rules.tokenizer.output.tokenizer,
         output:
             losses=[update(f"{R}/losses/{member}.npy") for member in members],
         log:
