@@ -431,7 +431,7 @@ def minutes(value):
 def check_surroundings():
     """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
-        recovery.cancel_orphans()
+        recovery.cancel_orphans(Path(".snakemake"))
         if not workflow.local_exec:
             cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
