@@ -10,7 +10,7 @@ from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, recovery, surroundings
+from quanta import cluster, demands, failures, job, parts, recovery, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -57,6 +57,7 @@ wildcard_constraints:
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
+    shards=r"\d+",
     alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
@@ -368,7 +369,7 @@ def losses_minutes(size, wildcards):
 
 def samples_of(wildcards):
     """Gradients of one part, or of all tokens where the rule has no parts."""
-    return config["qdg"]["tokens"] / (config["qdg"]["shards"] if "shard" in wildcards.keys() else 1)
+    return config["qdg"]["tokens"] / (int(wildcards.shards) if "shards" in wildcards.keys() else 1)
 
 
 def gradients_mb(size, wildcards):

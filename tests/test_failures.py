@@ -1,6 +1,8 @@
 import errno
+import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from quanta import failures, job
@@ -84,6 +86,14 @@ def test_a_job_says_what_is_wrong_and_keeps_frames_for_its_log(tmp_path, body, s
     assert said in "\n".join(failures.last_lines(log.read_text()))
 
 
+def test_a_killed_process_that_nobody_has_collected_is_dead():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert job._alive(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert not job._alive(process.pid)
+
+
 ROOM, OPEN, READ = "room for the outputs", "a folder that can be written", "a file that this user may read"
 
 
@@ -110,6 +120,12 @@ def test_a_full_or_closed_disk_is_named(error, where, expected):
 
 def test_a_closed_disk_without_outputs_is_named():
     assert job._disk(OSError(errno.EROFS, "Read-only file system"), [], []).where == "."
+
+
+def test_batches_come_as_a_resource_and_are_read_as_a_param():
+    params = job._with_free(SimpleNamespace(seed=1), {"batch_tokens": 4096, "mem_mb": 1})
+    assert vars(params) == {"seed": 1, "batch_tokens": 4096}
+    assert vars(job._with_free(SimpleNamespace(seed=1), {})) == {"seed": 1}
 
 
 WRITES = """

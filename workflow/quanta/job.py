@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from threadpoolctl import threadpool_limits
 
 from quanta import cards, checksums, progress
@@ -23,6 +24,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 NO_ROOM = re.compile(r"No space left on device|quota exceeded|\d+ requested and \d+ written", re.IGNORECASE)
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _card: str | None = None
+FREE = ("batch_tokens",)  # resources that scripts see as params: no result depends on them, and no change reruns
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
@@ -50,7 +52,7 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
             _settle_torch(_gpus(snakemake.resources))
         checksums.check(snakemake.input)
         with threadpool_limits(THREADS):
-            main(snakemake.input, snakemake.output, snakemake.params)
+            main(snakemake.input, snakemake.output, _with_free(snakemake.params, snakemake.resources))
         checksums.record(snakemake.output)
     except QuantaError as error:
         log.error("%s: %s", snakemake.rule, error)
@@ -81,6 +83,14 @@ def _disk(error: Exception, inputs: Sequence[str], outputs: Sequence[str]) -> Qu
     return QuantaError(
         str(file.parent), f"{os.strerror(number)}", "a folder that can be written", "make it so, then start again"
     )
+
+
+def _with_free(params: Any, resources: Any) -> Any:
+    """The params, with those resources that only say how a result is made."""
+    for name in FREE:
+        if resources.get(name) is not None:
+            setattr(params, name, int(resources.get(name)))
+    return params
 
 
 def _gpus(resources: Any) -> int:
@@ -162,6 +172,8 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     try:  # killed, but not yet collected by its own parent
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
         return True
