@@ -2,16 +2,23 @@
 # Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
 
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
+SHARES = config["calibration"]["shards"]
+SIMULATIONS = [f"{R}/calibration/simulations.part{i}of{SHARES}.parquet" for i in range(SHARES)]
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
+
+# another number of parts makes nothing anew
+if workflow.is_main_process:
+    for name in ("simulations.parquet", "coverage.csv", "estimators.csv", "resolution.csv", "fits.json"):
+        parts.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
 
 
 rule simulate:
     output:
-        simulations=temp(f"{R}/calibration/simulations.part{{shard}}.parquet"),
+        simulations=temp(f"{R}/calibration/simulations.part{{shard}}of{{shards}}.parquet"),
     log:
-        f"{R}/logs/simulate/{{shard}}.log",
+        f"{R}/logs/simulate/{{shard}}of{{shards}}.log",
     benchmark:
-        f"{R}/benchmarks/simulate/{{shard}}.tsv"
+        f"{R}/benchmarks/simulate/{{shard}}of{{shards}}.tsv"
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -21,19 +28,18 @@ rule simulate:
         gpu=0,
     params:
         simulations=config["calibration"]["simulations"],
-        shards=config["calibration"]["shards"],
         tokens=SIMULATED,
         seed=config["seed"],
         code=code("simulate"),
     message:
-        "Simulate planted quanta, part {wildcards.shard}"
+        "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}"
     script:
         "../workflow/scripts/simulate.py"
 
 
 rule calibrate:
     input:
-        simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
+        simulations=SIMULATIONS,
         affinity=AFFINITY,
         selection=rules.select.output.tokens,
         features=SKETCHED,
@@ -55,6 +61,9 @@ rule calibrate:
         runtime=minutes(30),
         gpu=0,
     params:
+        # what makes the parts anew makes this anew, whatever their number was
+        simulations=config["calibration"]["simulations"],
+        simulated=code("simulate"),
         tokens=SIMULATED,
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],

@@ -78,10 +78,7 @@ rule enough:
 
 
 # how the parts are made, as a param of what joins them
-GRADIENTS = of(
-    {key: config["qdg"][key] for key in ("features", "parameters", "precision")}
-    | {"seed": config["seed"], "code": code("gradients")}
-)
+GRADIENTS = of({key: config["qdg"][key] for key in ("features", "parameters", "precision")} | {"seed": config["seed"]})
 
 
 rule gradients:
@@ -142,6 +139,7 @@ rule features:
         gpu=0,
     params:
         gradients=GRADIENTS,
+        made_by=code("gradients"),
         code=code("features"),
     message:
         "Gather the gradient features"

@@ -134,4 +134,4 @@ def test_a_look_that_fails_is_not_the_last(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(waker, "look", look)
     with pytest.raises(StopError):
         waker.run()
-    assert len(looks) == 3 and caplog.text.count("a queue of another kind") == 2
+    assert len(looks) == 3 and caplog.text.count("ValueError: a queue of another kind") == 2

@@ -1,6 +1,6 @@
 """Summaries of simulated planted quanta, one share of them.
 
-Makes: `calibration/simulations.part{shard}.parquet`: what was planted (`planted_…`) and the summaries.
+Makes: `calibration/simulations.part{shard}of{shards}.parquet`: what was planted (`planted_…`) and the summaries.
 """
 
 from pathlib import Path
@@ -11,8 +11,8 @@ from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    part = int(Path(outputs.simulations).suffixes[-2].removeprefix(".part"))
-    numbers = range(part, params.simulations, params.shards)
+    part, of = Path(outputs.simulations).suffixes[-2].removeprefix(".part").split("of")
+    numbers = range(int(part), params.simulations, int(of))
     storage.write_table(outputs.simulations, calibration.simulate(numbers, params.tokens, seed=params.seed))
 
 
