@@ -4,18 +4,25 @@
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
 EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
 EXACT_MB = (EXACT_BYTES or 0) // 10**6
+SHARES = config["calibration"]["shards"]
+SIMULATIONS = [f"{R}/calibration/simulations.part{i}of{SHARES}.parquet" for i in range(SHARES)]
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
+
+# another number of parts makes nothing anew
+if workflow.is_main_process:
+    for name in ("simulations.parquet", "coverage.csv", "estimators.csv", "resolution.csv", "fits.json"):
+        parts.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
 
 
 rule simulate:
     input:
         counts=rules.select.output.counts,
     output:
-        simulations=temp(f"{R}/calibration/simulations.part{{shard}}.parquet"),
+        simulations=temp(f"{R}/calibration/simulations.part{{shard}}of{{shards}}.parquet"),
     log:
-        f"{R}/logs/simulate/{{shard}}.log",
+        f"{R}/logs/simulate/{{shard}}of{{shards}}.log",
     benchmark:
-        f"{R}/benchmarks/simulate/{{shard}}.tsv"
+        f"{R}/benchmarks/simulate/{{shard}}of{{shards}}.tsv"
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -25,20 +32,19 @@ rule simulate:
         gpu=0,
     params:
         simulations=config["calibration"]["simulations"],
-        shards=config["calibration"]["shards"],
         tokens=SIMULATED,
         shipped=shipped("simulations"),
         seed=config["seed"],
         code=code("simulate"),
     message:
-        "Simulate planted quanta, part {wildcards.shard}"
+        "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}"
     script:
         "../workflow/scripts/simulate.py"
 
 
 rule calibrate:
     input:
-        simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
+        simulations=SIMULATIONS,
         affinity=AFFINITY,
         selection=rules.select.output.tokens,
         features=SKETCHED,
@@ -60,6 +66,9 @@ rule calibrate:
         runtime=minutes(30),
         gpu=0,
     params:
+        # what makes the parts anew makes this anew, whatever their number was
+        simulations=config["calibration"]["simulations"],
+        simulated=code("simulate"),
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("calibrate"),
@@ -121,11 +130,11 @@ rule untrained:
         mem_mb=megabytes_by_size(gradients_mb, unknown=6000 + EXACT_MB, least=3000 + EXACT_MB),
         runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
+        batch_tokens=config["qdg"]["batch_tokens"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        batch_tokens=config["qdg"]["batch_tokens"],
         tokens=HELD,
         memory_bytes=EXACT_BYTES,
         seed=config["seed"],
@@ -203,11 +212,11 @@ rule relative:
         ),
         runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS or EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
+        batch_tokens=config["qdg"]["batch_tokens"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        batch_tokens=config["qdg"]["batch_tokens"],
         neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
         n_clusters=[k for k in config["qdg"]["n_clusters"] if k <= config["qdg"]["show"]],
         method=config["qdg"]["assign"],

@@ -12,7 +12,7 @@ from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, recovery, schedule, surroundings
+from quanta import cluster, demands, failures, job, parts, recovery, schedule, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -59,6 +59,7 @@ wildcard_constraints:
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
+    shards=r"\d+",
     alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
@@ -201,14 +202,15 @@ def losses_by_job():
     return {"alone": [m for m in members if m not in taken], "parted": parted, "together": together}
 
 
-def shards_of(wildcards):
-    """Jobs that share the losses of the wildcards' member, as a param."""
-    return shards(wildcards.member)
+def parts_of(member):
+    """Files of the parts of a member's losses."""
+    number = shards(member)
+    return [f"{R}/losses/{member}.part{i}of{number}.npy" for i in range(number)]
 
 
 def parts_of_losses(wildcards):
-    """Their files."""
-    return [f"{R}/losses/{wildcards.member}.part{i}.npy" for i in range(shards(wildcards.member))]
+    """The same of the member that the wildcards name."""
+    return parts_of(wildcards.member)
 
 
 def on_axis(axis):
@@ -445,7 +447,7 @@ def losses_minutes(size, wildcards):
 
 def samples_of(wildcards):
     """Gradients of one part, or of all tokens where the rule has no parts."""
-    return config["qdg"]["tokens"] / (qdg_shards() if "shard" in wildcards.keys() else 1)
+    return config["qdg"]["tokens"] / (int(wildcards.shards) if "shards" in wildcards.keys() else 1)
 
 
 def gradients_mb(size, wildcards):
@@ -520,7 +522,7 @@ def minutes(value):
 def check_surroundings():
     """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
-        recovery.cancel_orphans()
+        recovery.cancel_orphans(Path(".snakemake"))
         if not workflow.local_exec:
             cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))

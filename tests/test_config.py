@@ -267,6 +267,21 @@ def test_a_given_table_without_hashes_is_refused(tmp_path):
         settings.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
 
 
+@pytest.mark.parametrize(
+    "row", ["../../../x,20,0,aa", "/etc,20,0,aa", ".hidden,20,0,aa", "a b,20,0,aa", "big,../5,0,aa"]
+)
+def test_a_given_table_cannot_lead_out_of_the_run(tmp_path, row):
+    """Names become output folders, which Snakemake removes when a job fails."""
+    with pytest.raises(QuantaError, match=r"family\.csv: model '[^']*' at step '[^']*'"):
+        settings.settle(given_family(tmp_path / "family", f"big,20,0,dd\n{row}\n"), SCHEMA)
+
+
+def test_names_that_differ_in_case_alone_are_refused(tmp_path):
+    """They are one folder on macOS and Windows."""
+    with pytest.raises(QuantaError, match="differ in more than case"):
+        settings.settle(given_family(tmp_path / "family", "big,20,0,aa\nBig,20,1,bb\n"), SCHEMA)
+
+
 # ------------------------------------------------------------------------------------------------ learning rates
 
 

@@ -293,9 +293,12 @@ def test_threads_memory_and_the_same_values_written_out_rerun_nothing(work):
     over = {
         "resources": {"memory_factor": 2, "runtime_factor": 3, "gpu": 0},
         "seed": 0,
-        "qdg": {"shards": 2, "batch_tokens": 2048},
     }
     assert planned(work, over) == {}
+
+
+def test_other_parts_and_batches_of_gradients_and_simulations_rerun_nothing(work):
+    assert planned(work, {"qdg": {"shards": 5, "batch_tokens": 1024}, "calibration": {"shards": 5}}) == {}
 
 
 def test_another_seed_trains_and_clusters_anew(work):

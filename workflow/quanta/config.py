@@ -19,6 +19,7 @@ from jsonschema.exceptions import ValidationError
 from quanta.errors import QuantaError
 
 Config = dict[str, Any]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, whatever names it: a folder of the run has it too
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def model_names(config: Config) -> list[str]:
         return listed
     folder = Path(path) if path else None
     names = sorted(p.name for p in folder.iterdir() if _holds_a_model(p)) if folder and folder.is_dir() else []
-    names = [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]
+    names = [name for name in names if NAME.fullmatch(name)]
     if not names:
         raise QuantaError(
             "config, key models.folder.path",
@@ -162,6 +163,11 @@ def _members_of(path: Path, time: int) -> list[dict[str, str]]:
     if not rows or not all(row.get(key) for row in rows for key in wanted):
         raise QuantaError(str(path), "a table without some of these", f"in each row {', '.join(wanted)}",
                           "fetch it anew, or take it away to use the folder as it is")  # fmt: skip
+    for row in rows:
+        if not NAME.fullmatch(row["model"]) or not row["step"].isdecimal():
+            raise QuantaError(str(path), f"model {row['model']!r} at step {row['step']!r}",
+                              "a name of letters, digits, dots, underscores and hyphens, and a number",
+                              "correct the table: both become names of folders")  # fmt: skip
     return rows
 
 
@@ -304,6 +310,10 @@ def _check_across(config: Config) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         refuse("models", f"{twice[0]!r} twice", "different names", "rename one")
+    small = [name.lower() for name in names]
+    alike = [name for name in names if small.count(name.lower()) > 1]
+    if alike:  # macOS and Windows have one folder for both
+        refuse("models", f"{alike[0]!r} and {alike[1]!r}", "names that differ in more than case", "rename one")
     for index, size in enumerate(models["train"]["sizes"]):
         if size["width"] % (size["heads"] * 2):
             refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",

@@ -20,10 +20,10 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; the checksum comes first."""
+    """Write tensors and plain values; the checksum comes first. A power cut leaves this state or the one before."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    with storage.atomic(path) as temporary, temporary.open("wb") as stream:
+    with storage.atomic(path, durable=True) as temporary, temporary.open("wb") as stream:
         stream.write(hashlib.sha256(buffer.getbuffer()).digest())
         stream.write(buffer.getbuffer())
 

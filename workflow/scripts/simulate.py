@@ -2,7 +2,7 @@
 
 Those of the default settings come with the project (`quanta.shipped`); a few are made anew to see that they are the same.
 
-Makes: `calibration/simulations.part{shard}.parquet`: what was planted (`planted_…`) and the summaries.
+Makes: `calibration/simulations.part{shard}of{shards}.parquet`: what was planted (`planted_…`) and the summaries.
 """
 
 from pathlib import Path
@@ -13,8 +13,8 @@ from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    part = int(Path(outputs.simulations).suffixes[-2].removeprefix(".part"))
-    numbers = range(part, params.simulations, params.shards)
+    part, of = Path(outputs.simulations).suffixes[-2].removeprefix(".part").split("of")
+    numbers = range(int(part), params.simulations, int(of))
     tokens = min(params.tokens, int(storage.read_json(inputs.counts)["selected"]))
     table = shipped.simulate(numbers, params.simulations, tokens, seed=params.seed)
     storage.write_table(outputs.simulations, table)
