@@ -31,6 +31,8 @@ STAGES = {  # modules of the library in the order of the pipeline; all others st
         "simulations",
         "shipped",
         "shipped_slopes",
+        "syntax",
+        "syntax",
         "naive",
         "collisions",
         "planted",

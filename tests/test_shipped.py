@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from quanta import calibration, code, config, naive, shipped, shipped_slopes, simulations, spectral, storage
+from quanta import calibration, config, naive, shipped, shipped_slopes, simulations, spectral, storage, syntax
+from quanta.errors import QuantaError
 from support import ROOT, SCRIPTS
 
 MEND = "make them anew: PYTHONPATH=workflow OMP_NUM_THREADS=1 python resources/calibration/make.py"
@@ -80,7 +81,7 @@ def test_other_settings_are_simulated(folder, counted, tokens, seed):
 
 
 def test_other_code_is_simulated(folder, counted, monkeypatch):
-    monkeypatch.setattr(code, "syntax_hash", lambda module: "another")
+    monkeypatch.setattr(syntax, "digest", lambda module: "another")
     shipped.simulate(range(5), 5, 60, seed=3, folder=folder)
     assert counted == [0, 1, 2, 3, 4]
 
@@ -156,31 +157,23 @@ def test_the_hash_of_shipped_files_follows_what_is_computed(tmp_path, old, new, 
         package.mkdir()
         for name, content in (("a", a), ("b", "N = 1.5\n"), ("errors", f"E = {number}\n")):
             (package / f"{name}.py").write_text(content)
-        hashes.append(code.syntax_hash("a", package))
+        hashes.append(syntax.digest("a", package))
     assert (hashes[0] == hashes[1]) == same
     (tmp_path / "0/b.py").write_text("N = 2.5\n")
-    code._read.cache_clear()
-    assert code.syntax_hash("a", tmp_path / "0") != hashes[0], "what is imported counts"
+    assert syntax.digest("a", tmp_path / "0") != hashes[0], "what is imported counts"
 
 
 def test_the_hash_is_the_same_under_every_python(tmp_path):
     """A literal, so that a version of Python that writes syntax trees otherwise is noticed."""
     (tmp_path / "a.py").write_text("def f(x, *, y=1.5):\n    return [f'{x:.2f} {y!r}' for x in x if x] or None\n")
-    assert code.syntax_hash("a", tmp_path)[:16] == "a2322088d5776d1d"
+    assert syntax.digest("a", tmp_path)[:16] == "a2322088d5776d1d"
 
 
-def test_shipped_results_rest_on_these_modules_alone():
+def test_shipped_results_rest_on_these_modules_alone(tmp_path):
     """Of others a change makes no file anew."""
-
-    def closure(module):
-        waiting, seen = {module}, set()
-        while waiting:
-            name = waiting.pop()
-            if name not in seen | code.NEUTRAL and (code.PACKAGE / f"{name}.py").is_file():
-                seen.add(name)
-                waiting |= code._read(code.PACKAGE / f"{name}.py")[1]
-        return seen
-
-    assert closure("simulations") == {"simulations", "collisions", "planted"}
-    further = {"naive", "affinity", "kmeans", "spectral", "stability", "zipf"}
-    assert closure("naive") == {"simulations", "collisions", "planted"} | further
+    own = {"simulations", "collisions", "planted"}
+    assert set(syntax.closure("simulations")) == own
+    assert set(syntax.closure("naive")) == own | {"naive", "affinity", "kmeans", "spectral", "stability", "zipf"}
+    (tmp_path / "a.py").write_text("from quanta import lost\n")
+    with pytest.raises(QuantaError, match="no such module"):
+        syntax.closure("a", tmp_path)

@@ -178,34 +178,6 @@ def code_hash(script: str | Path, package: Path = PACKAGE) -> str:
     return ", ".join(parts + [f"{name} {_version(COMPUTE[name])}" for name in sorted(packages)])
 
 
-NEUTRAL = {"errors", "progress", "shapes", "storage"}  # alter what is said, not what is computed
-
-
-def _lines(node: object) -> str:
-    """A syntax tree as text that all versions of Python agree on: no places, no empty fields."""
-    if isinstance(node, ast.AST):
-        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
-        return f"{type(node).__name__}({', '.join(f'{name}={_lines(value)}' for name, value in fields)})"
-    return f"[{', '.join(map(_lines, node))}]" if isinstance(node, list) else repr(node)
-
-
-def syntax_hash(module: str, package: Path = PACKAGE) -> str:
-    """A hash of the syntax of a module and of all that it imports of `quanta`, but for `NEUTRAL`.
-
-    Unlike `code_hash` it knows no versions, of Python or of packages: it is for files that go from machine to machine.
-    """
-    waiting, seen = {module}, dict[str, str]()
-    while waiting:
-        name = waiting.pop()
-        path = package / f"{name}.py"
-        if name not in seen and name not in NEUTRAL and path.is_file():
-            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-            _stripped(tree)
-            seen[name] = _lines(tree)
-            waiting |= _read(path)[1]
-    return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
-
-
 def keep_times(scripts: Path, register: Path) -> list[str]:
     """Give scripts whose code is what it was the time that they had: Snakemake compares times, and not content.
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta import affinity, code, simulations, storage
+from quanta import affinity, simulations, storage, syntax
 
 FOLDER = Path(__file__).parents[2] / "resources/calibration"
 CHECKED = 4  # simulations that are made all the same
@@ -26,7 +26,7 @@ log = logging.getLogger("quanta")
 
 def of_simulations(n_tokens: int, *, seed: int) -> dict[str, Any]:
     """What simulations are made from."""
-    return {"code": code.syntax_hash("simulations"), "seed": seed, "n_tokens": n_tokens}
+    return {"code": syntax.digest("simulations"), "seed": seed, "n_tokens": n_tokens}
 
 
 def write(name: str, table: pd.DataFrame, made_from: Mapping[str, Any], folder: Path = FOLDER) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from quanta import code, naive, shipped, spectral
+from quanta import naive, shipped, spectral, syntax
 
 # k-means finds another optimum where last digits differ: slopes of one simulation under other seeds deviate by 0.05
 ALIKE_SLOPES = 0.3
@@ -17,7 +17,7 @@ def of_slopes(
 ) -> dict[str, Any]:
     """What slopes of simulations are made from."""
     return {
-        "code": code.syntax_hash("naive"),
+        "code": syntax.digest("naive"),
         "seed": seed,
         "n_tokens": n_tokens,
         "n_clusters": list(n_clusters),
