@@ -34,7 +34,6 @@ from quanta.parity import (
     check_widths,
     held_out,
     log_spaced,
-    parity,
     stream,
     torch_generator,
     unpack,
@@ -186,6 +185,8 @@ class Engine:
         self.subsets = torch.from_numpy(nets.problem.subsets).to(nets.device)
         self.gradients = {name: torch.zeros_like(weight) for name, weight in nets.weights.items()}
         self._spread = torch.zeros(self.units, len(nets.widths), dtype=self.dtype, device=nets.device)
+        # the eight bits of each byte in the type of the products: looking them up is twice as fast as shifts and a cast
+        self._bytes = unpack(torch.arange(256).to(torch.uint8)[:, None], 8).to(nets.device, self.dtype)
         self._places = torch.arange(self.units, device=nets.device)
         self._numbers = torch.arange(self.rows, device=nets.device)
         self.refresh()
@@ -199,9 +200,10 @@ class Engine:
 
     def _forward(self, packed: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bits, labels, hidden activations (sample, unit), logit differences (sample, net) of a chunk."""
-        bits = unpack(packed, self.nets.problem.n_bits)
-        labels = parity(bits, self.subsets[tasks])
-        entries = bits.to(self.dtype)
+        entries = self._bytes.index_select(0, packed.flatten().int()).view(len(packed), -1)
+        entries = entries[:, : self.nets.problem.n_bits]
+        own = torch.gather(entries, 1, self.subsets.index_select(0, tasks))
+        labels = own.sum(1, dtype=torch.float32) % 2
         hidden = self._code_weight.index_select(0, tasks)
         torch.addmm(hidden, entries, self._bit_weight, out=hidden)
         _relu(hidden)
