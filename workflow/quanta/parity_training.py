@@ -293,11 +293,11 @@ def adam(nets: Nets, learning_rate: float, weight_decay: float) -> torch.optim.A
 
 def estimated_bytes(problem: ParityProblem, widths: Sequence[int], batch_size: int, settings: TrainingSettings,
                     *, training_set: int = 0, device: str = "cpu") -> int:  # fmt: skip
-    """Bytes that training will need at most: weights with gradients and moments, one chunk, batch, samples, curves."""
+    """Bytes that training will need at most: weights with gradients, moments and three snapshots, one chunk, batch, samples, curves."""
     units, nets = sum(widths), len(widths)
     byte = -(-problem.n_bits // 8)
     size = DTYPES.get(settings.precision, torch.float32).itemsize
-    weights = units * (problem.n_tasks + problem.n_bits + 2) * (4 * 4 + size)
+    weights = units * (problem.n_tasks + problem.n_bits + 2) * (7 * 4 + size)
     rows = max(CHUNK_BYTES[device] // (units * size), 64)
     chunk = rows * (3 * units * size + problem.n_bits * (size + 10) + nets * 24)
     samples = (batch_size + problem.n_tasks * settings.held_out_per_task) * (byte + 8) + training_set * (byte + 24)
