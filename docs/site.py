@@ -22,7 +22,7 @@ PAGES = {  # page of the site: file of the repository
 }
 STAGES = {  # modules of the library in the order of the pipeline; all others stand under the last
     "For notebooks": ["results"],
-    "Corpus and models": ["corpus", "models", "family", "training", "hub", "parameters"],
+    "Corpus and models": ["corpus", "models", "family", "training", "precision", "hub", "parameters"],
     "Losses and scaling": ["losses", "predictions", "scaling"],
     "QDG": ["selection", "gradients", "folding", "exact", "affinity", "neighbours", "spectral", "kmeans", "zipf"],
     "Clusters": ["clusters", "descriptions", "stability"],
@@ -32,7 +32,6 @@ STAGES = {  # modules of the library in the order of the pipeline; all others st
         "shipped",
         "shipped_slopes",
         "syntax",
-        "syntax",
         "naive",
         "collisions",
         "planted",
@@ -40,7 +39,15 @@ STAGES = {  # modules of the library in the order of the pipeline; all others st
         "soft",
         "paper",
     ],
-    "Theory and parity": ["theory", "parity", "parity_training", "parity_fits", "parity_qdg", "parity_calibration"],
+    "Theory and parity": [
+        "theory",
+        "parity",
+        "parity_training",
+        "parity_tables",
+        "parity_fits",
+        "parity_qdg",
+        "parity_calibration",
+    ],
     "Further modules": [],
 }
 

@@ -6,6 +6,7 @@ samples inside the timing. Its samples are drawn without a loop over tasks, whic
 
     python tests/benchmarks/parity.py [--steps 3] [--repeats 5] [--threads 1] [--device cpu]
     python tests/benchmarks/parity.py --curves    # instead: loss curves in float32, bfloat16 and of other seeds
+    python tests/benchmarks/parity.py --precisions    # instead: 300 steps of the default run's nets in both precisions
 """
 
 import argparse
@@ -16,12 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
+from quanta.config import read_schema, settle
 from quanta.parity import FreshSamples, ParityProblem, log_spaced
 from quanta.parity_training import Engine, Nets, TrainingSettings, adam, train
+from quanta.precision import resolve
 
 PAPER_STEPS = 200_000
 
@@ -124,6 +128,33 @@ def print_curves(steps: int, device: str) -> None:
         print(f"| {width} | {ends} | {gaps[0]:.3f} | {gaps[1]:.3f} |")
 
 
+def print_precisions(steps: int, repeats: int, device: str) -> None:
+    """Processor seconds that the default run's nets take for so many steps, in float32 and in bfloat16."""
+    folder = Path(__file__).parents[2] / "config"
+    default = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    chosen = settle(default, read_schema(folder / "schema.yaml"))["parity"]
+    problem = ParityProblem(chosen["n_tasks"], chosen["n_bits"], chosen["k"], chosen["alpha"])
+    rows = []
+    for name, widths in (
+        ("all widths, new samples", chosen["widths"]),
+        ("one width, as for a set", [chosen["data"]["width"]]),
+    ):
+        times = np.array(
+            [
+                [seconds_batched(problem, widths, chosen["batch_size"], steps, device, precision)[1] * steps
+                 for precision in ("float32", "bfloat16")]
+                for _ in range(repeats)
+            ]
+        )  # fmt: skip
+        full, half = np.median(times, axis=0)
+        rows.append(f"| {name} | {full:.2f} | {half:.2f} | {np.median(times[:, 0] / times[:, 1]):.2f} |")
+    print(
+        f"{steps} steps, {device}; `auto` is {resolve('auto', device)}; processor s, medians of {repeats} interleaved runs\n"
+    )
+    print("| nets | float32 | bfloat16 | float32 / bfloat16 |\n|---|---|---|---|")
+    print("\n".join(rows))
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,10 +165,14 @@ def main() -> None:
     parser.add_argument("--widths", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--curves", action="store_true")
+    parser.add_argument("--precisions", action="store_true")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.curves:
         print_curves(5000, arguments.device)
+        return
+    if arguments.precisions:
+        print_precisions(300, arguments.repeats, arguments.device)
         return
     problem = ParityProblem(n_tasks=500, n_bits=100, k=3, alpha=0.4)
     widths = log_spaced(10, 500, arguments.widths)

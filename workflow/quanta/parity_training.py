@@ -34,7 +34,6 @@ from quanta.parity import (
     check_widths,
     held_out,
     log_spaced,
-    parity,
     stream,
     torch_generator,
     unpack,
@@ -186,6 +185,8 @@ class Engine:
         self.subsets = torch.from_numpy(nets.problem.subsets).to(nets.device)
         self.gradients = {name: torch.zeros_like(weight) for name, weight in nets.weights.items()}
         self._spread = torch.zeros(self.units, len(nets.widths), dtype=self.dtype, device=nets.device)
+        # the eight bits of each byte in the type of the products: looking them up is twice as fast as shifts and a cast
+        self._bytes = unpack(torch.arange(256).to(torch.uint8)[:, None], 8).to(nets.device, self.dtype)
         self._places = torch.arange(self.units, device=nets.device)
         self._numbers = torch.arange(self.rows, device=nets.device)
         self.refresh()
@@ -199,9 +200,10 @@ class Engine:
 
     def _forward(self, packed: Tensor, tasks: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Bits, labels, hidden activations (sample, unit), logit differences (sample, net) of a chunk."""
-        bits = unpack(packed, self.nets.problem.n_bits)
-        labels = parity(bits, self.subsets[tasks])
-        entries = bits.to(self.dtype)
+        entries = self._bytes.index_select(0, packed.flatten().int()).view(len(packed), -1)
+        entries = entries[:, : self.nets.problem.n_bits]
+        own = torch.gather(entries, 1, self.subsets.index_select(0, tasks))
+        labels = own.sum(1, dtype=torch.float32) % 2
         hidden = self._code_weight.index_select(0, tasks)
         torch.addmm(hidden, entries, self._bit_weight, out=hidden)
         _relu(hidden)
@@ -291,11 +293,11 @@ def adam(nets: Nets, learning_rate: float, weight_decay: float) -> torch.optim.A
 
 def estimated_bytes(problem: ParityProblem, widths: Sequence[int], batch_size: int, settings: TrainingSettings,
                     *, training_set: int = 0, device: str = "cpu") -> int:  # fmt: skip
-    """Bytes that training will need at most: weights with gradients and moments, one chunk, batch, samples, curves."""
+    """Bytes that training will need at most: weights with gradients, moments and three snapshots, one chunk, batch, samples, curves."""
     units, nets = sum(widths), len(widths)
     byte = -(-problem.n_bits // 8)
     size = DTYPES.get(settings.precision, torch.float32).itemsize
-    weights = units * (problem.n_tasks + problem.n_bits + 2) * (4 * 4 + size)
+    weights = units * (problem.n_tasks + problem.n_bits + 2) * (7 * 4 + size)
     rows = max(CHUNK_BYTES[device] // (units * size), 64)
     chunk = rows * (3 * units * size + problem.n_bits * (size + 10) + nets * 24)
     samples = (batch_size + problem.n_tasks * settings.held_out_per_task) * (byte + 8) + training_set * (byte + 24)

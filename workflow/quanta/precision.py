@@ -1,7 +1,7 @@
 """The precision of matrix products where the configuration leaves it open (`auto`): settled in the job, on its own machine.
 
-bfloat16 pays where the processor multiplies it by itself: training is 1.2 to 1.6 times as fast as in float32 with AVX512_BF16, more
-with AMX. Elsewhere it is taken apart into float32 and put together again, at a seventh of the speed (docs/benchmarks.md).
+bfloat16 pays where the processor multiplies it by itself: language models train 1.2 to 1.5 times as fast as in float32 with AVX512_BF16,
+more with AMX. Elsewhere it is taken apart into float32 and put together again, at a sixth of the speed or less (docs/benchmarks.md).
 """
 
 import logging
