@@ -36,6 +36,8 @@ rule calibrate:
         simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
         affinity=AFFINITY,
         selection=rules.select.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
         features=SKETCHED,
     output:
         simulations=f"{R}/calibration/simulations.parquet",
