@@ -106,7 +106,7 @@ def fit_mean_loss(
         if deviation is None
         else {"of_log_loss": deviation, "degrees_of_freedom": freedom, "seeds_of_each_size": seeds.tolist()},
     }
-    drawn = np.array([power_law(points, row) for row in moved])
+    drawn = _power_laws(points, moved)
     along = np.geomspace(points.min(), points.max(), 50)
     band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], [0.05, 0.95], axis=0)
     alpha, scale = power_law(points, mean)
@@ -114,7 +114,7 @@ def fit_mean_loss(
         "alpha_n": {
             "value": alpha,
             "interval": _interval(drawn[:, 0]),
-            "interval_of_test_set": _interval(np.array([power_law(points, row)[0] for row in means])),
+            "interval_of_test_set": _interval(_power_laws(points, means)[:, 0]),
             "band_nats": {"parameters": along.tolist(), "low": band[0].tolist(), "high": band[1].tolist()},
             "scale_nats": scale,
             "method": "least squares of log mean loss on log non-embedding parameters, one point a size: the mean over its seeds",
@@ -135,6 +135,12 @@ def fit_mean_loss(
             **common,
         }
     return fits
+
+
+def _power_laws(sizes: Array, losses: Float[Array, "draw size"]) -> Float[Array, "draw 2"]:
+    """`power_law` of each row."""
+    gradient, constant = np.polyfit(np.log(sizes), np.log(losses).T, 1)
+    return np.stack([-gradient, np.exp(constant)], axis=1)
 
 
 def seed_deviation(losses: Float[Array, " model"], size_of: Int[Array, " model"]) -> tuple[float | None, int]:
