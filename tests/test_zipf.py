@@ -111,9 +111,9 @@ def test_draws_of_tokens_deviate_as_the_law_of_counts_says():
     """Two clusters at one number of clusters: the slope is log(n2/n1)/log 2, of a binomial pair."""
     n, share = 4000, 0.7
     labels = labels_with([round(n * share), n - round(n * share)])
-    drawn = zipf.bootstrap_slopes(labels, 1, 2, draws=4000, seed=0)
+    drawn = zipf.bootstrap_slopes(labels, 1, 2, draws=1000, seed=0)
     expected = 1 / np.log(2) / np.sqrt(n * share * (1 - share))
-    assert drawn.std() == pytest.approx(expected, rel=0.06)
+    assert drawn.std() == pytest.approx(expected, rel=0.1)
 
 
 def test_the_power_law_is_told_for_every_seed_of_k_means():
