@@ -90,6 +90,7 @@ if SEEDED:
             losses=losses_of(seeded_members()),
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
+            documents=rules.tokens.output.documents,
             family=rules.family.output.table,
         output:
             table=f"{R}/scaling/seeds_sharpness.csv",

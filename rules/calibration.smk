@@ -47,6 +47,8 @@ rule calibrate:
         simulations=SIMULATIONS,
         affinity=AFFINITY,
         selection=rules.select.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
         features=SKETCHED,
     output:
         simulations=f"{R}/calibration/simulations.parquet",

@@ -248,19 +248,17 @@ def members_on_axis(wildcards):
 
 def paper_settings():
     """The run's settings that the paper states, by the names in quanta/paper.py."""
-    names = [model for model in MODELS if model not in config["scaling"]["leave_out"]]
     return of(
         {
-            "documents": config["corpus"]["documents"],
             "context": config["corpus"]["context"],
-            "fitted_models": len(names),
             "checkpoints": len(config["dynamics"]["steps"]) if DYNAMICS else None,
             "density_bins": config["scaling"]["density_bins"],
             "monogenic_above": config["scaling"]["monogenic_above_nats"],
             "monogenic_below": config["scaling"]["monogenic_below_nats"],
             "threshold": config["qdg"]["threshold"],
             "largest_n_clusters": max(config["qdg"]["n_clusters"]),
-            "restarts": config["qdg"]["restarts"],
+            # k-means is restarted in no other way to assign
+            "restarts": config["qdg"]["restarts"] if config["qdg"]["assign"] == "restarts" else None,
         }
     )
 

@@ -359,7 +359,10 @@ rule labels:
 rule rank_frequency:
     input:
         labels=rules.labels.output.labels,
+        embedding=rules.embedding.output.embedding,
         selection=rules.select.output.tokens,
+        offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
         calibration=f"{R}/calibration/fits.json",
     output:
         table=f"{R}/qdg/rank_frequency.csv",
@@ -372,13 +375,16 @@ rule rank_frequency:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(30),
+        mem_mb=megabytes(1500),
+        runtime=minutes(240),
         gpu=0,
     params:
         rank_shares=config["qdg"]["rank_shares"],
         draws=config["qdg"]["bootstrap"],
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("rank_frequency"),
     message:

@@ -5,6 +5,7 @@ rule summary:
     input:
         sources=rules.texts.output.sources,
         family=rules.family.output.table,
+        documents=rules.tokens.output.documents,
         mean_loss=rules.mean_loss.output.table,
         scaling=rules.mean_loss.output.fits,
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],

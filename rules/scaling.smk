@@ -7,6 +7,7 @@ rule mean_loss:
         losses=losses_of(MEMBERS),
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
         family=rules.family.output.table,
     output:
         table=f"{R}/scaling/mean_loss.csv",

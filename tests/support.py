@@ -12,6 +12,7 @@ import yaml
 from hypothesis import strategies as st
 from quanta import config as settings
 from quanta.corpus import Tokens
+from scipy.stats import binom
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow/scripts"
@@ -19,6 +20,12 @@ SCHEMA = settings.read_schema(ROOT / "config/schema.yaml")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)  # all but lone surrogates, which are no UTF-8
 
 Main = Callable[[Any, Any, Any], None]
+
+
+def counted_as_nominal(covered: int, number: int, nominal: float = 0.9) -> bool:
+    """Whether so many of the intervals may hold the truth at this level: within 99 % of the binomial law, on both sides."""
+    low, high = binom.interval(0.99, number, nominal)
+    return bool(low <= covered <= high)
 
 
 def tokens_of(documents: Iterable[Sequence[int]], dtype: Any = np.uint16) -> Tokens:

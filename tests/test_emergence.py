@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from quanta import emergence
 from quanta.errors import QuantaError
+from support import counted_as_nominal
 
 
 def labels_of(sizes, k=None):
@@ -79,13 +80,61 @@ def test_a_correlation_is_of_ranks_alone():
 
 
 def test_p_values_are_small_as_often_as_they_say_where_nothing_is_there():
-    """Of 100 draws without any order, 5 % within the binomial's 99.9 %."""
+    """Of 200 draws without any order, 5 % within the binomial's 99 %, on both sides."""
     rng = np.random.default_rng(2)
     small = sum(
         emergence.correlate(rng.zipf(1.5, 40), rng.lognormal(size=40), draws=200, seed=i)["p_value"] < 0.05
-        for i in range(100)
+        for i in range(200)
     )
-    assert small <= 13
+    assert counted_as_nominal(small, 200, 0.05)
+
+
+SMALL = np.concatenate([np.full(30, 2), np.full(20, 4), np.arange(5, 25)])  # sizes of clusters, half of them of two tokens
+
+
+def dealt_out(seed):
+    """Places of tokens that know nothing of their clusters, some never learned."""
+    rng = np.random.default_rng(seed)
+    places = rng.lognormal(size=SMALL.sum())
+    places[rng.random(len(places)) < 0.1] = np.inf
+    return places
+
+
+def test_without_any_order_small_clusters_look_neither_early_nor_late():
+    """The lower of two middle places would make them early; the mean of both ranks does not. p-values are small as they say."""
+    own, number = labels_of(SMALL)["label"].to_numpy(), 200
+    middle, lower, small = [], [], 0
+    for seed in range(number):
+        places = dealt_out(seed)
+        found = emergence.correlate(SMALL, emergence.middle_ranks(own, places), draws=200, seed=seed)
+        middle.append(found["value"])
+        small += found["p_value"] <= 0.05
+        low = np.array([emergence.median(part)[0] for part in np.split(places, np.cumsum(SMALL)[:-1])])
+        lower.append(emergence.correlate(SMALL, low, draws=1, seed=0)["value"])
+    error = np.std(middle) / np.sqrt(number)
+    assert abs(np.mean(middle)) < 3 * error < 0.05 < np.mean(lower)
+    assert counted_as_nominal(small, number, 0.05)
+
+
+def test_tokens_dealt_out_anew_say_where_the_correlation_is_without_any_order():
+    own = labels_of(SMALL)["label"].to_numpy()
+    rng = np.random.default_rng(0)
+    anew = np.array([emergence.middle_ranks(own, rng.permutation(dealt_out(0))) for _ in range(400)])
+    known = np.array([emergence.correlate(SMALL, row, draws=1, seed=0)["value"] for row in anew[:100]])
+    found = emergence.dealt(SMALL, anew)
+    assert abs(found["mean"]) < 0.03 and found["interval"][0] < -0.1 and found["interval"][1] > 0.1
+    assert emergence.dealt(SMALL, anew[:100])["mean"] == pytest.approx(known.mean())
+    given = rng.permutation(SMALL)
+    partial = [emergence.correlate(SMALL, row, given=given, draws=1, seed=0)["value"] for row in anew[:50]]
+    assert emergence.dealt(SMALL, anew[:50], given=given)["mean"] == pytest.approx(np.mean(partial), abs=0.01)
+    assert emergence.dealt(SMALL[:3], anew[:, :3]) is None
+
+
+def test_middle_ranks_are_medians_of_ranks_and_the_unlearned_share_the_last():
+    places = np.array([1.0, 3.0, 2.0, np.inf, np.inf, 5.0])
+    group = np.array([0, 0, 2, 2, 3, 3])
+    found = emergence.middle_ranks(group, places)
+    assert found[[0, 2, 3]].tolist() == [2.0, 3.75, 4.75] and np.isnan(found[1])
 
 
 def test_intervals_hold_a_planted_order_and_its_p_value_is_small():
@@ -150,6 +199,7 @@ def test_the_order_of_learning_finds_what_was_planted_and_its_null_does_not():
     )
     line = emergence.main_line(order, "size")
     assert line["value"] < -0.9 and line["n"] == 40
+    assert abs(line["dealt"]["mean"]) < 0.1 and line["value"] < line["dealt"]["interval"][0]
     assert emergence.line_of(order, "size", frequency="rule", given=None)["value"] == pytest.approx(line["value"])
     null = emergence.line_of(order, "size", groups="targets", frequency="size")
     assert null["interval"][1] > line["value"] + 0.2

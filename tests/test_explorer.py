@@ -371,6 +371,26 @@ def test_held_out_scores_tell_chance_from_structure():
     assert f1("_held_out") < 0.12 < 0.25 < f1("")
 
 
+def test_pieces_of_one_text_lie_on_one_side_of_the_held_out_split():
+    """Each text has names of its own: by piece a rule knows them from the other side, by text it does not."""
+    rng = np.random.default_rng(4)
+    text = np.repeat(np.arange(20), 20)
+    document = np.arange(400) // 5  # four pieces a text
+    own_name = np.zeros((400, 20))
+    own_name[np.arange(400), text] = 1
+    holds = csc_matrix(np.hstack([own_name, rng.random((400, 10)) < 0.1]).astype(np.float32))
+    labels = pd.DataFrame({"n_clusters": 20, "token": range(400), "label": text})
+    found = descriptions.Conditions([str(i) for i in range(30)], holds)
+    selection = pd.DataFrame({"document": document})
+    by_piece, by_text = (descriptions.describe(labels, selection, found, groups) for groups in (None, text))
+    assert (by_piece["recall_held_out"] == 1).all()
+    assert by_text["recall_held_out"].isna().all(), "a cluster of one text has no other side"
+    two = labels.assign(label=text // 2, n_clusters=10)
+    assert (descriptions.describe(two, selection, found, text)["recall_held_out"] < 0.5).all()
+    alone = descriptions.describe(two, selection, found, np.zeros(400, dtype=int))
+    assert alone["recall_held_out"].isna().all() and alone["recall"].notna().all(), "one text has no halves"
+
+
 @given(st.integers(0, 10_000))
 def test_no_single_condition_beats_the_rule(seed):
     rng = np.random.default_rng(seed)

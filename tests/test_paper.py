@@ -1,12 +1,57 @@
+import pandas as pd
 import pytest
 from quanta import paper
 
 THEIRS = {one.key: one.value for one in paper.PUBLISHED}
 
 
-def test_the_papers_own_numbers_agree_with_the_paper():
-    table = paper.checks(THEIRS)
-    assert (table["agrees"] == "yes").all() and len(table) == len(paper.PUBLISHED)
+def files_with(numbers):
+    """Tables and fits of a run that found these numbers, as `paper.of_run` reads them."""
+    sizes = {key.removeprefix("parameters "): n for key, n in numbers.items() if key.startswith("parameters ")}
+    mean_loss = pd.DataFrame(
+        [(m, step, n, 1.0, numbers["predictions"]) for m, n in sizes.items() for step in (0, 143000)],
+        columns=["model", "step", "non_embedding_parameters", "mean_loss_nats", "n_predictions"],
+    )
+    scaling = {"alpha_n": {"value": numbers["alpha_n"], "n_sizes": numbers["fitted_models"]}}
+    ranks = [numbers["first_rank"], numbers["last_rank"]]
+    slope = {"value": numbers["envelope_slope"], "n_tokens": numbers["qdg_tokens"], "ranks": ranks}
+    found = {"predictions", "documents", "alpha_n", "theory_slope", "qdg_tokens", "first_rank", "last_rank", "envelope_slope"}
+    settings = {key: n for key, n in numbers.items() if key not in found and not key.startswith("parameters ")}
+    settings.pop("fitted_models")
+    return mean_loss, scaling, {"envelope_slope": slope}, settings
+
+
+def test_a_run_that_finds_the_papers_numbers_agrees_with_all_of_them():
+    ours = paper.of_run(*files_with(THEIRS), documents=int(THEIRS["documents"]))
+    table = paper.checks(ours)
+    assert set(ours) == set(THEIRS) and len(table) == len(paper.PUBLISHED)
+    assert (table["agrees"] == "yes").all(), table[table["agrees"] != "yes"]
+
+
+@pytest.mark.parametrize("key", [key for key in THEIRS if key != "theory_slope"])
+def test_a_number_that_is_off_by_more_than_its_tolerance_disagrees_alone(key):
+    """Through the files of a run, so that each number is read where it is. The theory's slope follows α_N."""
+    allowed = paper.BY_KEY[key].tolerance
+    for factor, expected in ((0.9, "yes"), (1.1, "no")):
+        off = allowed * factor if allowed else (factor - 1) * 10 * (factor > 1)
+        ours = paper.of_run(*files_with(THEIRS | {key: THEIRS[key] + off}), documents=int(THEIRS["documents"] + off * (key == "documents")))
+        agrees = paper.checks(ours).set_index("quantity")["agrees"]
+        assert agrees[paper.BY_KEY[key].quantity] == expected, (key, off)
+        others = agrees.drop([paper.BY_KEY[name].quantity for name in (key, "theory_slope")])
+        assert (others == "yes").all()
+
+
+def test_documents_are_those_that_were_found_and_not_those_that_were_asked_for():
+    """A copy of the Pile's test split of 10,000 documents is not the paper's 200,000, whatever the limit says."""
+    row = paper.checks(paper.of_run(*files_with(THEIRS), documents=10_000)).set_index("quantity").loc[paper.BY_KEY["documents"].quantity]
+    assert (row["ours"], row["agrees"]) == (10_000, "no") and "the corpus has no more" in row["why"]
+
+
+def test_k_means_that_never_restarts_has_no_restarts_to_agree_with():
+    ours = THEIRS | {"restarts": None}
+    row = paper.checks(ours).set_index("quantity").loc[paper.BY_KEY["restarts"].quantity]
+    assert row["agrees"] == ""
+    assert paper.differences(ours, paper.OF_CLUSTERS) == "k-means by another method than restarts"
 
 
 def test_a_run_without_a_number_neither_agrees_nor_disagrees():

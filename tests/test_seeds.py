@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from quanta import config as settings
 from quanta import seeds
-from support import settled
+from support import counted_as_nominal, settled
 
 LIMITS = {"above": 5.0, "below": 0.3, "drop": 1.0, "share": 0.5}
 
@@ -38,6 +38,22 @@ def test_luck_recurs_as_often_as_independence_says():
         "it holds the seed's own luck"
     )
     assert table.loc[seeds.OTHERS, "share"] == pytest.approx(table.loc[seeds.OTHERS, "expected"], abs=0.02)
+
+
+def test_intervals_hold_the_share_as_often_as_they_say_where_texts_differ():
+    """Of 200 corpora, drops of some texts recur and those of others do not: whole texts must be drawn, not tokens."""
+    covered, by_token, number, share = 0, 0, 200, 0.5
+    for seed in range(number):
+        rng = np.random.default_rng(seed)
+        text = np.repeat(np.arange(80), rng.integers(2, 30, 80))
+        likely = rng.beta(0.8, 0.8, 80)[text]
+        first, second = np.ones((1, len(text)), dtype=bool), (rng.random(len(text)) < likely)[None]
+        for groups in (text, np.arange(len(text))):
+            found = seeds.recurrence([(first, second)], groups, draws=200, seed=seed)
+            held = found["low"] <= share <= found["high"]
+            covered, by_token = covered + held * (groups is text), by_token + held * (groups is not text)
+    assert counted_as_nominal(covered, number)
+    assert by_token < 0.6 * number
 
 
 def test_more_luck_recurs_less_and_higher_thresholds_pick_more_of_it():

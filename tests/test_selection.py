@@ -15,6 +15,17 @@ def closes_an_earlier_trigram(document, position):
     return position >= 2 and any(document[s - 2 : s + 1] == trigram for s in range(2, position))
 
 
+def without_copies(places, documents):
+    """The first of all (document, position) that have the same tokens up to and with their own."""
+    seen, kept = set(), []
+    for place in places:
+        beginning = tuple(documents[place[0]][: place[1] + 1])
+        if beginning not in seen:
+            seen.add(beginning)
+            kept.append(place)
+    return kept
+
+
 @given(document=st.lists(st.integers(0, 2), max_size=60))
 def test_induction_is_its_definition(document):
     expected = [closes_an_earlier_trigram(document, t) for t in range(len(document))]
@@ -47,11 +58,15 @@ def test_selection_against_brute_force(documents, seed, keep):
                 if keep or not again:
                     expected.append((d, position, document[position], losses[flat]))
             flat += 1
+    candidates = len(expected)
+    kept = set(without_copies([place[:2] for place in expected], documents))
+    expected = [place for place in expected if place[:2] in kept]
     table, counts = selection.select(losses, tokens, threshold=0.1, limit=10**6, keep_induction=keep)
     columns = ["document", "position", "token_id", "loss_nats"]
     assert list(table[columns].itertuples(index=False, name=None)) == expected
     assert table["token"].tolist() == list(range(len(expected)))
     assert counts["by_induction"] == copied
+    assert counts["repeated"] == candidates - len(expected)
     assert counts["predictions"] == sum(max(len(d) - 1, 0) for d in documents)
     assert counts["selected"] == counts["candidates"] == len(expected)
 
@@ -80,7 +95,34 @@ def test_many_low_losses_are_selected_as_few_are():
         for p in range(1, len(document))
         if not closes_an_earlier_trigram(document, p)
     ]
-    assert list(zip(table["document"], table["position"], strict=True)) == expected
+    assert list(zip(table["document"], table["position"], strict=True)) == without_copies(expected, documents)
+
+
+def test_a_context_that_two_documents_begin_with_is_selected_once():
+    """A licence at the head of two files: the same tokens before the same target have the same gradient."""
+    licence = list(range(10, 30))
+    documents = [[*licence, 1, 2], [5, *licence], [*licence, 3, 4], [], licence, [7]]
+    tokens = tokens_of(documents)
+    losses = np.where(tokens.predicted(), 0.05, np.nan).astype(np.float32)
+    table, counts = selection.select(losses, tokens, threshold=0.1, limit=99)
+    contexts = [tuple(documents[d][: p + 1]) for d, p in zip(table["document"], table["position"], strict=True)]
+    assert len(set(contexts)) == len(contexts) == 21 + 20 + 2
+    assert counts["repeated"] == 19 + 19
+    assert set(table.loc[table["document"] == 2, "position"]) == {20, 21}, "what differs is kept"
+    as_published = selection.select(losses, tokens, threshold=0.1, limit=99, as_published=True)[1]
+    assert as_published["repeated"] == 0 and as_published["selected"] == 81, "the public code keeps them"
+
+
+def test_beginnings_whose_hashes_clash_are_told_apart(monkeypatch):
+    monkeypatch.setattr(selection, "_beginnings", lambda document: np.zeros(len(document), dtype=np.uint64))
+    tokens = tokens_of([[1, 2, 3], [1, 2, 4], [5, 2, 3]])
+    assert selection.repeated(np.flatnonzero(tokens.predicted()), tokens).tolist() == [False, False, True, False, False, False]
+
+
+def test_the_hash_of_a_beginning_knows_order_and_length():
+    one = selection._beginnings(np.array([1, 2, 3, 3], dtype=np.uint16))
+    other = selection._beginnings(np.array([2, 1, 3, 3], dtype=np.uint16))
+    assert len({*one.tolist(), *other.tolist()}) == 8
 
 
 @given(limit=st.integers(1, 60))
@@ -175,5 +217,6 @@ def test_the_papers_way_drops_the_token_after_for_every_short_document_before():
 
 @given(documents=st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=25), min_size=1, max_size=6))
 def test_without_short_documents_the_papers_way_is_exact(documents):
+    documents = [[3 + i, *document] for i, document in enumerate(documents)]  # no two begin alike
     low = np.flatnonzero(tokens_of(documents).predicted()).tolist()
     assert drops(documents, low, as_published=True) == drops(documents, low, as_published=False)

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from quanta import zipf
 from quanta.errors import QuantaError
+from support import counted_as_nominal
 
 
 def labels_with(sizes, k=None):
@@ -60,6 +61,69 @@ def test_fit_finds_the_law_of_the_envelope_and_of_the_null():
     assert abs(top["value"] - expected) < 1e-12 and top["ranks"] == [1, 6] and top["n_tokens"] == n
     assert top["interval"][0] < top["value"] < top["interval"][1]
     assert null["n_identities"] == 4 and null["ranks"] == [1, 4] and null["value"] < 0
+
+
+def texts_of_clusters(seed, n_texts=120):
+    """Tokens of texts that keep to a few of 60 clusters of a Zipf law, in two clusterings; labels, and the text of each token."""
+    rng = np.random.default_rng(seed)
+    p = np.arange(1, 61) ** -1.0
+    parts, coarse = [], np.arange(60) // 2
+    for length in rng.integers(5, 25, n_texts):
+        own = rng.choice(60, 3, p=p / p.sum())
+        parts.append(rng.choice(own, length))
+    fine = np.concatenate(parts)
+    text = np.repeat(np.arange(n_texts), [len(part) for part in parts])
+    token = np.arange(len(fine))
+    tables = [pd.DataFrame({"n_clusters": k, "token": token, "label": own}) for k, own in ((60, fine), (30, coarse[fine]))]
+    return pd.concat(tables, ignore_index=True), text
+
+
+def test_intervals_of_the_slope_hold_its_mean_as_often_as_they_say():
+    """Of 200 corpora, for the mean of the slope over corpora. Tokens of a text go together: drawn singly they give too little."""
+    number = 200
+    fits = {True: [], False: []}
+    for seed in range(number):
+        labels, text = texts_of_clusters(seed)
+        for by_text in fits:
+            n = len(text)
+            found = zipf.fit_envelope(
+                labels, np.arange(n) % 7, (4 / n, 25 / n), draws=60, seed=seed, groups=text if by_text else None
+            )["envelope_slope"]
+            assert found["ranks"] == [4, 25]
+            fits[by_text].append((found["value"], *found["interval"]))
+    values, low, high = np.array(fits[True]).T
+    assert counted_as_nominal(int(((low < values.mean()) & (values.mean() < high)).sum()), number)
+    _, low, high = np.array(fits[False]).T
+    assert ((low < values.mean()) & (values.mean() < high)).sum() < 0.75 * number
+
+
+def test_the_slope_of_a_draw_is_that_of_the_envelope_over_all_numbers_of_clusters():
+    """Large clusters from one clustering, the rest from another: neither alone has the envelope's slope."""
+    few, many = [4000, 200, 200, 200, 200, 200], [1000] * 5
+    labels = pd.concat([labels_with(few, 6), labels_with(many, 5)])
+    drawn = zipf.bootstrap_slopes(labels, 1, 5, draws=40, seed=0)
+    wanted = zipf.slope(zipf.envelope([np.array(few), np.array(many)]), 1, 5)
+    alone = [zipf.slope(np.array(sizes), 1, 5) for sizes in (few, many)]
+    assert abs(drawn.mean() - wanted) < 0.1 and min(abs(drawn.mean() - other) for other in alone) > 0.5
+
+
+def test_draws_of_tokens_deviate_as_the_law_of_counts_says():
+    """Two clusters at one number of clusters: the slope is log(n2/n1)/log 2, of a binomial pair."""
+    n, share = 4000, 0.7
+    labels = labels_with([round(n * share), n - round(n * share)])
+    drawn = zipf.bootstrap_slopes(labels, 1, 2, draws=1000, seed=0)
+    expected = 1 / np.log(2) / np.sqrt(n * share * (1 - share))
+    assert drawn.std() == pytest.approx(expected, rel=0.1)
+
+
+def test_the_power_law_is_told_for_every_seed_of_k_means():
+    rng = np.random.default_rng(0)
+    one, other = (np.repeat(np.arange(40), rng.zipf(2.0, 40).clip(max=400)) for _ in range(2))
+    labels = pd.DataFrame({"n_clusters": 40, "token": np.arange(len(one)), "label": one})
+    fit = zipf.fit_envelope(labels, one, (0.001, 0.1), draws=5, seed=3, show=40, again=[other])["power_law"]
+    told = fit["over_seeds"]
+    assert told["n_seeds"] == 2 == len(told["p_value"]) and told["p_value"][0] == fit["p_value"]
+    assert told["alpha"][1] == zipf.power_law(zipf.sizes(other), seed=3)["alpha"] != told["alpha"][0]
 
 
 def test_bootstrap_is_the_seeds_alone():

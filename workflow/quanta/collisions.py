@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import zeta
 
+from quanta import resampling
 from quanta.errors import QuantaError
 from quanta.shapes import Array, Float, Int
 
@@ -173,20 +174,27 @@ def triple_share(degrees: Array, false_share: float) -> float:
     return float(np.maximum(d * (d - 1), 0).mean() / ((n - 1) * (n - 2)))
 
 
-def standard_error(degrees: Array) -> float:
-    """Standard error of the share of colliding pairs, a U-statistic: 2/√N times the deviation of the tokens' own shares.
+def standard_error(degrees: Array, groups: Int[Array, " token"] | None = None) -> float:
+    """Standard error of the share of colliding pairs, a U-statistic: twice that of the mean of the tokens' own shares.
 
-    Drawing tokens again with replacement would meet each token's own copies, whose cosine is 1, and count them as
+    With `groups`, the texts that tokens are of, these are independent and their tokens need not be (`resampling`). Drawing
+    tokens again with replacement would meet each token's own copies, whose cosine is 1, and count them as
     collisions; the projection has no such pairs, nor has subsampling (Hoeffding 1948; Politis, Romano and Wolf 1999).
     """
-    n = len(degrees)
-    return float(2 * np.std(degrees / (n - 1), ddof=1) / np.sqrt(n))
+    return 2 * resampling.deviation_of_mean(np.asarray(degrees) / (len(degrees) - 1), groups)
 
 
 def resolution_curve(
-    cosines: Array, thresholds: Array, n_quanta: float, *, level: float = 1.645
+    cosines: Array,
+    thresholds: Array,
+    n_quanta: float,
+    *,
+    level: float = 1.645,
+    groups: Int[Array, " token"] | None = None,
 ) -> list[dict[str, Any]]:
     """α against the cosine above which two tokens are said to share a quantum, with its sampling interval.
+
+    `groups` are the texts that the tokens are of; without them tokens are taken as independent.
 
     Returns:
         for each threshold: threshold, pair_share, alpha, low, high, alpha_triples, false_share (of pairs, by the null).
@@ -195,7 +203,7 @@ def resolution_curve(
     null = empirical_null(counts)
     curve = []
     for threshold, degrees in zip(counts.thresholds, counts.degrees, strict=True):
-        share, error = pair_share(counts, threshold, null), standard_error(degrees)
+        share, error = pair_share(counts, threshold, null), standard_error(degrees, groups)
         false = _share_below(counts, 2 * null.mode - threshold)
         curve.append(
             {

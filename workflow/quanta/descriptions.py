@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csc_matrix, csr_matrix
 
+from quanta import resampling
 from quanta.corpus import Texts, Tokens
 from quanta.progress import Progress
 from quanta.shapes import Array, Bool, Int
@@ -189,16 +190,20 @@ def occurrences(
     return found
 
 
-def describe(labels: pd.DataFrame, selection: pd.DataFrame, found: Conditions) -> pd.DataFrame:
+def describe(
+    labels: pd.DataFrame, selection: pd.DataFrame, found: Conditions, groups: Int[Array, " token"] | None = None
+) -> pd.DataFrame:
     """The best rule of every cluster at every k.
+
+    `groups` are the texts that the tokens are of (`resampling`), else their documents.
 
     Returns:
         columns n_clusters, label, rule (JSON list of conditions in words), precision and recall among the selected tokens,
-        and precision_held_out, recall_held_out by two-fold cross-validation: the rule is found on every other document
-        and scored on the rest, both ways. Held-out scores are NaN where no rule matches or a half has no token of the cluster.
+        and precision_held_out, recall_held_out by two-fold cross-validation: the rule is found on every other text
+        and scored on the rest, both ways: pieces of one text lie on one side. Held-out scores are NaN where no rule matches or a half has no token of the cluster.
     """
-    documents = np.unique(selection["document"].to_numpy(), return_inverse=True)[1]
-    folds = [documents % 2 == 0, documents % 2 == 1]
+    own = resampling.numbered(selection["document"].to_numpy() if groups is None else groups, len(selection))
+    folds = [own % 2 == 0, own % 2 == 1]
     halves = [(fold, found.holds[np.flatnonzero(fold)]) for fold in folds]
     ks = [int(k) for k in np.unique(labels["n_clusters"])]
     progress = Progress("descriptions", sum(ks), "clusters")

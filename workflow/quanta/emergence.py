@@ -66,6 +66,21 @@ def median(places: Float[Array, " token"]) -> tuple[float, float, float]:
     return float(ordered[middle - 1]), low, high
 
 
+def middle_ranks(group: Int[Array, " token"], places: Float[Array, " token"]) -> Float[Array, " group"]:
+    """Median rank of each group's tokens among all, the mean of both middle ones where their number is even; NaN for an empty group.
+
+    Tokens that are not learned share the last rank. Correlations take these and not `median`, the lower of both middle places:
+    among groups of the same tokens that makes small ones look early.
+    """
+    return _middles(np.asarray(group), rankdata(places)[None, :])[0]
+
+
+def _middles(group: Array, ranks: Float[Array, "draw token"]) -> Float[Array, "draw group"]:
+    parts = np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1])
+    columns = [np.median(ranks[:, part], axis=1) if len(part) else np.full(len(ranks), np.nan) for part in parts]
+    return np.stack(columns, axis=1)
+
+
 def learned(labels: pd.DataFrame, places: Mapping[tuple[str, str], Float[Array, " token"]]) -> pd.DataFrame:
     """Where every cluster of every clustering is learned.
 
@@ -157,6 +172,36 @@ def _pearson(x: Array, y: Array) -> Array:
     return np.asarray(np.divide((x * y).sum(axis=1), scale, out=np.full(len(scale), np.nan), where=scale > 1e-9))
 
 
+def dealt(
+    frequency: Float[Array, " cluster"],
+    middles: Float[Array, "draw cluster"],
+    *,
+    given: Float[Array, " cluster"] | None = None,
+) -> dict[str, Any] | None:
+    """The correlation where tokens are dealt out anew among the clusters, which keep their sizes.
+
+    `middles` are the clusters' `middle_ranks` in each draw. Unlike the permutation of clusters, this knows that a small cluster's
+    median is noisier than a large one's. It takes tokens as alike but for chance: p-values from it are small where
+    clusters differ at all in when they are learned, whatever their sizes. So it is the null's centre that is told.
+
+    Returns:
+        mean of ρ over draws, and interval, its 5 % and 95 % quantiles; None where there are too few clusters, or no spread.
+    """
+    n = len(frequency)
+    if n < FEWEST:
+        return None
+    x = _residuals(frequency, middles[0], given, np.arange(n)[None, :])[0]
+    drawn = _centred(middles)
+    if given is not None:
+        z = _centred(np.asarray(given)[None, :])
+        drawn = drawn - (drawn * z).sum(axis=1, keepdims=True) / max(float((z * z).sum()), 1e-12) * z
+    found = _pearson(x, drawn)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        return None
+    return {"mean": float(found.mean()), "interval": [float(q) for q in np.quantile(found, INTERVAL)]}
+
+
 def within_groups(
     frequency: Float[Array, " cluster"],
     place: Float[Array, " cluster"],
@@ -213,10 +258,11 @@ def equal_tokens(
     if len(kept) < FEWEST:
         return nothing
     rng = np.random.default_rng([seed, 16])
-    inside = [np.asarray(places)[label == cluster] for cluster in kept]
+    ranks = rankdata(places)
+    inside = [ranks[label == cluster] for cluster in kept]
     medians = np.array(
         [
-            [np.sort(rng.choice(part, least, replace=False))[(least + 1) // 2 - 1] for part in inside]
+            [np.median(rng.choice(part, least, replace=False)) for part in inside]
             for _ in range(EQUAL_DRAWS)
         ]
     )
@@ -253,7 +299,7 @@ def order_of_learning(
 
     Returns:
         correlations: a list with axis, reference, groups (clusters, or targets: the null that groups tokens by their target),
-        frequency (size, target, rule), given (null or target) and what `correlate` says, with the numbers of groups that are not
+        frequency (size, target, rule), given (null or target), what `correlate` and `dealt` say, with the numbers of groups that are not
         learned within the axis and that are at its first point; within_target, equal_tokens and by_n_clusters beside it.
     """
     own = clusters.at(labels, show)
@@ -262,6 +308,7 @@ def order_of_learning(
     names, group = np.unique(target, return_inverse=True)
     group_size = np.bincount(group)
     draw: dict[str, Any] = {"draws": draws, "seed": seed}
+    groupings = {"clusters": own, "targets": group}
     lines: list[dict[str, Any]] = []
     within, equal, by_k = [], [], []
     for (axis, reference), values in places.items():
@@ -269,6 +316,10 @@ def order_of_learning(
         part = table[(table["axis"] == axis) & (table["reference"] == reference)]
         place = part[part["n_clusters"] == show].sort_values("label")["learned"].to_numpy()
         alone = np.array([median(values[group == index])[0] for index in range(len(names))])
+        middles = {name: middle_ranks(by, values) for name, by in groupings.items()}
+        rng = np.random.default_rng([seed, 18])
+        shuffled = rng.permuted(np.tile(rankdata(values), (draws, 1)), axis=1)
+        anew = {name: _middles(by, shuffled) for name, by in groupings.items()}
         of_clusters = {"size": size, "target": corpus_count[typical], "rule": rule_count}
         of_targets = {"size": group_size, "target": corpus_count[names]}
         wanted = (
@@ -282,20 +333,22 @@ def order_of_learning(
         )
         for groups, frequencies, where, frequency, given in wanted:
             kept = frequencies["size"] >= least
-            found = correlate(
-                frequencies[frequency][kept], where[kept], given=frequencies[given][kept] if given else None, **draw
-            )
+            of, held = frequencies[frequency][kept], frequencies[given][kept] if given else None
+            middle = middles[groups][kept]
+            found = correlate(of, middle, given=held, **draw)
+            found["dealt"] = dealt(of, anew[groups][:, kept], given=held)
             ends = {
                 "not_learned": int(np.isinf(where[kept]).sum()),
                 "at_first_point": int((where[kept] <= starts[axis]).sum()),
             }
             lines.append(about | {"groups": groups, "frequency": frequency, "given": given} | found | ends)
         kept = size >= least
-        within.append(about | within_groups(size[kept], place[kept], typical[kept], **draw))
+        within.append(about | within_groups(size[kept], middles["clusters"][kept], typical[kept], **draw))
         equal.append(about | equal_tokens(own, values, least=least, seed=seed))
         for k, clustering in part.groupby("n_clusters"):
-            some = clustering[clustering["size"] >= least]
-            found = correlate(some["size"].to_numpy(), some["learned"].to_numpy(), **draw)
+            number = clustering.sort_values("label")["size"].to_numpy()
+            some = number >= least
+            found = correlate(number[some], middle_ranks(clusters.at(labels, int(k)), values)[some], **draw)
             by_k.append(about | {"n_clusters": int(k), **{key: found[key] for key in ("value", "interval", "n")}})
     return {
         "n_clusters": show,
@@ -304,8 +357,8 @@ def order_of_learning(
         "within_target": within,
         "equal_tokens": equal,
         "by_n_clusters": by_k,
-        "method": "Spearman's rank correlation; 90 % intervals by bootstrap over clusters and two-sided p-values by permutation, "
-        f"{draws} draws each; clusters that are not learned within the axis rank last",
+        "method": "Spearman's rank correlation with the median rank of a cluster's tokens; 90 % intervals by bootstrap over clusters and "
+        f"two-sided p-values by permutation, {draws} draws each; tokens that are not learned within the axis rank last",
     }
 
 

@@ -48,7 +48,7 @@ PUBLISHED = (
                   0.05e9 if then == "6.7b" else 0, "the paper gives one digit after the point" if then == "6.7b" else "")
         for then, (now, count) in NAMES_NOW.items()
     ),
-    Published("documents", "4", "documents of the Pile's test split", 200_000),
+    Published("documents", "4", "documents of the Pile's test split", 200_000, 0, "or the corpus has no more"),
     Published("context", "4", "tokens at which a document is cut", 1024),
     Published("predictions", "4", "tokens predicted", 1e8, 2e7, "the paper says about 10⁸"),
     Published("fitted_models", "4", "models in the fit of the mean loss (all but the largest)", 6),
@@ -105,6 +105,8 @@ def differences(ours: Mapping[str, Any], keys: Iterable[str]) -> str:
         if key == MODELS:
             known = {f"parameters {now}" for now, _ in NAMES_NOW.values()}
             found += [] if known & set(ours) else ["other models than the paper's, of other texts"]
+        elif key == "restarts" and key in ours and ours[key] is None:
+            found.append("k-means by another method than restarts")
         elif ours.get(key) is not None and ours[key] != BY_KEY[key].value:
             name = key.removeprefix("qdg_").replace("_", " ")
             found.append(f"{name} {ours[key]:,g}, not {BY_KEY[key].value:,g}")
@@ -145,9 +147,14 @@ def checks(ours: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def of_run(
-    mean_loss: pd.DataFrame, scaling: Mapping[str, Any], qdg: Mapping[str, Any], settings: Mapping[str, Any]
+    mean_loss: pd.DataFrame,
+    scaling: Mapping[str, Any],
+    qdg: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    documents: int,
 ) -> dict[str, Any]:
-    """A run's numbers by the keys of `PUBLISHED`: from the table of mean losses, both fits, and its settings."""
+    """A run's numbers by the keys of `PUBLISHED`: from the table of mean losses, both fits, its settings and documents found."""
     alpha, slope = scaling["alpha_n"], qdg["envelope_slope"]
     final = mean_loss.drop_duplicates("model", keep="last")
     counts = {
@@ -155,7 +162,8 @@ def of_run(
     }
     return counts | dict(settings) | {
         "predictions": float(mean_loss["n_predictions"].iloc[0]),
-        "fitted_models": settings["fitted_models"],
+        "documents": documents,
+        "fitted_models": alpha["n_sizes"],
         "alpha_n": alpha["value"],
         "theory_slope": None if alpha["value"] is None else -alpha["value"] - 1,
         "qdg_tokens": slope["n_tokens"],

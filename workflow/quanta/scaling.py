@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import curve_fit
 
-from quanta.errors import QuantaError
-from quanta.shapes import Array, Bool, Float
+from quanta import resampling
+from quanta.shapes import Array, Bool, Float, Int
 
 BITS_PER_NAT = 1 / np.log(2)
+SHARP = (0.8, 1.1)  # share of the whole fall in one step; more of it means that the curve rises elsewhere
 
 
 # ------------------------------------------------------------------------------------------------ mean loss
@@ -58,45 +59,71 @@ def fit_mean_loss(
     left_out: Sequence[str],
     draws: int,
     seed: int,
+    groups: Int[Array, " document"] | None = None,
 ) -> dict[str, Any]:
-    """Fits of mean loss against non-embedding parameters, with 90 % intervals by bootstrap over documents.
+    """Fits of mean loss against non-embedding parameters, one point a size, with 90 % intervals.
 
-    `sums` are nats a document and model, `counts` (document,) the predictions in it. Models in `left_out` are not fitted
-    (the paper leaves out its largest).
+    `sums` are nats a document and model, `counts` (document,) the predictions in it, `groups` the text that each document is a
+    piece of (`resampling`). Models in `left_out` are not fitted (the paper leaves out its largest).
 
-    Raises:
-        QuantaError: fewer than two models are left to fit.
+    A size that was trained with several seeds is one point, the mean over them: else sizes that are cheap to repeat would weigh
+    more. The interval is of the test set, drawn anew by whole texts, and of the seed: each point is moved as another training
+    would move it, by the deviation of log loss that the repeated sizes show, pooled, and uncertain itself by its degrees of
+    freedom. It is taken to be that of all sizes. Without a repeated size the interval is of the test set alone, and says so.
+
+    Values are None where fewer than two sizes are left to fit.
     """
     used = [i for i, name in enumerate(names) if name not in left_out]
-    if len(used) < 2:
-        raise QuantaError("scaling.leave_out", f"{len(used)} models are left", "at least two", "leave out fewer models")
-    sizes = np.asarray(sizes, dtype=float)[used]
-    mean = sums[used].sum(axis=1) / counts.sum()
-    rng = np.random.default_rng([seed, 5])
-    weights = rng.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=draws)
-    means = (weights @ sums[used].T) / (weights @ counts)[:, None]
-    drawn = np.array([power_law(sizes, row) for row in means])
-    along = np.geomspace(sizes.min(), sizes.max(), 50)
-    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], [0.05, 0.95], axis=0)
-    common = {
-        "interval_method": f"90 %, {draws} bootstrap draws of documents",
+    points, size_of = np.unique(np.asarray(sizes, dtype=float)[used], return_inverse=True)
+    seeds = np.bincount(size_of)
+    common: dict[str, Any] = {
         "points_used": [names[i] for i in used],
         "points_left_out": [name for name in names if name in left_out],
+        "n_sizes": len(points),
     }
-    alpha, scale = power_law(sizes, mean)
+    if len(points) < 2:
+        why = f"{len(points)} size is left to fit, a power law needs two"
+        return {"alpha_n": {"value": None, "interval": None, "why": why} | common}
+    to_points = (size_of == np.arange(len(points))[:, None]) / seeds[:, None]
+    text = resampling.numbered(groups, len(counts))
+    of_text = np.array([np.bincount(text, row) for row in sums[used]])
+    n_of_text = np.bincount(text, counts)
+    each = of_text.sum(axis=1) / n_of_text.sum()
+    mean = to_points @ each
+    rng = np.random.default_rng([seed, 5])
+    weights = resampling.weights(len(n_of_text), draws, rng)
+    means = (weights @ of_text.T) / (weights @ n_of_text)[:, None] @ to_points.T
+    deviation, freedom = seed_deviation(each, size_of)
+    moved = means
+    if deviation is not None:
+        spread = deviation * np.sqrt(freedom / rng.chisquare(freedom, draws))
+        apart = spread[:, None] * rng.standard_normal(means.shape) / np.sqrt(seeds)
+        moved = means * np.exp(np.clip(apart, -50, 50))  # a single degree of freedom knows no bounds
+    of = "the test set and of the seed" if deviation is not None else "the test set alone, no size has several seeds"
+    common |= {
+        "interval_method": f"90 %, {draws} bootstrap draws of {resampling.UNIT}: of {of}",
+        "seed_deviation": None
+        if deviation is None
+        else {"of_log_loss": deviation, "degrees_of_freedom": freedom, "seeds_of_each_size": seeds.tolist()},
+    }
+    drawn = _power_laws(points, moved)
+    along = np.geomspace(points.min(), points.max(), 50)
+    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], [0.05, 0.95], axis=0)
+    alpha, scale = power_law(points, mean)
     fits: dict[str, Any] = {
         "alpha_n": {
             "value": alpha,
             "interval": _interval(drawn[:, 0]),
+            "interval_of_test_set": _interval(_power_laws(points, means)[:, 0]),
             "band_nats": {"parameters": along.tolist(), "low": band[0].tolist(), "high": band[1].tolist()},
             "scale_nats": scale,
-            "method": "least squares of log mean loss on log non-embedding parameters",
+            "method": "least squares of log mean loss on log non-embedding parameters, one point a size: the mean over its seeds",
             **common,
         }
     }
-    floor = power_law_with_floor(sizes, mean) if len(used) > 3 else None
+    floor = power_law_with_floor(points, mean) if len(points) > 3 else None
     if floor is not None:
-        searched = [power_law_with_floor(sizes, row) for row in means[: max(draws // 5, 1)]]
+        searched = [power_law_with_floor(points, row) for row in moved[: max(draws // 5, 1)]]
         found = np.array([fit for fit in searched if fit is not None])
         fits["alpha_n_with_irreducible_loss"] = {
             "value": floor[0],
@@ -104,10 +131,30 @@ def fit_mean_loss(
             "scale_nats": floor[1],
             "irreducible_nats": floor[2],
             "irreducible_interval_nats": _interval(found[:, 2]) if len(found) else None,
-            "method": "least squares of log mean loss on log(E + A·N^−α), E ≥ 0",
+            "method": "least squares of log mean loss on log(E + A·N^−α), E ≥ 0, one point a size",
             **common,
         }
     return fits
+
+
+def _power_laws(sizes: Array, losses: Float[Array, "draw size"]) -> Float[Array, "draw 2"]:
+    """`power_law` of each row."""
+    gradient, constant = np.polyfit(np.log(sizes), np.log(losses).T, 1)
+    return np.stack([-gradient, np.exp(constant)], axis=1)
+
+
+def seed_deviation(losses: Float[Array, " model"], size_of: Int[Array, " model"]) -> tuple[float | None, int]:
+    """(deviation of log mean loss between seeds of one size, pooled over sizes; its degrees of freedom).
+
+    None without a size that has several models.
+    """
+    logs = np.log(losses)
+    number = np.bincount(size_of)
+    freedom = int((number - 1).sum())
+    if freedom < 1:
+        return None, 0
+    apart = logs - (np.bincount(size_of, logs) / number)[size_of]
+    return float(np.sqrt((apart**2).sum() / freedom)), freedom
 
 
 def _interval(draws: Array) -> list[float]:
@@ -140,6 +187,11 @@ def largest_drop_share(curves: Float[Array, "scale token"]) -> tuple[Float[Array
         return total, np.where(total > 0, largest / total, np.nan)
 
 
+def sharp(share: Float[Array, " token"]) -> Bool[Array, " token"]:
+    """80 % of the fall or more in one step, and no rise elsewhere of more than 10 % of it."""
+    return np.asarray((share >= SHARP[0]) & (share <= SHARP[1]))
+
+
 def monogenic(curves: Float[Array, "scale token"], above: float, below: float) -> Bool[Array, " token"]:
     """Above `above` nats at every scale before some scale j and below `below` nats from j on (the paper: 5 and 0.3).
 
@@ -163,7 +215,8 @@ def token_curves(
     """Classify every prediction; one row each of total_drop_nats, largest_drop_share, monogenic, polygenic.
 
     The counts say how many predictions are in each class, and the distribution of the share over those that fall by at
-    least `drop` nats.
+    least `drop` nats: how many of these fall sharply (`sharp`), and how many rise elsewhere by over 10 % of the fall
+    (`not_monotone`), whose share says nothing of sharpness.
     """
     total, largest = largest_drop_share(curves)
     table = pd.DataFrame(
@@ -182,7 +235,8 @@ def token_curves(
         "monogenic": int(table["monogenic"].sum()),
         "polygenic": int(table["polygenic"].sum()),
         "largest_drop_share_quartiles": [float(q) for q in np.quantile(fell, [0.25, 0.5, 0.75])] if len(fell) else None,
-        "sharp": int((fell >= 0.8).sum()),
+        "sharp": int(sharp(fell).sum()),
+        "not_monotone": int((fell > SHARP[1]).sum()),
     }
     return table, counts
 

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta import scaling
+from quanta import resampling, scaling
 from quanta.shapes import Array, Bool, Float, Int
 
 SHARES = (0.5, 1.0, 2.0, 3.0, 4.0)  # thresholds of a drop, in units of the one that is configured
-SHARP = 0.8  # of the whole fall in one step of size
 WIDTH, LIMIT = 0.25, 8.0  # bins of drops in nats, the outermost hold what lies beyond
 ANOTHER, AVERAGE, OTHERS = "another seed", "average of all seeds", "average of the other seeds"
 
@@ -25,12 +24,12 @@ def marks(
     """What one set of curves shows, by (kind, threshold in nats).
 
     `drop`: falls by more than the threshold between neighbouring scales, a row for each pair of them. The other kinds have one
-    row: `sharp`, a fall of at least `drop` nats in all with 80 % of it in one step; monogenic and polygenic (`scaling`).
+    row: `sharp`, a fall of at least `drop` nats in all that is so (`scaling.sharp`); monogenic and polygenic (`scaling`).
     """
     falls = -np.diff(np.asarray(curves, dtype=np.float64), axis=0)
     total, largest = scaling.largest_drop_share(curves)
     found = {("drop", factor * drop): falls > factor * drop for factor in SHARES}
-    found["sharp", drop] = ((total >= drop) & (largest >= SHARP))[None]
+    found["sharp", drop] = ((total >= drop) & scaling.sharp(largest))[None]
     found["monogenic", above] = scaling.monogenic(curves, above, below)[None]
     found["polygenic", drop] = scaling.polygenic(curves, drop, share)[None]
     return found
@@ -38,35 +37,36 @@ def marks(
 
 def recurrence(
     pairs: Sequence[tuple[Bool[Array, "step token"], Bool[Array, "step token"]]],
-    document: Int[Array, " token"],
+    groups: Int[Array, " token"],
     *,
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """Of what is marked in the first of each pair, the share that the second marks too, over all pairs together.
 
+    `groups` are the texts that the tokens are of (`resampling`).
+
     Returns:
         n and n_other (marks of the first and of the second, means over pairs), share, low and high (90 %, bootstrap over
-        documents), expected: the share if the two were independent at each step, that is the second's own rate. NaN without a mark.
+        groups), expected: the share if the two were independent at each step, that is the second's own rate. NaN without a mark.
     """
     steps = len(pairs[0][0])
-    number = int(document.max()) + 1 if len(document) else 1
+    own = resampling.numbered(groups, pairs[0][0].shape[1])
+    number = int(own.max(initial=0)) + 1
     marked, both = np.zeros(number), np.zeros(number)
     by_chance = others = 0.0
     for first, second in pairs:
-        marked += np.bincount(document, first.sum(axis=0), minlength=number)
-        both += np.bincount(document, (first & second).sum(axis=0), minlength=number)
+        marked += np.bincount(own, first.sum(axis=0), minlength=number)
+        both += np.bincount(own, (first & second).sum(axis=0), minlength=number)
         by_chance += sum(first[i].sum() * second[i].mean() for i in range(steps))
         others += second.sum()
     total = marked.sum()
     result = {"n": total / len(pairs), "n_other": others / len(pairs)}
     if not total:
         return result | dict.fromkeys(("share", "low", "high", "expected"), np.nan)
-    kept = np.flatnonzero(np.bincount(document, minlength=number))
-    rng = np.random.default_rng([seed, 17])
-    weights = rng.multinomial(len(kept), np.full(len(kept), 1 / len(kept)), size=draws)
-    below = weights @ marked[kept]
-    drawn = (weights @ both[kept])[below > 0] / below[below > 0]
+    weights = resampling.weights(number, draws, np.random.default_rng([seed, 17]))
+    below = weights @ marked
+    drawn = (weights @ both)[below > 0] / below[below > 0]
     low, high = np.quantile(drawn, [0.05, 0.95]) if len(drawn) else (np.nan, np.nan)
     return result | {
         "share": both.sum() / total, "low": float(low), "high": float(high), "expected": by_chance / total,
@@ -76,7 +76,7 @@ def recurrence(
 def compare(
     curves: Float[Array, "seed scale token"],
     names: Sequence[int],
-    document: Int[Array, " token"],
+    groups: Int[Array, " token"],
     *,
     above: float,
     below: float,
@@ -106,7 +106,7 @@ def compare(
         wanted.append(("each seed", AVERAGE, [(one[kind], average[kind]) for one in own]))
         wanted.append(("each seed", OTHERS, [(own[i][kind], others[i][kind]) for i in range(n)]))
         for of, where, pairs in wanted:
-            found = recurrence(pairs, document, draws=draws, seed=seed)
+            found = recurrence(pairs, groups, draws=draws, seed=seed)
             rows.append({"kind": kind[0], "threshold_nats": kind[1], "of": of, "recurs_in": where, **found})
     return pd.DataFrame(rows)
 

@@ -6,7 +6,7 @@ import pandas as pd
 from quanta import storage
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
-from quanta.shapes import Array, Bool
+from quanta.shapes import Array, Bool, Int, UInt
 
 COLUMNS = ("token", "document", "position", "token_id", "loss_nats")
 
@@ -44,6 +44,37 @@ def dropped_as_published(low: Array, tokens: Tokens) -> Bool[Array, " n"]:
     return np.isin(low - starts[document], np.concatenate(closing) if closing else np.empty(0, dtype=np.int64))
 
 
+def repeated(flat: Int[Array, " n"], tokens: Tokens) -> Bool[Array, " n"]:
+    """True at a flat index whose document has the same tokens up to it, its own included, as another one's given before it.
+
+    Nothing but these tokens determines a prediction and its gradient (a document is no longer than the context): such copies have
+    a cosine of 1, and would be clusters and collisions by themselves. Documents are compared by a hash of each beginning, and
+    token by token where that is equal. `flat` rises.
+    """
+    documents, positions = tokens.place(flat)
+    key = np.empty(len(flat), dtype=np.uint64)
+    bounds = np.flatnonzero(np.diff(documents, prepend=-1, append=-1))
+    for begin, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        key[begin:end] = _beginnings(tokens.document(int(documents[begin])))[positions[begin:end]]
+    order = np.argsort(key, kind="stable")
+    first = np.maximum.accumulate(np.where(np.diff(key[order], prepend=~key[order[:1]]) != 0, np.arange(len(key)), 0))
+    copies = np.zeros(len(flat), dtype=bool)
+    for place in np.flatnonzero(first != np.arange(len(key))).tolist():
+        one, other = order[first[place]], order[place]
+        a, b = (tokens.document(int(documents[i]))[: positions[i] + 1] for i in (one, other))
+        copies[other] = np.array_equal(a, b)
+    return copies
+
+
+def _beginnings(document: Array) -> UInt[Array, " token"]:
+    """A 64-bit hash of each beginning of a document: sums of a hash of (position, id), by the finaliser of splitmix64."""
+    x = np.asarray(document).astype(np.uint64) + (np.arange(1, len(document) + 1, dtype=np.uint64) << np.uint64(32))
+    x *= np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        x = (x ^ (x >> np.uint64(shift))) * np.uint64(factor)
+    return np.asarray(np.cumsum(x ^ (x >> np.uint64(31)), dtype=np.uint64))
+
+
 def select(
     losses: Array,
     tokens: Tokens,
@@ -53,9 +84,9 @@ def select(
     keep_induction: bool = False,
     as_published: bool = False,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Predictions with a loss below `threshold` nats, not by induction, `limit` of them spread evenly.
+    """Predictions with a loss below `threshold` nats, not by induction nor `repeated`, `limit` of them spread evenly.
 
-    With `as_published`, the tokens that the paper's public code drops are dropped, drift of its index included.
+    With `as_published`, the tokens that the paper's public code drops are dropped, drift of its index included, and no others.
 
     Returns:
         columns token (0…N−1), document, position, token_id, loss_nats, in the corpus's order; and the counts of
@@ -69,6 +100,8 @@ def select(
         rows = document == index if len(low) < 1000 else slice(*np.searchsorted(document, [index, index + 1]))
         copied[rows] = induction(tokens.document(int(index)))[position[rows]]
     kept = low if keep_induction else low[~copied]
+    again = np.zeros(len(kept), dtype=bool) if as_published else repeated(kept, tokens)
+    kept = kept[~again]
     chosen = kept[np.linspace(0, len(kept) - 1, limit).round().astype(int)] if len(kept) > limit else kept
     document, position = tokens.place(chosen)
     table = pd.DataFrame(
@@ -84,6 +117,7 @@ def select(
         "predictions": int(tokens.predicted().sum()),
         "below_threshold": len(low),
         "by_induction": int(copied.sum()),
+        "repeated": int(again.sum()),
         "candidates": len(kept),
         "selected": len(chosen),
     }

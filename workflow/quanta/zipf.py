@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 from scipy.special import zeta
 
+from quanta import resampling
 from quanta.errors import QuantaError
 from quanta.shapes import Array, Float, Int
 
@@ -110,6 +112,18 @@ def power_law(cluster_sizes: Array, *, draws: int = 200, seed: int = 0) -> dict[
     }
 
 
+def over_seeds(labels: Sequence[Array], *, seed: int) -> dict[str, Any]:
+    """What `power_law` says of clusterings that differ in the seed of k-means alone: each one's γ, α and p-value.
+
+    One clustering's p-value is no verdict: it hangs on the seed more than on anything else.
+
+    Returns:
+        n_seeds, and for gamma, alpha and p_value the values, a seed each (None where there is no fit).
+    """
+    fits = [power_law(sizes(own), seed=seed) for own in labels]
+    return {"n_seeds": len(fits)} | {name: [fit[name] for fit in fits] for name in ("gamma", "alpha", "p_value")}
+
+
 def _beyond(gamma: float, first: int) -> float:
     return float(zeta(gamma, first))
 
@@ -136,22 +150,26 @@ def _fit_tail(values: Array) -> tuple[float, int, float] | None:
     return best
 
 
-def bootstrap_slopes(labels: pd.DataFrame, first: int, last: int, *, draws: int, seed: int) -> Float[Array, " draw"]:
+def bootstrap_slopes(
+    labels: pd.DataFrame, first: int, last: int, *, draws: int, seed: int, groups: Int[Array, " token"] | None = None
+) -> Float[Array, " draw"]:
     """Slopes of the envelope when tokens are drawn again with replacement, their clusters held fixed.
 
-    This is the sampling of tokens alone: the clustering's own error is larger and not in it. Clusters must be held fixed:
-    a token drawn twice has itself as a neighbour of cosine 1, and clustering such a sample finds its pairs of copies.
+    Tokens are drawn by whole `groups`, the texts that they are of (`resampling`); one by one where none are given. This is the
+    sampling of tokens alone: the clustering's own error is larger and not in it. Clusters must be held fixed: a token
+    drawn twice has itself as a neighbour of cosine 1, and clustering such a sample finds its pairs of copies.
     `quanta.stability` clusters anew instead, on halves drawn without replacement.
     """
     wide = labels.pivot(index="token", columns="n_clusters", values="label").to_numpy()
-    rng = np.random.default_rng([seed, 4])
-    slopes = []
-    for _ in range(draws):
-        drawn = wide[rng.integers(0, len(wide), len(wide))]
-        curve = envelope([sizes(column) for column in drawn.T])
-        if (curve > 0).sum() > first:
-            slopes.append(slope(curve, first, last))
-    return np.array(slopes)
+    own = resampling.numbered(groups, len(wide))
+    number = int(own.max()) + 1
+    weights = resampling.weights(number, draws, np.random.default_rng([seed, 4]))
+    top = np.zeros((draws, int(wide.max()) + 1), dtype=np.int64)
+    for column in wide.T:
+        tokens = csr_matrix((np.ones(len(own), dtype=np.int64), (own, column)), shape=(number, int(column.max()) + 1))
+        found = np.sort(np.asarray(weights @ tokens), axis=1)[:, ::-1]
+        np.maximum(top[:, : found.shape[1]], found, out=top[:, : found.shape[1]])
+    return np.array([slope(curve, first, last) for curve in top if (curve > 0).sum() > first])
 
 
 def fit_envelope(
@@ -162,11 +180,14 @@ def fit_envelope(
     draws: int,
     seed: int,
     show: int | None = None,
+    groups: Int[Array, " token"] | None = None,
+    again: Sequence[Array] = (),
 ) -> dict[str, Any]:
     """The paper's fit (section 5.1) with its interval, and the same fit to the target tokens' own frequencies.
 
     `identity` (token,) is what each token is: grouping by it alone is the null model that a slope must be held against.
-    `show` is the number of clusters whose sizes get a power law by maximum likelihood.
+    `show` is the number of clusters whose sizes get a power law by maximum likelihood, `groups` the texts that tokens are of,
+    and `again` labels at `show` by k-means with other seeds, over which the power law's numbers are given too.
 
     Raises:
         QuantaError: all tokens lie in one cluster, or the ranks of the fit hold fewer than two clusters.
@@ -181,10 +202,11 @@ def fit_envelope(
     n = len(identity)
     first, last = rank_range(n, shares)
     curve = envelope([sizes(part["label"].to_numpy()) for _, part in labels.groupby("n_clusters")])
-    drawn = bootstrap_slopes(labels, first, last, draws=draws, seed=seed)
+    drawn = bootstrap_slopes(labels, first, last, draws=draws, seed=seed, groups=groups)
     value = slope(curve, first, last)
     # the draws' quantiles would be off centre: a maximum over resampled sizes is larger than the maximum itself
     reach_out = 1.645 * float(np.std(drawn, ddof=1)) if len(drawn) > 1 else None
+    unit = "tokens" if groups is None else resampling.UNIT
     null = sizes(identity)
     reach = int(min(last, len(null)))
     chosen = labels[labels["n_clusters"] == show]["label"].to_numpy()
@@ -192,7 +214,7 @@ def fit_envelope(
         "envelope_slope": {
             "value": value,
             "interval": [value - reach_out, value + reach_out] if reach_out is not None else None,
-            "interval_method": f"90 %, 1.645 standard deviations over {len(drawn)} bootstrap draws of tokens, clusters "
+            "interval_method": f"90 %, 1.645 standard deviations over {len(drawn)} bootstrap draws of {unit}, clusters "
             "held fixed: sampling alone, neither the clustering's error nor the envelope's bias",
             "method": "least squares of log size on log rank of the envelope over all n_clusters",
             "ranks": [first, int(min(last, len(curve)))],
@@ -206,6 +228,7 @@ def fit_envelope(
         },
         "power_law": power_law(sizes(chosen), seed=seed)
         | {"of_n_clusters": show, "method": "maximum likelihood of a discrete power law on cluster sizes"}
+        | {"over_seeds": over_seeds([chosen, *again], seed=seed)}
         if len(chosen)
         else None,
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, calibration, collisions, simulations, storage
+from quanta import affinity, calibration, collisions, resampling, simulations, storage
 from quanta.job import run
 
 
@@ -24,11 +24,19 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     storage.write_table(outputs.estimators, calibration.compare_estimators(held_out, coverage))
 
     cosines = affinity.read_affinity(inputs.affinity)
-    n_tokens = len(storage.read_table(inputs.selection, ("token",)))
+    document = storage.read_table(inputs.selection, ("token", "document"))["document"].to_numpy()
+    n_tokens = len(document)
+    n_documents = len(storage.read_array(inputs.offsets, dtype="int64", shape=(None,))) - 1
+    text = resampling.texts_of_documents(inputs.documents, n_documents)[document]
     thinned, chosen = calibration.thinned(cosines, calibration.n_tokens(table))
     found = simulations.summaries(thinned)
     posterior = fitted.infer(found)
-    curve = collisions.resolution_curve(cosines, np.array(collisions.RESOLUTIONS), calibration.QUANTA)
+    curve = collisions.resolution_curve(
+        cosines,
+        np.array(collisions.RESOLUTIONS),
+        calibration.QUANTA,
+        groups=text[affinity.spread(n_tokens, len(cosines))],
+    )
     storage.write_table(outputs.resolution, pd.DataFrame(curve))
     best = calibration.best_resolution(known, posterior.value)
     at_best = min(curve, key=lambda row: abs(row["threshold"] - best))
@@ -50,7 +58,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 "interval": [at_best["low"], at_best["high"]],
                 "threshold": at_best["threshold"],
                 "method": "pairs above the cosine threshold that errs least on simulations of about this α; the interval is "
-                "sampling alone",
+                "the sampling of whole texts alone",
             },
             "coverage": {
                 "nominal": calibration.LEVEL,

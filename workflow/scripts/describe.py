@@ -6,7 +6,7 @@ Makes: `qdg/descriptions.parquet` (a row a cluster of every n_clusters).
 from pathlib import Path
 from typing import Any
 
-from quanta import clusters, corpus, descriptions, selection, storage
+from quanta import clusters, corpus, descriptions, resampling, selection, storage
 from quanta.job import run
 
 
@@ -16,7 +16,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     labels = clusters.read_labels(inputs.labels, len(chosen))
     texts = corpus.Texts(corpus.load_tokenizer(Path(inputs.tokenizer).parent))
     documents = storage.read_table(inputs.documents, ("document", "source"))
-    rules = descriptions.describe(labels, chosen, descriptions.conditions(chosen, tokens, texts))
+    text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
+    rules = descriptions.describe(labels, chosen, descriptions.conditions(chosen, tokens, texts), text)
     table = clusters.table(labels, chosen, documents, texts).merge(rules, on=["n_clusters", "label"], validate="1:1")
     storage.write_table(outputs.table, table)
 

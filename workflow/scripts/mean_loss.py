@@ -1,14 +1,14 @@
 """Mean loss of every model and step, and its fit against non-embedding parameters.
 
 Makes: `scaling/mean_loss.csv`, and `scaling/fits.json` with and without an irreducible term, intervals by bootstrap over
-documents.
+texts and, where sizes have several seeds, over these.
 """
 
 import json
 from typing import Any
 
 import numpy as np
-from quanta import corpus, predictions, scaling, storage
+from quanta import corpus, predictions, resampling, scaling, storage
 from quanta.family import FAMILY_COLUMNS
 from quanta.job import run
 
@@ -37,6 +37,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         left_out=params.leave_out,
         draws=params.draws,
         seed=params.seed,
+        groups=resampling.texts_of_documents(inputs.documents, tokens.n_documents),
     )
     storage.write_json(outputs.fits, fits)
 

@@ -5,16 +5,39 @@ Makes: `qdg/rank_frequency.csv` (n_clusters, rank, size; the envelope has n_clus
 
 from typing import Any
 
-from quanta import clusters, storage, zipf
+from quanta import clusters, resampling, spectral, storage, zipf
 from quanta.job import run
+
+SEEDS = 6  # of k-means, the run's own included, over which the power law of cluster sizes is told
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    identity = storage.read_table(inputs.selection, ("token", "token_id"))["token_id"].to_numpy()
+    chosen = storage.read_table(inputs.selection, ("token", "document", "token_id"))
+    identity = chosen["token_id"].to_numpy()
+    n_documents = len(storage.read_array(inputs.offsets, dtype="int64", shape=(None,))) - 1
+    text = resampling.texts_of_documents(inputs.documents, n_documents)
     labels = clusters.read_labels(inputs.labels, len(identity))
     storage.write_table(outputs.table, zipf.rank_frequency(labels))
+    vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
     fits = zipf.fit_envelope(
-        labels, identity, tuple(params.rank_shares), draws=params.draws, seed=params.seed, show=params.show
+        labels,
+        identity,
+        tuple(params.rank_shares),
+        draws=params.draws,
+        seed=params.seed,
+        show=params.show,
+        groups=text[chosen["document"].to_numpy()],
+        again=[
+            spectral.assign(
+                vectors,
+                [params.show],
+                method=params.method,
+                rows=params.rows,
+                restarts=params.restarts,
+                seed=params.seed + other,
+            )[params.show]
+            for other in range(1, SEEDS)
+        ],
     )
     calibrated = storage.read_json(inputs.calibration)
     names = {"calibrated_alpha": "alpha", "alpha_by_collisions": "alpha_by_collisions", "coverage": "coverage"}

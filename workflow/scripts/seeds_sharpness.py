@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import numpy as np
-from quanta import corpus, predictions, seeds, storage
+from quanta import corpus, predictions, resampling, seeds, storage
 from quanta.family import FAMILY_COLUMNS, in_order
 from quanta.job import run
 
@@ -31,10 +31,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ]
     )
     names = [int(seed) for seed in lines]
+    text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)
     table = seeds.compare(
         curves,
         names,
-        tokens.place(index)[0],
+        text[tokens.place(index)[0]],
         above=params.above,
         below=params.below,
         drop=params.drop,
@@ -74,7 +75,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             },
             "correlation_of_drops": seeds.correlation(curves),
             "method": f"share of one seed's marks that recur, over ordered pairs of seeds; 90 %, {params.draws} bootstrap draws of "
-            "documents; expected: the other's own rate at the same step of size",
+            f"{resampling.UNIT}; expected: the other's own rate at the same step of size",
         },
     )
 
