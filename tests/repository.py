@@ -69,14 +69,9 @@ def smoke(folder, *arguments, cores=2, over=None, **kwargs):
 
 
 def restore(copy, original):
-    """Make a copy of a run what it was: contents and times of files and folders, but for Snakemake's own."""
-
-    def inside(folder):
-        names = {path.relative_to(folder): path for path in folder.rglob("*")}
-        return {name: path for name, path in names.items() if name.parts[0] != ".snakemake"}
-
-    kept = inside(original)
-    for name, path in inside(copy).items():
+    """Make a copy of a run what it was: contents and times of files and folders, Snakemake's notes included."""
+    kept, there = ({path.relative_to(folder): path for path in folder.rglob("*")} for folder in (original, copy))
+    for name, path in there.items():
         if name not in kept and not path.is_dir():
             path.unlink()
     for name, path in kept.items():
