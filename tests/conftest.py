@@ -43,3 +43,13 @@ def ragged_tokens():
     """Documents of all kinds of lengths: none, one, two, the full context, in no order."""
     lengths = [5, 0, 64, 1, 0, 2, 33, 1, 17, 64, 3, 0, 40, 8, 1]
     return random_tokens(lengths, VOCABULARY, seed=1)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A folder with the smoke run, made with four cores; not to be changed."""
+    from repository import copy_of_the_repository, smoke
+
+    folder = copy_of_the_repository(tmp_path_factory.mktemp("finished") / "quanta")
+    folder.joinpath("output.txt").write_text(smoke(folder, cores=4))
+    return folder

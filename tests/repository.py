@@ -6,7 +6,10 @@ import shutil
 import subprocess
 import sys
 
+import yaml
 from support import ROOT
+
+SMOKE = "config/smoke.yaml"
 
 
 def copy_of_the_repository(target):
@@ -44,3 +47,38 @@ def hashes(folder):
     names = {str(p.relative_to(results)): p for p in files}
     kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/", "made/"))}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(kept.items())}
+
+
+def snakemake(folder, *arguments, fails=False, env=None):
+    """Run it; its output, checked for the exit status that is expected."""
+    done = subprocess.run(
+        command(*arguments),
+        cwd=folder, env=environment() | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    assert (done.returncode != 0) == fails, done.stdout[-6000:]
+    return done.stdout
+
+
+def smoke(folder, *arguments, cores=2, over=None, **kwargs):
+    """The smoke run; `over` is laid over its configuration as a further file."""
+    files = [SMOKE]
+    if over is not None:
+        (folder / "config/over.yaml").write_text(yaml.safe_dump(over))
+        files.append("config/over.yaml")
+    return snakemake(folder, "--cores", str(cores), "--configfile", *files, *arguments, **kwargs)
+
+
+def restore(copy, original):
+    """Make a copy of a run what it was: contents and times of files and folders, Snakemake's notes included."""
+    kept, there = ({path.relative_to(folder): path for path in folder.rglob("*")} for folder in (original, copy))
+    for name, path in there.items():
+        if name not in kept and not path.is_dir():
+            path.unlink()
+    for name, path in kept.items():
+        if path.is_file() and not path.is_symlink():
+            now, was = copy / name, path.stat()
+            if not now.exists() or (now.stat().st_size, now.stat().st_mtime_ns) != (was.st_size, was.st_mtime_ns):
+                shutil.copy2(path, now)
+    for name, path in kept.items():
+        if path.is_dir() and not path.is_symlink():
+            shutil.copystat(path, copy / name)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -98,10 +99,16 @@ def test_a_machine_without_cards_computes_on_the_cpu(monkeypatch):
     assert cards.settle(1, lambda: 0) is None
 
 
-def test_locks_of_users_and_of_jobs_do_not_meet():
-    folders = {cards.lock_folder(e) for e in ({}, {"SLURM_JOB_ID": "1"}, {"SLURM_JOB_ID": "2"}, {"PBS_JOBID": "a/b"})}
-    assert len(folders) == 4 and len({folder.parent for folder in folders}) == 1
-    assert all(isinstance(folder, Path) for folder in folders)
+def test_locks_of_users_and_of_jobs_do_not_meet(monkeypatch):
+    """Two users, each without a scheduler and in three jobs: eight folders side by side, the same each time."""
+    jobs = ({}, {"SLURM_JOB_ID": "1"}, {"SLURM_JOB_ID": "2"}, {"PBS_JOBID": "a/b"})
+    folders = []
+    for name, number in (("one", 1001), ("other", 1002), ("one", 1001)):
+        monkeypatch.setenv("LOGNAME", name)
+        monkeypatch.setattr(os, "getuid", lambda number=number: number)
+        folders.append([cards.lock_folder(job) for job in jobs])
+    assert folders[0] == folders[2] and len({*folders[0], *folders[1]}) == 8
+    assert {folder.parent for part in folders for folder in part} == {Path(tempfile.gettempdir())}
 
 
 def test_another_users_folder_is_refused(tmp_path, monkeypatch):

@@ -71,12 +71,20 @@ def rules():
             yield (name.strip() if name else re.search(r'name:\s+f"(\w+)_\{', body)[1]), body
 
 
+BASES = dict(re.findall(r"use rule (\w+) as (\w+) with:", "".join(RULES.values())))
+BASES = {heir: rule for rule, heir in BASES.items()}
+
+
 @pytest.mark.parametrize(("name", "text"), list(rules()), ids=[name for name, _ in rules()])
-def test_every_rule_declares_what_it_needs(name, text):
-    inherits = f"as {name} with:" in "".join(RULES.values())
-    for wanted in ("threads:", "resources:", "mem_mb=", "runtime=", "gpu=", "log:", "message:", "script:", "params:"):
-        assert wanted in text or inherits, f"{name} has no {wanted}"
-    assert "code=code(" in text or inherits, f"{name} would not be made anew when the library changes"
+def test_every_rule_declares_what_it_needs_or_has_it_of_the_rule_that_it_is_made_of(name, text):
+    assert "output:" in text, f"{name} has no output of its own"
+    if name in BASES:
+        # files of the base rule are those of other wildcards, or the two rules would write the same ones
+        assert "log:" in text or "wildcard_constraints:" in text, f"{name} would write the log of {BASES[name]}"
+        text += dict(rules())[BASES[name]]
+    for wanted in ("log:", "threads:", "resources:", "mem_mb=", "runtime=", "gpu=", "message:", "script:", "params:"):
+        assert wanted in text, f"{name} has no {wanted}"
+    assert "code=code(" in text, f"{name} would not be made anew when the library changes"
 
 
 def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():

@@ -81,6 +81,13 @@ def test_document_and_position_survive_empty_documents(documents):
     assert np.flatnonzero(~tokens.predicted()).tolist() == np.flatnonzero(position == 0).tolist()
 
 
+def test_a_loss_at_the_threshold_is_not_below_it():
+    tokens = tokens_of([range(5)])
+    losses = np.array([np.nan, 0.25, 0.125, 0.5, 0.25], dtype=np.float32)
+    table, counts = selection.select(losses, tokens, threshold=0.25, limit=9)
+    assert table["position"].tolist() == [2] and counts["below_threshold"] == 1
+
+
 def test_many_low_losses_are_selected_as_few_are():
     """More than a thousand candidates take another way through the table of documents."""
     rng = np.random.default_rng(0)

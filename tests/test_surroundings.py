@@ -48,6 +48,12 @@ def test_a_lock_of_other_versions_stops_the_run_unless_any_will_do(tmp_path):
     surroundings.check(settled(corpus=corpus), tmp_path, lock=lock)
 
 
+def test_a_package_that_is_not_installed_is_named_with_the_way_to_have_it(tmp_path):
+    with pytest.raises(QuantaError, match="'no-such-package' is not installed") as caught:
+        check(tmp_path, corpus={"python": {"distributions": ["no-such-package"]}})
+    assert "pip install" in caught.value.mend
+
+
 def test_where_a_manifest_says_what_was_trained_on_packages_may_differ_or_be_missing(tmp_path):
     lock = tmp_path / "requirements.lock"
     lock.write_text("networkx==1.0\n")

@@ -14,38 +14,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-import yaml
 from quanta import spectral
-from repository import command, copy_of_the_repository, environment, hashes
+from repository import SMOKE, command, copy_of_the_repository, environment, hashes, restore, smoke, snakemake
 from sklearn.metrics import adjusted_rand_score
 from support import ROOT
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
-SMOKE = "config/smoke.yaml"
 AFTER_EMBEDDING = {
     "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figures_clusters",
     "figures_calibration", "summary", "page",
 }  # fmt: skip
-
-
-def snakemake(folder, *arguments, fails=False, env=None):
-    """Run it; its output, checked for the exit status that is expected."""
-    done = subprocess.run(
-        command(*arguments),
-        cwd=folder, env=environment() | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    assert (done.returncode != 0) == fails, done.stdout[-6000:]
-    return done.stdout
-
-
-def smoke(folder, *arguments, cores=2, over=None, **kwargs):
-    """The smoke run; `over` is laid over its configuration as a further file."""
-    files = [SMOKE]
-    if over is not None:
-        (folder / "config/over.yaml").write_text(yaml.safe_dump(over))
-        files.append("config/over.yaml")
-    return snakemake(folder, "--cores", str(cores), "--configfile", *files, *arguments, **kwargs)
 
 
 def planned(folder, over=None, *arguments, **kwargs):
@@ -65,18 +44,23 @@ def replace(path, old, new):
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A folder with the smoke run, made with four cores; not to be changed."""
-    folder = copy_of_the_repository(tmp_path_factory.mktemp("finished") / "quanta")
-    folder.joinpath("output.txt").write_text(smoke(folder, cores=4))
-    return folder
-
-
 @pytest.fixture
 def work(finished, tmp_path):
     """A copy of the finished run to do things to."""
     return shutil.copytree(finished, tmp_path / "quanta", symlinks=True)
+
+
+@pytest.fixture(scope="session")
+def one_copy(finished, tmp_path_factory):
+    """For all plans together; only `plans` is to take it."""
+    return shutil.copytree(finished, tmp_path_factory.mktemp("plans") / "quanta", symlinks=True)
+
+
+@pytest.fixture
+def plans(finished, one_copy):
+    """A copy of the finished run to plan in: files may be edited, touched and lost, and are put back afterwards; no job may run."""
+    yield one_copy
+    restore(one_copy, finished)
 
 
 @pytest.fixture
@@ -222,15 +206,15 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
 # -------------------------------------------------------------------------------------------------- what reruns
 
 
-def test_a_figure_option_reruns_figures_and_page_alone(work):
-    over = {"figures": {"dpi": 60}}
+def test_a_figure_option_reruns_figures_and_page_alone(plans):
     stages = ("scaling", "clusters", "calibration", "theory", "parity")
-    assert set(planned(work, over)) == {"page", *(f"figures_{stage}" for stage in stages)}
+    for option in ({"dpi": 60}, {"width_inches": 5}):
+        assert set(planned(plans, {"figures": option})) == {"page", *(f"figures_{stage}" for stage in stages)}, option
 
 
-def test_other_cluster_numbers_rerun_clustering_and_what_follows(work):
-    assert set(planned(work, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
-    larger = planned(work, {"qdg": {"n_clusters": [4, 16, 40]}})
+def test_other_cluster_numbers_rerun_clustering_and_what_follows(plans):
+    assert set(planned(plans, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
+    larger = planned(plans, {"qdg": {"n_clusters": [4, 16, 40]}})
     assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout"}
 
 
@@ -254,9 +238,9 @@ def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
     assert planned(work, over) == {}
 
 
-def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
-    replace(work / "workflow/quanta/spectral.py", "overwrite_a=True", "overwrite_a=False")
-    jobs = set(planned(work))
+def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(plans):
+    replace(plans / "workflow/quanta/spectral.py", "overwrite_a=True", "overwrite_a=False")
+    jobs = set(planned(plans))
     assert AFTER_EMBEDDING | {"embedding", "layout", "calibrate", "parity_qdg"} <= jobs
     before = {
         "texts",
@@ -273,68 +257,100 @@ def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
     assert not jobs & (before | {"parity_fresh", "parity_data", "figures_scaling", "figures_theory"})
 
 
-def test_a_changed_script_reruns_itself_and_what_follows(work):
-    replace(work / "workflow/scripts/rank_frequency.py", "from typing", "import math\nfrom typing")
-    assert set(planned(work)) == {"rank_frequency", "figures_calibration", "figures_clusters", "summary", "page"}
+def test_a_changed_script_reruns_itself_and_what_follows(plans):
+    replace(plans / "workflow/scripts/rank_frequency.py", "from typing", "import math\nfrom typing")
+    assert set(planned(plans)) == {"rank_frequency", "figures_calibration", "figures_clusters", "summary", "page"}
 
 
-def test_comments_rerun_nothing(work):
-    replace(work / "workflow/quanta/spectral.py", "def by_size(", "# largest first\ndef by_size(")
-    replace(work / "workflow/quanta/losses.py", '"""Losses: ', '"""Losses, in nats: ')
-    replace(work / "workflow/scripts/labels.py", "from typing", "# why\nfrom typing")
-    replace(work / "config/smoke.yaml", "run: smoke", "# a remark\nrun: smoke")
-    replace(work / "slurm/config.yaml", "jobs: 100", "jobs: 7  # a remark")
-    with (work / "README.md").open("a") as stream:
+def test_comments_rerun_nothing(plans):
+    replace(plans / "workflow/quanta/spectral.py", "def by_size(", "# largest first\ndef by_size(")
+    replace(plans / "workflow/quanta/losses.py", '"""Losses: ', '"""Losses, in nats: ')
+    replace(plans / "workflow/scripts/labels.py", "from typing", "# why\nfrom typing")
+    replace(plans / "config/smoke.yaml", "run: smoke", "# a remark\nrun: smoke")
+    replace(plans / "slurm/config.yaml", "jobs: 100", "jobs: 7  # a remark")
+    with (plans / "README.md").open("a") as stream:
         stream.write("\nmore words\n")
-    assert planned(work) == {}
+    assert planned(plans) == {}
 
 
-def test_threads_memory_and_the_same_values_written_out_rerun_nothing(work):
+def test_threads_memory_and_the_same_values_written_out_rerun_nothing(plans):
     over = {
         "resources": {"memory_factor": 2, "runtime_factor": 3, "gpu": 0},
         "seed": 0,
     }
-    assert planned(work, over) == {}
+    assert planned(plans, over) == {}
 
 
-def test_other_parts_and_batches_of_gradients_and_simulations_rerun_nothing(work):
-    assert planned(work, {"qdg": {"shards": 5, "batch_tokens": 1024}, "calibration": {"shards": 5}}) == {}
+def test_other_parts_and_batches_of_losses_gradients_and_simulations_rerun_nothing(plans):
+    over = {
+        "losses": {"batch_tokens": 1024, "shards_by_model": [{"model": "tiny-c", "shards": 3}]},
+        "qdg": {"shards": 5, "batch_tokens": 1024},
+        "calibration": {"shards": 5},
+    }
+    assert planned(plans, over) == {}
 
 
-def test_another_seed_trains_and_clusters_anew(work):
-    jobs = planned(work, {"seed": 1})
+def test_another_seed_trains_and_clusters_anew(plans):
+    jobs = planned(plans, {"seed": 1})
     assert {"train", "train_dynamics", "gradients", "labels", "mean_loss", "rank_frequency"} <= set(jobs)
     assert not {"texts", "tokenizer", "tokens", "training_tokens"} & set(jobs)
 
 
-def test_a_touch_reruns_nothing(work):
-    """Of whatever is in the repository, and of results of up to 1 MB, which Snakemake compares by content."""
-    for path in [*work.rglob("*.py"), *work.rglob("*.smk"), *work.rglob("*.yaml"), work / "Snakefile"]:
-        path.touch()
-    for path in (work / "results/smoke").rglob("*"):
-        if path.is_file() and path.stat().st_size < 10**6 and path.name != ".snakemake_timestamp":
+def test_a_touch_reruns_nothing(plans):
+    """Of whatever is in the repository or among the results; above 1 MB Snakemake goes by the time alone."""
+    touched = set()
+    for path in plans.rglob("*"):
+        inside = path.relative_to(plans).parts
+        if (
+            path.is_file()
+            and inside[0] != ".snakemake"
+            and path.stat().st_size < 10**6
+            and path.name != ".snakemake_timestamp"
+        ):
             path.touch()
-    assert planned(work) == {}
+            touched.add(path.suffix)
+    assert {
+        ".py",
+        ".smk",
+        ".yaml",
+        ".html",
+        ".css",
+        ".js",
+        ".rst",
+        ".csv",
+        ".lock",
+        ".npy",
+        ".parquet",
+        ".json",
+    } <= touched
+    assert planned(plans) == {}
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["calibration/simulations.parquet", "calibration/fits.json", "parity/calibration/estimates.csv", "theory/fits.json",
-     "qdg/stability.csv", "scaling/tokens_by_size.parquet"],
+    "lost",
+    [["calibration/simulations.parquet", "parity/calibration/estimates.csv", "theory/fits.json", "qdg/stability.csv",
+      "scaling/tokens_by_size.parquet"], ["calibration/fits.json"]],
+    ids=["none made of another", "made of one of them"],
 )  # fmt: skip
-def test_a_lost_table_is_made_again_though_all_that_was_made_of_it_is_there(work, name):
-    (work / "results/smoke" / name).unlink()
-    assert f"Reason: Missing output files: results/smoke/{name}" in smoke(work, "--dry-run")
+def test_a_lost_table_is_made_again_though_all_that_was_made_of_it_is_there(plans, lost):
+    for name in lost:
+        (plans / "results/smoke" / name).unlink()
+    text = smoke(plans, "--dry-run")
+    for name in lost:
+        assert f"Reason: Missing output files: results/smoke/{name}" in text
 
 
-def test_another_profile_and_other_cores_rerun_nothing(work):
-    assert planned(work, None, cores=7) == {}
-    assert "Nothing to be done" in snakemake(work, "--profile", "slurm", "--configfile", SMOKE, "--dry-run")
+def test_another_profile_and_other_cores_rerun_nothing(plans):
+    assert planned(plans, None, cores=7) == {}
+    assert "Nothing to be done" in snakemake(plans, "--profile", "slurm", "--configfile", SMOKE, "--dry-run")
 
 
-def test_a_moved_clone_reruns_nothing(work, tmp_path):
-    moved = work.rename(tmp_path / "another place")
-    assert planned(moved) == {}
+def test_a_moved_clone_reruns_nothing(plans, tmp_path):
+    moved = plans.rename(tmp_path / "another place")
+    try:
+        assert planned(moved) == {}
+    finally:
+        moved.rename(plans)
 
 
 def release(folder, name, version):
@@ -345,17 +361,17 @@ def release(folder, name, version):
     return {"PYTHONPATH": str(where.parent)}
 
 
-def test_another_release_of_a_package_whose_sources_are_the_corpus_reruns_all_that_reads_it(work):
-    jobs = set(planned(work, env=release(work, "networkx", "99.0")))
+def test_another_release_of_a_package_whose_sources_are_the_corpus_reruns_all_that_reads_it(plans):
+    jobs = set(planned(plans, env=release(plans, "networkx", "99.0")))
     assert {"texts", "tokenizer", "tokens", "train", "losses", "gradients", "labels"} <= jobs
     assert not {"parity_fresh", "parity_data", "theory", "toy"} & jobs
 
 
-def test_another_release_of_a_package_that_computes_reruns_the_stages_that_compute_with_it(work):
-    jobs = set(planned(work, env=release(work, "scikit-learn", "99.0")))
+def test_another_release_of_a_package_that_computes_reruns_the_stages_that_compute_with_it(plans):
+    jobs = set(planned(plans, env=release(plans, "scikit-learn", "99.0")))
     assert "labels" in jobs
     assert not {"texts", "tokens", "train", "losses", "gradients", "affinity", "theory", "parity_fresh"} & jobs
-    assert planned(work, env=release(work, "filelock", "99.0")) == {}
+    assert planned(plans, env=release(plans, "filelock", "99.0")) == {}
 
 
 def test_a_changed_file_of_texts_reruns_the_corpus_and_what_follows(fresh):
@@ -373,12 +389,12 @@ def test_a_changed_file_of_texts_reruns_the_corpus_and_what_follows(fresh):
     assert {"tokenizer", "tokens", "training_tokens", "train"} <= set(planned(fresh, over))
 
 
-def test_a_dry_run_says_why(work):
+def test_a_dry_run_says_why(plans):
     """Which key had which value, and which module of the library is another one."""
-    text = smoke(work, "--dry-run", over={"figures": {"dpi": 60}})
+    text = smoke(plans, "--dry-run", over={"figures": {"dpi": 60}})
     assert re.search(r"Reason: Params have changed.*before: .*dpi.*80.* now: .*dpi.*60", text)
-    replace(work / "workflow/quanta/zipf.py", "def sizes(", "ADDED = 1\n\n\ndef sizes(")
-    text = smoke(work, "--dry-run")
+    replace(plans / "workflow/quanta/zipf.py", "def sizes(", "ADDED = 1\n\n\ndef sizes(")
+    text = smoke(plans, "--dry-run")
     reason = re.search(r"before: '(.*)' now: '(.*)'", text)
     before, now = (dict(part.rsplit(" ", 1) for part in reason[i].split(", ")) for i in (1, 2))
     assert [name for name in before if before[name] != now[name]] == ["zipf"]
@@ -468,38 +484,21 @@ def test_kills_and_the_number_of_cores_change_no_byte(finished, disturbed):
 # ------------------------------------------------------------------------------------------- refused beforehand
 
 
-@pytest.mark.parametrize(
-    ("over", "message"),
-    [
-        ({"qdg": {"treshold": 0.1}}, ["config, key qdg.treshold: unknown key", "write 'threshold'"]),
-        ({"qdg": {"tokens": "many"}}, ["config, key qdg.tokens: 'many'", "a value of type integer"]),
-        ({"qdg": {"n_clusters": [4, 300]}}, ["300 clusters of 300 tokens", "raise qdg.tokens"]),
-        ({"qdg": {"model": "tiny-z"}}, ["'tiny-z'", "tiny-a, tiny-b, tiny-c", "mend:"]),
-    ],
-)
-def test_a_bad_configuration_is_refused_while_planning(fresh, over, message):
-    text = smoke(fresh, "--dry-run", over=over, fails=True)
-    for part in message:
+def test_a_bad_configuration_is_refused_while_planning(fresh):
+    """By the one call that all its checks are behind; test_config has every message."""
+    text = smoke(fresh, "--dry-run", over={"qdg": {"treshold": 0.1}}, fails=True)
+    for part in ("config, key qdg.treshold: unknown key", "write 'threshold'"):
         assert part in text
     assert "Traceback" not in text
     assert [path.name for path in (fresh / "results").iterdir()] == ["README.md"]
 
 
-@pytest.mark.parametrize(
-    ("over", "message"),
-    [
-        ({"corpus": {"python": {"distributions": ["no-such-package"]}}}, ["'no-such-package' is not installed", "pip install"]),
-        ({"corpus": {"source": "jsonl", "jsonl": {"path": "absent.jsonl"}}}, ["absent.jsonl is not a file"]),
-        ({"qdg": {"tokens": 10_000_000}}, ["GB free", "for this configuration", "qdg.tokens"]),
-        (None, ["networkx 1.0, as in the lock file", "corpus.python.versions: any"]),
-    ],
-)  # fmt: skip
-def test_what_the_machine_lacks_is_refused_before_any_job(fresh, over, message):
-    if over is None:
-        lock = fresh / "envs/requirements.lock"
-        lock.write_text(re.sub(r"networkx==\S+", "networkx==1.0", lock.read_text()))
-    text = smoke(fresh, over=over, fails=True)
-    for part in message:
+def test_what_the_machine_lacks_is_refused_before_any_job(fresh):
+    """By the one call that all these checks are behind; test_surroundings has every message."""
+    lock = fresh / "envs/requirements.lock"
+    lock.write_text(re.sub(r"networkx==\S+", "networkx==1.0", lock.read_text()))
+    text = smoke(fresh, fails=True)
+    for part in ("networkx 1.0, as in the lock file", "corpus.python.versions: any"):
         assert part in text
     assert "Traceback" not in text
     assert "Finished jobid" not in text and not list(fresh.glob("results/*/corpus/*"))
@@ -536,13 +535,6 @@ def test_a_damaged_intermediate_file_is_named(work):
 
 
 # --------------------------------------------------------------------------------------------- other ways to run
-
-
-def test_the_papers_configuration_plans_offline(fresh):
-    text = snakemake(fresh, "--cores", "1", "--configfile", "config/pythia.yaml", "--dry-run")
-    table = text.split("Job stats:")[1]
-    assert re.search(r"^fetch +149$", table, re.MULTILINE), "7 models at the final step, one of them at 142 more"
-    assert re.search(r"^losses_part +378$", table, re.MULTILINE) and re.search(r"^gradients +10$", table, re.MULTILINE)
 
 
 def test_the_slurm_profile_plans(fresh):
