@@ -9,7 +9,7 @@ SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
 # another number of parts makes nothing anew
 if workflow.is_main_process:
     for name in ("simulations.parquet", "coverage.csv", "estimators.csv", "resolution.csv", "fits.json"):
-        parts.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
+        joining.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
 
 
 rule simulate:
