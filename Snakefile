@@ -28,6 +28,7 @@ include: "rules/breakdown.smk"
 include: "rules/clusters.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
+include: "rules/figures.smk"
 include: "rules/report.smk"
 
 
@@ -50,7 +51,7 @@ rule parity:
     input:
         rules.parity_fits.output,
         scores=parity_tables("qdg", "scores.csv"),
-        figures=[figure(name) for name in PARITY_FIGURES],
+        figures=[figure(one["name"]) for one in DRAWN["parity"]],
     localrule: True
     message:
         "All of sparse parity is there"

@@ -122,32 +122,3 @@ if SEEDED:
             "Which sharp drops recur in another seed"
         script:
             "../workflow/scripts/seeds_sharpness.py"
-
-
-if SEEDED:
-
-    rule figure_seeds:
-        input:
-            table=rules.seeds_sharpness.output.table,
-            drops=rules.seeds_sharpness.output.drops,
-            numbers=rules.seeds_sharpness.output.numbers,
-        output:
-            png=report(figure("seeds"), caption="../workflow/report/seeds.rst", category="2 Scaling"),
-            pdf=drawn("seeds"),
-            csv=behind("seeds"),
-        log:
-            f"{R}/logs/figure_seeds.log",
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
-        resources:
-            mem_mb=megabytes(700),
-            runtime=minutes(10),
-            gpu=0,
-        params:
-            look=look(),
-            code=code("figure_seeds"),
-        message:
-            "Figure: sharp drops of one seed in the others"
-        script:
-            "../workflow/scripts/figure_seeds.py"

@@ -4,6 +4,8 @@
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
 SHARES = config["calibration"]["shards"]
 SIMULATIONS = [f"{R}/calibration/simulations.part{i}of{SHARES}.parquet" for i in range(SHARES)]
+EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
+EXACT_MB = (EXACT_BYTES or 0) // 10**6
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
 
 # another number of parts makes nothing anew
@@ -13,6 +15,8 @@ if workflow.is_main_process:
 
 
 rule simulate:
+    input:
+        counts=rules.select.output.counts,
     output:
         simulations=temp(f"{R}/calibration/simulations.part{{shard}}of{{shards}}.parquet"),
     log:
@@ -29,6 +33,7 @@ rule simulate:
     params:
         simulations=config["calibration"]["simulations"],
         tokens=SIMULATED,
+        shipped=shipped("simulations"),
         seed=config["seed"],
         code=code("simulate"),
     message:
@@ -62,9 +67,10 @@ rule calibrate:
         gpu=0,
     params:
         # what makes the parts anew makes this anew, whatever their number was
-        simulations=config["calibration"]["simulations"],
-        simulated=code("simulate"),
-        tokens=SIMULATED,
+        made_from=of(
+            {"n": config["calibration"]["simulations"], "tokens": SIMULATED, "shipped": shipped("simulations")}
+        ),
+        made_by=code("simulate"),
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("calibrate"),
@@ -92,10 +98,13 @@ rule naive_bias:
         runtime=minutes(60),
         gpu=0,
     params:
-        tokens=SIMULATED,
         clustered=config["calibration"]["clustered"],
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        shipped=shipped("slopes"),
         seed=config["seed"],
         code=code("naive_bias"),
     message:
@@ -120,8 +129,8 @@ rule untrained:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=3000),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000 + EXACT_MB, least=3000 + EXACT_MB),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
         batch_tokens=config["qdg"]["batch_tokens"],
     params:
@@ -129,6 +138,7 @@ rule untrained:
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
         tokens=HELD,
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("untrained"),
     message:
@@ -169,6 +179,9 @@ rule stability:
         show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
         neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("stability"),
     message:
@@ -195,9 +208,11 @@ rule relative:
     threads: 1
     resources:
         mem_mb=megabytes_by_size(
-            gradients_mb, unknown=6000, least=3000 + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6)
+            gradients_mb,
+            unknown=6000 + EXACT_MB,
+            least=3000 + EXACT_MB + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6),
         ),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS else 60),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS or EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
         batch_tokens=config["qdg"]["batch_tokens"],
     params:
@@ -209,6 +224,7 @@ rule relative:
         method=config["qdg"]["assign"],
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("relative"),
     message:
@@ -240,6 +256,9 @@ rule lineage:
         members=of(RELATIVES),
         n_clusters=config["qdg"]["n_clusters"],
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("lineage"),
     message:
@@ -277,7 +296,10 @@ rule nulls:
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
         features=config["qdg"]["features"],
-        tokens=SIMULATED,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("nulls"),
     message:
@@ -302,6 +324,9 @@ rule toy:
         gpu=0,
     params:
         tokens=min(1000, SIMULATED),
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("toy"),
     message:
@@ -333,115 +358,12 @@ rule affinities:
         gpu=0,
     params:
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("affinities"),
     message:
         "A second affinity, from loss curves, against the gradients'"
     script:
         "../workflow/scripts/affinities.py"
-
-
-rule figure_calibration:
-    input:
-        coverage=rules.calibrate.output.coverage,
-        bias=rules.naive_bias.output.bias,
-        fits=rules.calibrate.output.fits,
-        qdg=rules.rank_frequency.output.fits,
-    output:
-        png=report(figure("calibration"), caption="../workflow/report/calibration.rst", category="3 QDG"),
-        pdf=drawn("calibration"),
-        csv=behind("calibration"),
-    log:
-        f"{R}/logs/figure_calibration.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        look=look(),
-        code=code("figure_calibration"),
-    message:
-        "Figure: calibrated exponent"
-    script:
-        "../workflow/scripts/figure_calibration.py"
-
-
-rule figure_resolution:
-    input:
-        resolution=rules.calibrate.output.resolution,
-        fits=rules.calibrate.output.fits,
-        scaling=rules.mean_loss.output.fits,
-    output:
-        png=report(figure("resolution"), caption="../workflow/report/resolution.rst", category="3 QDG"),
-        pdf=drawn("resolution"),
-        csv=behind("resolution"),
-    log:
-        f"{R}/logs/figure_resolution.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        look=look(),
-        code=code("figure_resolution"),
-    message:
-        "Figure: exponent against resolution"
-    script:
-        "../workflow/scripts/figure_resolution.py"
-
-
-rule figure_nulls:
-    input:
-        table=rules.nulls.output.table,
-        curves=rules.nulls.output.curves,
-    output:
-        png=report(figure("nulls"), caption="../workflow/report/nulls.rst", category="3 QDG"),
-        pdf=drawn("nulls"),
-        csv=behind("nulls"),
-    log:
-        f"{R}/logs/figure_nulls.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        look=look(),
-        code=code("figure_nulls"),
-    message:
-        "Figure: null models"
-    script:
-        "../workflow/scripts/figure_nulls.py"
-
-
-rule figure_toy:
-    input:
-        table=rules.toy.output.table,
-    output:
-        png=report(figure("toy"), caption="../workflow/report/toy.rst", category="3 QDG"),
-        pdf=drawn("toy"),
-        csv=behind("toy"),
-    log:
-        f"{R}/logs/figure_toy.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
-    resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
-    params:
-        look=look(),
-        code=code("figure_toy"),
-    message:
-        "Figure: the paper's toy"
-    script:
-        "../workflow/scripts/figure_toy.py"

@@ -4,13 +4,15 @@ import json
 import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, joining, recovery, surroundings
+from quanta import cluster, demands, failures, job, joining, recovery, schedule, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -37,14 +39,14 @@ SEEDS = {model: settings.described(config, model, FINAL)["seed"] for model in MO
 SEEDED = settings.seeded(config)
 SUBSETS = config["corpus"]["source"] != "python" and config["corpus"]["jsonl"]["subset"] is not None
 EXTENSIONS = ["png", "pdf", "csv"]
+GPU = bool(config["resources"]["gpu"])
 PARITY = config["parity"]
 ALPHAS = [f"{alpha:g}" for alpha in PARITY["alphas"]]
 REPLICATES = [str(number) for number in range(PARITY["replicates"])]
 SWEEPS = ["fresh", "data"] if PARITY["data"]["sizes"] else ["fresh"]
 SHOWN = f"alpha{PARITY['alpha']:g}/0"  # figures of single sweeps show the first replicate of one α
-CALIBRATION_FIGURES = ["calibration", "resolution", "nulls", "stability", "affinities", "toy"]
-THEORY_FIGURES = ["theory", "published", "accounts"]
-PARITY_FIGURES = [f"parity_{name}" for name in ("scaling", "heatmap", "convergence", "exponents", "recovery", "tasks")]
+LOSSES_JOBS = 8  # at most so many jobs make the losses of several members each: slurm/config.yaml names them
+DRAWN = {}  # figures by stage, as rules/figures.smk enters them
 
 
 def one_of(names):
@@ -77,6 +79,12 @@ def code(script):
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
+def shipped(name):
+    """The record of a table that comes with the project: a param, which another table makes another one."""
+    path = Path(workflow.basedir) / f"resources/calibration/{name}.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def text_file():
     """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
     if config["corpus"]["source"] == "hub":
@@ -94,6 +102,15 @@ def manifest_file():
 def hash_of(wildcards):
     """The hash that the given folder's table has for a checkpoint."""
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
+
+
+def state_of(wildcards):
+    """Sizes and times of a checkpoint's weights in the given folder, where no table has their hash."""
+    if hash_of(wildcards) is not None:
+        return None
+    folder = Path(config["models"]["folder"]["path"]) / wildcards.model
+    files = [*folder.glob(f"step{wildcards.step}/*.safetensors"), *folder.glob("*.safetensors")]
+    return of(sorted([str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files))
 
 
 def curves(models):
@@ -135,21 +152,64 @@ def losses_of(members):
     return [f"{R}/losses/{model}/step{step}.npy" for model, step in members]
 
 
-def shards(model):
-    """Jobs that share the losses of a model and step."""
+def non_embedding_parameters(model):
+    """Of a model, as far as the configuration knows them, else None."""
+    if SOURCE == "train":
+        return settings.parameters(settings.trained(config, model))
+    return settings.known_parameters(config, model)
+
+
+def seconds_of_losses(member):
+    """Forecast of the time of a member's losses on one core; None where its size is not known."""
+    size = non_embedding_parameters(os.path.dirname(member))
+    tokens = config["corpus"]["documents"] * config["corpus"]["context"]
+    return None if size is None else demands.losses_seconds(size, tokens)
+
+
+def shards(member):
+    """Jobs that share the losses of a member."""
     own = {entry["model"]: entry["shards"] for entry in config["losses"]["shards_by_model"]}
-    return own.get(model, config["losses"]["shards"])
+    number = own.get(os.path.dirname(member), config["losses"]["shards"])
+    return demands.parts(seconds_of_losses(member)) if number == "auto" else number
+
+
+def qdg_shards():
+    """Jobs that share the gradients."""
+    number, size = config["qdg"]["shards"], non_embedding_parameters(config["qdg"]["model"])
+    if number != "auto":
+        return number
+    if size is None:
+        return demands.parts(None)
+    samples, context = config["qdg"]["tokens"], config["corpus"]["context"]
+    return demands.parts(demands.gradients_seconds(size, samples, context))
+
+
+def losses_by_job():
+    """Members (model/step) whose losses are made alone, in parts, or several together.
+
+    Only members that the same stages read are put together, so that a new one makes no more anew than it would alone:
+    the steps of a followed model, the other sizes, further seeds. The final step that is clustered stands alone.
+    """
+    members = [f"{model}/step{step}" for model, step in MEMBERS]
+    parted = [member for member in members if shards(member) > 1]
+    clustered = f"{config['qdg']['model']}/step{FINAL}"
+    steps = [[f"{name}/step{step}" for name, step in MEMBERS if name == model and step != FINAL] for model in FOLLOWED]
+    sizes = [f"{model}/step{FINAL}" for model in of_first_seed()]
+    seeds = [f"{model}/step{FINAL}" for model in MODELS if model not in of_first_seed()]
+    free = [[member for member in group if member not in {*parted, clustered}] for group in (*steps, sizes, seeds)]
+    together = demands.together(free, seconds_of_losses, LOSSES_JOBS)
+    taken = {*parted, *(member for run in together for member in run)}
+    return {"alone": [m for m in members if m not in taken], "parted": parted, "together": together}
 
 
 def shards_of(wildcards):
-    """The same as a param."""
-    return shards(wildcards.model)
+    """Jobs that share the losses of the wildcards' member, as a param."""
+    return shards(wildcards.member)
 
 
 def parts_of_losses(wildcards):
     """Their files."""
-    base = f"{R}/losses/{wildcards.model}/step{wildcards.step}"
-    return [f"{base}.part{i}.npy" for i in range(shards_of(wildcards))]
+    return [f"{R}/losses/{wildcards.member}.part{i}.npy" for i in range(shards(wildcards.member))]
 
 
 def on_axis(axis):
@@ -215,17 +275,40 @@ def recipe():
     return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
 
 
+def draw(name, category, inputs, params=None, *, stage=None, script=None):
+    """Enter a figure among those of its stage; `category` is its place in Snakemake's own report."""
+    script = f"figure_{script or name}"
+    one = {"name": name, "category": category, "script": script, "inputs": inputs, "params": params or {}}
+    stage = stage or {"0": "theory", "1": "scaling", "2": "scaling", "3": "clusters", "5": "parity"}[category[0]]
+    DRAWN.setdefault(stage, []).append(one | {"code": figure_code(script)})
+
+
+def figure_code(script):
+    """Hashes of a figure's script and of what it imports: the job's own script is that of all figures."""
+    path = f"{workflow.basedir}/workflow/scripts/{script}.py"
+    return f"{library.digest(path)[:8]}, {code(script)}"
+
+
 def figure_names():
     """Figures that this run has data for, in the order of the page."""
-    names = ["learning_curves"] if curves(of_first_seed()) else []
-    names += ["mean_loss"]
-    for axis in AXES:
-        names += [f"density_{axis}", f"token_curves_{axis}"]
-    names += ["dynamics"] if DYNAMICS else []
-    names += ["sharpness"] + (["seeds"] if SEEDED else [])
-    names += ["clusters", "emergence", "learned", "affinity", "spectrum", "rank_frequency"]
-    names += CALIBRATION_FIGURES + (["lineage"] if RELATIVES else [])
-    return [*names, *THEORY_FIGURES, *PARITY_FIGURES]
+    return [one["name"] for drawn in DRAWN.values() for one in drawn]
+
+
+def files_of(drawn):
+    """Inputs of a stage's figures, each once."""
+    values = [value for one in drawn for value in one["inputs"].values()]
+    return list(dict.fromkeys(path for value in values for path in ([value] if isinstance(value, str) else value)))
+
+
+def pictures(drawn):
+    """Those that Snakemake's own report shows as well."""
+    return [shown_picture(one["name"], one["category"]) for one in drawn]
+
+
+def shown_picture(name, category):
+    """One of them, with its caption; kept until it is drawn anew."""
+    caption = f"../workflow/report/{caption_of(name)}.rst"
+    return update(report(figure(name), caption=caption, category=category))
 
 
 def caption_of(name):
@@ -283,13 +366,8 @@ def figure_files():
 
 
 def figure(name):
-    """Outputs of one figure: the picture is shown in Snakemake's own report as well."""
+    """The picture of one figure."""
     return f"{R}/report/figures/{name}.png"
-
-
-def drawn(name):
-    """The vector version."""
-    return f"{R}/report/figures/{name}.pdf"
 
 
 def if_made(rule, output):
@@ -337,11 +415,10 @@ def model_size(name):
     if SOURCE == "train":
         size = settings.trained(config, name)
         return demands.trained_size(size["width"], size["layers"], config["corpus"]["tokenizer"]["vocabulary"])
-    member = next((m for m in config["models"]["hub"]["members"] if m["name"] == name), {})
-    return demands.published_size(member["parameters"]) if SOURCE == "hub" and member.get("parameters") else None
+    known = non_embedding_parameters(name)
+    return None if known is None else demands.published_size(known)
 
 
-GPU = bool(config["resources"]["gpu"])
 RECIPE = config["models"]["train"]
 
 
@@ -363,7 +440,7 @@ def losses_mb(size, wildcards):
 
 def losses_minutes(size, wildcards):
     """Time of one part of the losses."""
-    tokens = config["corpus"]["documents"] * config["corpus"]["context"] / shards_of(wildcards)
+    tokens = config["corpus"]["documents"] * config["corpus"]["context"] / shards(wildcards.member)
     return demands.losses_minutes(size, tokens, gpu=GPU)
 
 
@@ -391,11 +468,23 @@ def by_size(estimate, factor, unknown, least):
     """
 
     def resource(wildcards, attempt):
-        size = model_size(getattr(wildcards, "model", config["qdg"]["model"]))
+        size = model_size(model_named(wildcards))
         value = unknown if size is None else estimate(size, wildcards)
         return int(max(value, least) * config["resources"][factor] * attempt)
 
     return resource
+
+
+def model_named(wildcards):
+    """The model that wildcards name, by itself or with a step; qdg.model where they name none."""
+    member = getattr(wildcards, "member", None)
+    return os.path.dirname(member) if member else getattr(wildcards, "model", config["qdg"]["model"])
+
+
+def each(members, estimate, least):
+    """An estimate, as in `by_size`, for each of some members (model/step), but at least `least`."""
+    named = [SimpleNamespace(member=member) for member in members]
+    return [max(least, estimate(model_size(model_named(one)), one)) for one in named]
 
 
 def megabytes_by_size(estimate, unknown, least):
@@ -439,8 +528,18 @@ def check_surroundings():
             cluster.Waker(Path()).start()
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
+        schedule.calm(workflow)
+        watch_jobs()
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
+
+
+def watch_jobs():
+    """Say how many jobs are done and how long the others will take."""
+    shipped = Path(workflow.basedir) / "workflow/data/seconds.csv"
+    jobs = schedule.jobs_of(workflow.dag, schedule.recorded([Path(f"{R}/benchmarks")], shipped))
+    at_once = workflow.nodes if not workflow.local_exec else workflow.cores
+    schedule.Overview(jobs, at_once).start(logger)
 
 
 def closing_words():
@@ -480,6 +579,14 @@ def parity_training():
     """How its nets are trained, as a param."""
     keys = "learning_rate weight_decay precision evaluations held_out_per_task checkpoint_every".split()
     return of({key: PARITY[key] for key in keys})
+
+
+def parity_assignment():
+    """How clusters are made, as for the language model."""
+    qdg = config["qdg"]
+    how = {"method": qdg["assign"], "rows": qdg["rows"]}
+    # left out where there are none, so that an edit of them reruns nothing
+    return of(how | ({"restarts": qdg["restarts"]} if qdg["assign"] == "restarts" else {}))
 
 
 def parity_alpha(wildcards):

@@ -1,17 +1,24 @@
 # Needs: models, tokens. Makes: losses/ — float32 nats of every prediction, one array a model and step.
+# A member (model/step) has a job of its own, or is shared by several that take a part of the documents each, or is one
+# of several small ones in one job.
+
+LOSSES = losses_by_job()
 
 
 rule losses:
     input:
-        model=f"{R}/models/{{model}}/step{{step}}",
+        models=[f"{R}/models/{{member}}"],
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
     output:
-        losses=temp(f"{R}/losses/{{model}}/step{{step}}.part{{shard}}.npy"),
+        losses=[f"{R}/losses/{{member}}.npy"],
     log:
-        f"{R}/logs/losses/{{model}}/step{{step}}.{{shard}}.log",
+        f"{R}/logs/losses/{{member}}.log",
     benchmark:
-        f"{R}/benchmarks/losses/{{model}}/step{{step}}.{{shard}}.tsv"
+        f"{R}/benchmarks/losses/{{member}}.tsv"
+    wildcard_constraints:
+        member=one_of(LOSSES["alone"]),
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -20,32 +27,29 @@ rule losses:
         runtime=minutes_by_size(losses_minutes, unknown=120, least=20),
         gpu=config["resources"]["gpu"],
     params:
-        shards=shards_of,
-        batch_tokens=config["losses"]["batch_tokens"],
-        precision=config["losses"]["precision"],
-        code=code("losses"),
-    message:
-        "Losses of {wildcards.model} at step {wildcards.step}, part {wildcards.shard}"
-    script:
-        "../workflow/scripts/losses.py"
-
-
-use rule losses as losses_whole with:
-    output:
-        losses=f"{R}/losses/{{model}}/step{{step}}.npy",
-    log:
-        f"{R}/logs/losses/{{model}}/step{{step}}.log",
-    benchmark:
-        f"{R}/benchmarks/losses/{{model}}/step{{step}}.tsv"
-    wildcard_constraints:
-        model=one_of(m for m in MODELS if shards(m) == 1),
-    params:
         shards=1,
         batch_tokens=config["losses"]["batch_tokens"],
         precision=config["losses"]["precision"],
         code=code("losses"),
     message:
-        "Losses of {wildcards.model} at step {wildcards.step}"
+        "Losses of {wildcards.member}"
+    script:
+        "../workflow/scripts/losses.py"
+
+
+use rule losses as losses_part with:
+    output:
+        losses=[temp(f"{R}/losses/{{member}}.part{{shard}}.npy")],
+    log:
+        f"{R}/logs/losses/{{member}}.{{shard}}.log",
+    benchmark:
+        f"{R}/benchmarks/losses/{{member}}.{{shard}}.tsv"
+    wildcard_constraints:
+        member=one_of(LOSSES["parted"]),
+    params:
+        shards=shards_of,
+    message:
+        "Losses of {wildcards.member}, part {wildcards.shard}"
 
 
 rule gather_losses:
@@ -54,13 +58,13 @@ rule gather_losses:
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
     output:
-        losses=f"{R}/losses/{{model}}/step{{step}}.npy",
+        losses=f"{R}/losses/{{member}}.npy",
     log:
-        f"{R}/logs/gather_losses/{{model}}/step{{step}}.log",
+        f"{R}/logs/gather_losses/{{member}}.log",
     benchmark:
-        f"{R}/benchmarks/gather_losses/{{model}}/step{{step}}.tsv"
+        f"{R}/benchmarks/gather_losses/{{member}}.tsv"
     wildcard_constraints:
-        model=one_of(m for m in MODELS if shards(m) > 1),
+        member=one_of(LOSSES["parted"]),
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -71,6 +75,40 @@ rule gather_losses:
     params:
         code=code("gather_losses"),
     message:
-        "Gather the losses of {wildcards.model} at step {wildcards.step}"
+        "Gather the losses of {wildcards.member}"
     script:
         "../workflow/scripts/gather_losses.py"
+
+
+for number, members in enumerate(LOSSES["together"]):
+
+    rule:
+        name:
+            f"losses_together_{number}"
+        input:
+            models=[f"{R}/models/{member}" for member in members],
+            tokens=rules.tokens.output.tokens,
+            offsets=rules.tokens.output.offsets,
+            tokenizer=rules.tokenizer.output.tokenizer,
+        output:
+            losses=[update(f"{R}/losses/{member}.npy") for member in members],
+        log:
+            f"{R}/logs/losses/together_{number}.log",
+        benchmark:
+            f"{R}/benchmarks/losses/together_{number}.tsv"
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(max(each(members, losses_mb, least=1500))),
+            runtime=minutes(sum(each(members, losses_minutes, least=20))),
+            gpu=config["resources"]["gpu"],
+        params:
+            shards=1,
+            batch_tokens=config["losses"]["batch_tokens"],
+            precision=config["losses"]["precision"],
+            code=code("losses"),
+        message:
+            f"Losses of {members[0]} to {members[-1]}"
+        script:
+            "../workflow/scripts/losses.py"

@@ -74,6 +74,7 @@ if SOURCE == "folder":
             path=config["models"]["folder"]["path"],
             only_step=FINAL,
             sha256=hash_of,
+            files=state_of,
             code=code("adopt"),
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"
@@ -221,32 +222,3 @@ if SOURCE == "train":
             "Put the trained family into one folder"
         script:
             "../workflow/scripts/export.py"
-
-
-if curves(of_first_seed()):
-
-    rule figure_learning_curves:
-        input:
-            curves=curves(of_first_seed()),
-            family=rules.family.output.table,
-        output:
-            png=report(figure("learning_curves"), caption="../workflow/report/learning_curves.rst", category="1 Models"),
-            pdf=drawn("learning_curves"),
-            csv=behind("learning_curves"),
-        log:
-            f"{R}/logs/figure_learning_curves.log",
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
-        resources:
-            mem_mb=megabytes(700),
-            runtime=minutes(10),
-            gpu=0,
-        params:
-            models=of_first_seed(),
-            look=look(),
-            code=code("figure_learning_curves"),
-        message:
-            "Figure: learning curves"
-        script:
-            "../workflow/scripts/figure_learning_curves.py"

@@ -9,7 +9,7 @@ NEIGHBOURS = config["qdg"]["graph"] == "neighbours"
 HELD = min(config["qdg"]["tokens"], config["calibration"]["tokens"] if NEIGHBOURS else config["qdg"]["tokens"])
 AFFINITY = f"{R}/qdg/affinity_sample.npy" if NEIGHBOURS else f"{R}/qdg/affinity.npy"
 FEATURES_MB = 4 * config["qdg"]["tokens"] * config["qdg"]["features"] / 1e6
-PARTS = [f"{R}/qdg/features.part{i}of{config['qdg']['shards']}.npy" for i in range(config["qdg"]["shards"])]
+PARTS = [f"{R}/qdg/features.part{i}of{qdg_shards()}.npy" for i in range(qdg_shards())]
 RECORDS = [part.replace(".npy", ".json") for part in PARTS]
 
 # another number of parts makes nothing anew

@@ -187,6 +187,11 @@ REFUSED = [
     ({"models": {"source": "hub"}}, "models.hub.members", "an empty list", "list them"),
     ({"models": {"source": "folder"}}, "models.folder.path", "not set", "set it"),
     ({"models": {"source": "folder", "folder": {"path": "/no/such"}}}, "models.folder.path", "/no/such", "existing folder"),
+    ({"calibration": {"simulations": 250, "held_out": 151}}, "calibration.held_out", "99 simulations are left", "lower it"),
+    ({"qdg": {"rank_shares": [0.9, 0.95]}}, "qdg.rank_shares", "of at most", "lower the first share"),
+    ({"qdg": {"features": 4096}}, "qdg.features", "an odd number", "4097"),
+    ({"parity": {"alphas": [0.4, 0.1234567]}}, "parity.alphas.1", "six digits", "0.123457"),
+    ({"losses": {"shards": "many"}}, "losses.shards", "^auto$", "change"),
     ({"run": "../elsewhere"}, "run", "a text that matches", "change"),
     ({"run": ""}, "run", "a text that matches", "change"),
 ]  # fmt: skip
@@ -226,8 +231,10 @@ def test_a_bad_size_of_the_ladder_is_named_by_its_place(change, key, found):
 
 
 def test_a_folder_of_models_names_the_family(tmp_path):
-    for name in ("b-large", "a-small", ".hidden"):
-        (tmp_path / name).mkdir()
+    for name in ("b-large/step0", "a-small", ".hidden", "tokenizer", "notes"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a-small/config.json").write_text("{}")
+    (tmp_path / "tokenizer/tokenizer.json").write_text("{}")
     (tmp_path / "README").write_text("no model")
     models = {"source": "folder", "folder": {"path": str(tmp_path), "final_step": 0}}
     found = settled(models=models, qdg={"model": "a-small"}, dynamics={"model": None})

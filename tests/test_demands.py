@@ -43,3 +43,26 @@ def test_larger_models_and_larger_parts_ask_for_more():
 def test_a_gpu_asks_for_less_time():
     size = demands.published_size(19_000_000)
     assert demands.losses_minutes(size, 10**7, gpu=True) < demands.losses_minutes(size, 10**7, gpu=False)
+
+
+def test_parts_follow_the_work_and_nothing_else():
+    assert demands.parts(None) == demands.parts(0.1) == demands.parts(40) == 1
+    assert demands.parts(60) == 2
+    assert demands.parts(1e9) == 16
+
+
+def test_small_items_share_jobs_of_half_a_minute_within_their_group():
+    steps, sizes = [f"s{i}" for i in range(14)], ["a", "b", "unknown", "large"]
+    seconds = {"a": 2.0, "b": 3.0, "unknown": None, "large": 1000.0}
+    jobs = demands.together([steps, sizes], lambda item: seconds.get(item, 10.0), 8)
+    assert sorted(item for job in jobs[:-1] for item in job) == sorted(steps)
+    assert all(2 <= len(job) <= 4 for job in jobs[:-1])
+    assert jobs[-1] == ["a", "b"], "what is large or unknown has a job of its own, and groups do not mix"
+
+
+def test_jobs_are_packed_tighter_where_there_would_be_too_many():
+    jobs = demands.together([list(range(300))], lambda item: 10.0, 8)
+    assert len(jobs) <= 8 and sorted(item for job in jobs for item in job) == list(range(300))
+    lone = demands.together([[group, -group] for group in range(1, 11)], lambda item: 1.0, 4)
+    assert len(lone) == 4 and all(len(job) == 2 for job in lone)
+    assert demands.together([["one"], []], lambda item: 1.0, 4) == []

@@ -24,8 +24,8 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
 SMOKE = "config/smoke.yaml"
 AFTER_EMBEDDING = {
-    "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figure_affinity", "figure_calibration",
-    "figure_clusters", "figure_emergence", "figure_learned", "figure_nulls", "figure_rank_frequency", "figure_stability", "summary", "page",
+    "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figures_clusters",
+    "figures_calibration", "summary", "page",
 }  # fmt: skip
 
 
@@ -141,6 +141,10 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
     summary = json.loads((results / "report/summary.json").read_text())
     fits = json.loads((results / "scaling/fits.json").read_text())
     assert summary["numbers"]["alpha_n"] == fits["alpha_n"]
+    # one calibration: the data have the same α beside the null models
+    own = pd.read_csv(results / "calibration/nulls.csv").iloc[0]
+    alpha = json.loads((results / "calibration/fits.json").read_text())["alpha"]
+    assert [own["alpha"], own["alpha_low"], own["alpha_high"]] == pytest.approx([alpha["value"], *alpha["interval"]])
 
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
@@ -220,15 +224,14 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
 
 def test_a_figure_option_reruns_figures_and_page_alone(work):
     over = {"figures": {"dpi": 60}}
-    jobs = planned(work, over)
-    assert {name for name in jobs if not name.startswith("figure_")} == {"page"}
-    assert {"figure_mean_loss", "figure_density", "figure_rank_frequency", "figure_affinity"} <= set(jobs)
+    stages = ("scaling", "clusters", "calibration", "theory", "parity")
+    assert set(planned(work, over)) == {"page", *(f"figures_{stage}" for stage in stages)}
 
 
 def test_other_cluster_numbers_rerun_clustering_and_what_follows(work):
     assert set(planned(work, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
     larger = planned(work, {"qdg": {"n_clusters": [4, 16, 40]}})
-    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout", "figure_spectrum"}
+    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout"}
 
 
 def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
@@ -242,9 +245,11 @@ def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
     assert tables | {"report/summary.json"} <= changed
     assert all(name.startswith(("qdg/", "calibration/", "report/")) for name in changed)
     for name in (
-        "qdg/affinity.npy", "qdg/features.npy", "qdg/embedding.npy", "qdg/layout.parquet", "report/figures/spectrum.png",
+        "qdg/affinity.npy", "qdg/features.npy", "qdg/embedding.npy", "qdg/layout.parquet",
     ):  # fmt: skip
         assert (results / name).stat().st_mtime_ns == times[results / name], name
+    drawn = (results / "logs/figures_clusters.log").read_text()
+    assert "spectrum is as it would be drawn" in drawn and "clusters is as" not in drawn
     assert sorted(pd.read_parquet(results / "qdg/labels.parquet")["n_clusters"].unique()) == [4, 16, 32]
     assert planned(work, over) == {}
 
@@ -252,7 +257,7 @@ def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
 def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
     replace(work / "workflow/quanta/spectral.py", "overwrite_a=True", "overwrite_a=False")
     jobs = set(planned(work))
-    assert AFTER_EMBEDDING | {"embedding", "layout", "figure_spectrum", "calibrate", "parity_qdg"} <= jobs
+    assert AFTER_EMBEDDING | {"embedding", "layout", "calibrate", "parity_qdg"} <= jobs
     before = {
         "texts",
         "tokens",
@@ -265,12 +270,12 @@ def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(work):
         "affinity",
         "theory",
     }
-    assert not jobs & (before | {"parity_fresh", "parity_data", "figure_mean_loss", "figure_density"})
+    assert not jobs & (before | {"parity_fresh", "parity_data", "figures_scaling", "figures_theory"})
 
 
 def test_a_changed_script_reruns_itself_and_what_follows(work):
     replace(work / "workflow/scripts/rank_frequency.py", "from typing", "import math\nfrom typing")
-    assert set(planned(work)) == {"rank_frequency", "figure_calibration", "figure_rank_frequency", "summary", "page"}
+    assert set(planned(work)) == {"rank_frequency", "figures_calibration", "figures_clusters", "summary", "page"}
 
 
 def test_comments_rerun_nothing(work):
@@ -537,7 +542,7 @@ def test_the_papers_configuration_plans_offline(fresh):
     text = snakemake(fresh, "--cores", "1", "--configfile", "config/pythia.yaml", "--dry-run")
     table = text.split("Job stats:")[1]
     assert re.search(r"^fetch +149$", table, re.MULTILINE), "7 models at the final step, one of them at 142 more"
-    assert re.search(r"^losses +378$", table, re.MULTILINE) and re.search(r"^gradients +10$", table, re.MULTILINE)
+    assert re.search(r"^losses_part +378$", table, re.MULTILINE) and re.search(r"^gradients +10$", table, re.MULTILINE)
 
 
 def test_the_slurm_profile_plans(fresh):
@@ -547,7 +552,7 @@ def test_the_slurm_profile_plans(fresh):
 
 def test_parts_are_as_many_as_asked_for(fresh):
     text = smoke(fresh, "--dry-run", over={"losses": {"shards": 3, "shards_by_model": []}, "qdg": {"shards": 5}})
-    assert re.search(r"^losses +18$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
+    assert re.search(r"^losses_part +18$", text, re.MULTILINE) and re.search(r"^gradients +5$", text, re.MULTILINE)
 
 
 def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):

@@ -31,6 +31,17 @@ PACKAGE = Path(__file__).parent
 UNSAID = ("ctx", "kind", "type_comment", "type_ignores")
 
 
+def _stripped(tree: ast.Module) -> ast.Module:
+    """The tree without its docstrings, which are taken out of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            text = first.value.value if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else None
+            if isinstance(text, str):
+                node.body = node.body[1:]
+    return tree
+
+
 def _plain(value: object) -> object:
     """A syntax tree as nested lists, equal for all versions of Python that can read it."""
     if isinstance(value, list):
@@ -38,10 +49,6 @@ def _plain(value: object) -> object:
     if not isinstance(value, ast.AST):
         return f"{type(value).__name__} {value!a}"
     fields = {name: field for name, field in ast.iter_fields(value) if name not in UNSAID}
-    if isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and value.body:
-        first = value.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            fields["body"] = value.body[1:]
     if isinstance(value, ast.JoinedStr):  # versions cut the text of f-strings at different places
         fields["values"] = _joined(value.values)
     # what is empty is left out, because newer versions have more fields
@@ -82,7 +89,7 @@ def _read(path: Path) -> tuple[str, tuple[tuple[int, str, str], ...], frozenset[
         elif isinstance(node, ast.Import):
             imports |= {(0, alias.name, "") for alias in node.names}
     packages = {module.split(".")[0] for level, module, _ in imports if not level}
-    digest = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(_plain(_stripped(tree))).encode()).hexdigest()
     return digest, tuple(sorted(imports)), frozenset(packages & set(COMPUTE))
 
 
@@ -157,6 +164,11 @@ def closure(script: Path, package: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
+def digest(path: str | Path) -> str:
+    """Hash of one file's code, without what it imports."""
+    return _read(Path(path))[0]
+
+
 @cache
 def code_hash(script: str | Path, package: Path = PACKAGE) -> str:
     """Short hashes of all modules of `quanta` that the script imports, directly or not, and versions of what computes.
@@ -171,6 +183,32 @@ def code_hash(script: str | Path, package: Path = PACKAGE) -> str:
     parts = [f"{name or 'quanta'} {_read(modules[name])[0][:8]}" for name in sorted(modules)]
     packages = set[str]().union(*(_read(path)[2] for path in modules.values()))
     return ", ".join(parts + [f"{name} {_version(COMPUTE[name])}" for name in sorted(packages)])
+
+
+NEUTRAL = {"errors", "files", "progress", "shapes", "storage"}  # alter what is said, not what is computed
+
+
+def _lines(node: object) -> str:
+    """A syntax tree as text that all versions of Python agree on: no places, no empty fields."""
+    if isinstance(node, ast.AST):
+        fields = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({', '.join(f'{name}={_lines(value)}' for name, value in fields)})"
+    return f"[{', '.join(map(_lines, node))}]" if isinstance(node, list) else repr(node)
+
+
+def syntax_hash(module: str, package: Path = PACKAGE) -> str:
+    """A hash of the syntax of a module and of all that it imports of `quanta`, but for `NEUTRAL`.
+
+    Unlike `code_hash` it knows no versions, of Python or of packages: it is for files that go from machine to machine.
+    """
+    waiting, seen = {module}, dict[str, str]()
+    while waiting:
+        name = waiting.pop()
+        path = _file(package, name)
+        if name not in seen and name not in NEUTRAL and path is not None:
+            seen[name] = _lines(_stripped(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))))
+            waiting |= _imported(path, package)
+    return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
 
 
 def keep_times(scripts: Path, register: Path) -> list[str]:

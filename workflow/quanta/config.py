@@ -120,16 +120,21 @@ def model_names(config: Config) -> list[str]:
     if listed:
         return listed
     folder = Path(path) if path else None
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder and folder.is_dir() else []
+    names = sorted(p.name for p in folder.iterdir() if _holds_a_model(p)) if folder and folder.is_dir() else []
     names = [name for name in names if NAME.fullmatch(name)]
     if not names:
         raise QuantaError(
             "config, key models.folder.path",
             f"{path!r} holds no model" if path else "not set",
-            "a folder with one folder a model, each in Hugging Face format",
+            "a folder with one folder per model, each in Hugging Face format or with folders step{n} that are",
             "set it to an existing folder",
         )
     return names
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a folder is a checkpoint or has some; a tokenizer that all models share is none."""
+    return (folder / "config.json").is_file() or any(path.is_dir() for path in folder.glob("step*"))
 
 
 def in_folder(config: Config, name: str) -> Path | None:
@@ -207,7 +212,7 @@ def trained(config: Config, model: str) -> dict[str, Any]:
     train = config["models"]["train"]
     size = next(dict(size) for size in train["sizes"] if size["name"] == model)
     rate = train["rate_at_100k"] * (parameters(size) / 1e5) ** train["rate_exponent"]
-    return {"learning_rate": float(f"{rate:.3g}"), "precision": "bfloat16", "seed": 0} | size
+    return {"learning_rate": float(f"{rate:.3g}"), "precision": "auto", "seed": 0} | size
 
 
 def _member(config: Config, model: str) -> dict[str, Any]:
@@ -220,6 +225,12 @@ def _member(config: Config, model: str) -> dict[str, Any]:
         return {"seed": int(row["seed"])} | ({"parameters": int(size)} if size else {})
     listed = config["models"]["hub"]["members"] if source == "hub" else config["models"]["train"]["sizes"]
     return next((dict(member) for member in listed if member["name"] == model), {})
+
+
+def known_parameters(config: Config, model: str) -> int | None:
+    """Non-embedding parameters that a table of the family or a list of members states; None where none does."""
+    found = _member(config, model).get("parameters")
+    return None if found is None else int(found)
 
 
 def request(config: Config, model: str, step: int) -> dict[str, Any]:
@@ -353,9 +364,32 @@ def _check_across(config: Config) -> None:
         if qdg["show"] >= config["calibration"]["tokens"]:
             refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
                    "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
+    parity = config["parity"]
+    if parity["alpha"] not in parity["alphas"]:
+        refuse("parity.alpha", f"{parity['alpha']}", f"one of parity.alphas, {parity['alphas']}", "choose one of them")
+    fewest = min([parity["qdg"]["samples"], *parity["qdg"]["sample_numbers"]])
+    if min(parity["qdg"]["n_clusters"]) >= fewest:
+        refuse("parity.qdg.n_clusters", f"{min(parity['qdg']['n_clusters'])} clusters or more of {fewest} samples",
+               "a number below parity.qdg.samples and all of parity.qdg.sample_numbers",
+               "raise the samples, or add smaller numbers of clusters")  # fmt: skip
     low, high = qdg["rank_shares"]
     if low >= high:
         refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
+    if round(low * qdg["tokens"]) >= counts[-1]:
+        refuse("qdg.rank_shares", f"ranks from {round(low * qdg['tokens'])} on, of at most {counts[-1]} clusters",
+               "two ranks or more that have a cluster", "lower the first share, or add larger numbers to qdg.n_clusters")  # fmt: skip
+    if qdg["mode"] == "sketch" and qdg["features"] % 2 == 0:
+        refuse("qdg.features", f"{qdg['features']}", "an odd number: rows of weights must not fall on the same features",
+               f"set it to {qdg['features'] + 1}")  # fmt: skip
+    known = config["calibration"]["simulations"] - config["calibration"]["held_out"]
+    if known < 100:
+        refuse("calibration.held_out", f"{known} simulations are left to calibrate with", "at least 100",
+               "lower it, or raise calibration.simulations")  # fmt: skip
+    for index, alpha in enumerate(config["parity"]["alphas"]):
+        if float(f"{alpha:g}") != alpha:
+            refuse(
+                f"parity.alphas.{index}", f"{alpha!r}", "at most six digits, which file names hold", f"write {alpha:g}"
+            )
     if models["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
         refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
                "0.05 is the default")  # fmt: skip

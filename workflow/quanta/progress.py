@@ -14,7 +14,8 @@ CLEAR = "\r\x1b[K"
 LONGEST = 600.0  # seconds between two lines of a log
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, hours before them where there are any."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
@@ -62,7 +63,7 @@ class Progress:
             log.info("%s", self._line(note), extra=PASSING)
 
     def _line(self, note: str) -> str:
-        left = _clock((self.total - self.count) / self.rate) if self.rate else "?"
+        left = clock((self.total - self.count) / self.rate) if self.rate else "?"
         return (
             f"{self.label}: {_count(self.count)} of {_count(self.total)} {self.unit} "
             f"({100 * self.count / max(self.total, 1):.0f} %), {_count(self.rate)} {self.unit}/s, {left} left"
@@ -73,6 +74,6 @@ class Progress:
         """Log the last line: total, time and rate."""
         log.info(
             "%s: %s %s in %s, %s %s/s%s",
-            *(self.label, _count(self.count), self.unit, _clock(time.monotonic() - self.began)),
+            *(self.label, _count(self.count), self.unit, clock(time.monotonic() - self.began)),
             *(_count(self.rate), self.unit, f", {note}" if note else ""),
         )

@@ -5,6 +5,7 @@
 
 import hashlib
 import io
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,11 @@ def read(path: Path, device: torch.device) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     return state
+
+
+def key(*parts: object) -> str:
+    """A hash of all that a training depends on, PyTorch's version among it: what is kept under another one is of no use."""
+    return hashlib.sha256(json.dumps([*parts, torch.__version__], sort_keys=True).encode()).hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:

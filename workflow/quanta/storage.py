@@ -7,14 +7,16 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from quanta import files
 from quanta.errors import QuantaError
 from quanta.shapes import Array
+
+if TYPE_CHECKING:  # half a second, which jobs that read no table need not wait
+    import pandas as pd
 
 atomic = files.atomic
 ZEROS = bytes(2**20)
@@ -109,7 +111,7 @@ def read_array(
     return array
 
 
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
+def write_table(path: str | Path, table: "pd.DataFrame") -> None:
     """Write a table as Parquet or CSV, by the suffix. CSV keeps every digit of a float."""
     with atomic(path) as temporary:
         if temporary.suffix == ".parquet":
@@ -118,12 +120,14 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
             table.to_csv(temporary, index=False, lineterminator="\n")
 
 
-def read_table(path: str | Path, columns: tuple[str, ...] = (), *, text: bool = False) -> pd.DataFrame:
+def read_table(path: str | Path, columns: tuple[str, ...] = (), *, text: bool = False) -> "pd.DataFrame":
     """Read a Parquet or CSV table that has at least `columns`; with `text`, all of a CSV's values as they are written.
 
     Raises:
         QuantaError: the file is no such table, or lacks one of the columns.
     """
+    import pandas as pd
+
     as_written: dict[str, Any] = {"dtype": str, "keep_default_na": False} if text else {}
     try:
         table = pd.read_parquet(path) if Path(path).suffix == ".parquet" else pd.read_csv(path, **as_written)

@@ -1,31 +1,40 @@
-"""Losses of one model and step on one part of the documents, or on all.
+"""Losses of models and steps: of some in one process, or of one on all documents or on a part of them.
 
-Makes: float32 nats a token of the part, NaN at the first token of each document. Of the whole, where a model has one part.
+Makes: float32 nats a token, NaN at the first token of each document; for each model and step that has none, or others.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
-from quanta import corpus, losses, models, storage
+from quanta import corpus, losses, models, parts, storage
 from quanta.job import device, run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
+    log = logging.getLogger("quanta")
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
-    model = models.load(inputs.model, device())
-    suffixes = Path(outputs.losses).suffixes
-    part = int(suffixes[-2].removeprefix(".part")) if len(suffixes) > 1 else 0
-    documents = losses.shard(tokens.n_documents, part, params.shards)
-    folder = Path(inputs.model)
-    values = losses.token_losses(
-        model,
-        tokens,
-        documents,
-        batch_tokens=params.batch_tokens,
-        precision=params.precision,
-        label=f"of {folder.parent.name} {folder.name}",
-    )
-    storage.write_array(outputs.losses, values)
+    tokenizer = corpus.load_tokenizer(Path(inputs.tokenizer).parent)
+    facts = {"precision": params.precision, "code": params.code}
+    for source, target in zip(map(Path, inputs.models), map(Path, outputs.losses), strict=True):
+        name = f"{source.parent.name} {source.name}"
+        part = int(target.suffixes[-2].removeprefix(".part")) if params.shards > 1 else 0
+        key = parts.key([source, inputs.tokens, inputs.offsets], facts | {"part": [part, params.shards]})
+        if parts.is_made([target], key):
+            log.info("losses of %s are there as they would be made", name)
+            continue
+        if not corpus.check_tokenizer(source, tokenizer):
+            log.info("%s brings no tokenizer.json: its ids are taken to be those of the corpus", name)
+        values = losses.token_losses(
+            models.load(source, device()),
+            tokens,
+            losses.shard(tokens.n_documents, part, params.shards),
+            batch_tokens=params.batch_tokens,
+            precision=params.precision,
+            label=f"of {name}",
+        )
+        storage.write_array(target, values)
+        parts.record([target], key)
 
 
 if __name__ == "__main__":
