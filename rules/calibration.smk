@@ -2,16 +2,16 @@
 # Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
 
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
-EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
-EXACT_MB = (EXACT_BYTES or 0) // 10**6
 SHARES = config["calibration"]["shards"]
 SIMULATIONS = [f"{R}/calibration/simulations.part{i}of{SHARES}.parquet" for i in range(SHARES)]
+EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
+EXACT_MB = (EXACT_BYTES or 0) // 10**6
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
 
 # another number of parts makes nothing anew
 if workflow.is_main_process:
     for name in ("simulations.parquet", "coverage.csv", "estimators.csv", "resolution.csv", "fits.json"):
-        parts.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
+        joining.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
 
 
 rule simulate:
@@ -69,8 +69,10 @@ rule calibrate:
         gpu=0,
     params:
         # what makes the parts anew makes this anew, whatever their number was
-        simulations=config["calibration"]["simulations"],
-        simulated=code("simulate"),
+        made_from=of(
+            {"n": config["calibration"]["simulations"], "tokens": SIMULATED, "shipped": shipped("simulations")}
+        ),
+        made_by=code("simulate"),
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("calibrate"),

@@ -12,7 +12,7 @@ from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, parts, recovery, schedule, surroundings
+from quanta import cluster, demands, failures, job, joining, recovery, schedule, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")

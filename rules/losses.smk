@@ -7,7 +7,7 @@ LOSSES = losses_by_job()
 # another number of parts makes nothing anew
 if workflow.is_main_process:
     for member in LOSSES["parted"]:
-        parts.keep(Path(".snakemake/metadata"), f"{R}/losses/{member}.npy", parts_of(member))
+        joining.keep(Path(".snakemake/metadata"), f"{R}/losses/{member}.npy", parts_of(member))
 
 
 rule losses:

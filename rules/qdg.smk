@@ -15,7 +15,7 @@ RECORDS = [part.replace(".npy", ".json") for part in PARTS]
 # another number of parts makes nothing anew
 if workflow.is_main_process:
     for joined in (f"{R}/qdg/features.npy", f"{R}/qdg/features.json"):
-        parts.keep(Path(".snakemake/metadata"), joined, PARTS + RECORDS)
+        joining.keep(Path(".snakemake/metadata"), joined, PARTS + RECORDS)
 
 
 rule select:

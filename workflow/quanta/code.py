@@ -31,6 +31,17 @@ PACKAGE = Path(__file__).parent
 UNSAID = ("ctx", "kind", "type_comment", "type_ignores")
 
 
+def _stripped(tree: ast.Module) -> ast.Module:
+    """The tree without its docstrings, which are taken out of it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.body:
+            first = node.body[0]
+            text = first.value.value if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) else None
+            if isinstance(text, str):
+                node.body = node.body[1:]
+    return tree
+
+
 def _plain(value: object) -> object:
     """A syntax tree as nested lists, equal for all versions of Python that can read it."""
     if isinstance(value, list):
@@ -38,10 +49,6 @@ def _plain(value: object) -> object:
     if not isinstance(value, ast.AST):
         return f"{type(value).__name__} {value!a}"
     fields = {name: field for name, field in ast.iter_fields(value) if name not in UNSAID}
-    if isinstance(value, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and value.body:
-        first = value.body[0]
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            fields["body"] = value.body[1:]
     if isinstance(value, ast.JoinedStr):  # versions cut the text of f-strings at different places
         fields["values"] = _joined(value.values)
     # what is empty is left out, because newer versions have more fields
@@ -82,7 +89,7 @@ def _read(path: Path) -> tuple[str, tuple[tuple[int, str, str], ...], frozenset[
         elif isinstance(node, ast.Import):
             imports |= {(0, alias.name, "") for alias in node.names}
     packages = {module.split(".")[0] for level, module, _ in imports if not level}
-    digest = hashlib.sha256(json.dumps(_plain(tree)).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps(_plain(_stripped(tree))).encode()).hexdigest()
     return digest, tuple(sorted(imports)), frozenset(packages & set(COMPUTE))
 
 
