@@ -133,9 +133,9 @@ def test_simulations_have_as_many_tokens_as_were_selected(tmp_path):
     storage.write_json(tmp_path / "selection.json", {"selected": 50})
     inputs = SimpleNamespace(counts=tmp_path / "selection.json")
     for part in (0, 1):
-        outputs = SimpleNamespace(simulations=tmp_path / f"simulations.part{part}.parquet")
-        main(inputs, outputs, SimpleNamespace(simulations=5, shards=2, tokens=120, seed=0))
-    parts = [storage.read_table(tmp_path / f"simulations.part{part}.parquet") for part in (0, 1)]
+        outputs = SimpleNamespace(simulations=tmp_path / f"simulations.part{part}of2.parquet")
+        main(inputs, outputs, SimpleNamespace(simulations=5, tokens=120, seed=0))
+    parts = [storage.read_table(tmp_path / f"simulations.part{part}of2.parquet") for part in (0, 1)]
     assert [part["simulation"].tolist() for part in parts] == [[0, 2, 4], [1, 3]]
     assert calibration.n_tokens(pd.concat(parts)) == 50
 
