@@ -2,12 +2,14 @@
 
 import importlib.util
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from hypothesis import strategies as st
 from quanta import config as settings
@@ -61,6 +63,60 @@ def over(base: settings.Config, other: settings.Config) -> settings.Config:
 def over_default(changes: settings.Config) -> settings.Config:
     """Changes laid over config/config.yaml, as Snakemake lays a file."""
     return over(read("config.yaml"), changes)
+
+
+def at_key(path: Path, key: str) -> Any:
+    """What a file of a run has under a key of report/paper_against_ours.csv (its grammar: workflow/scripts/summary.py)."""
+    if match := re.fullmatch(r"(.+) / (.+)", key):
+        return at_key(path, match[1]) / max(at_key(path, match[2]), 1)
+    if match := re.fullmatch(r"-(.+) - 1", key):
+        fit = at_key(path, match[1])
+        return {"value": -fit["value"] - 1, "interval": [-end - 1 for end in reversed(fit["interval"])]}
+    if key.startswith("largest "):
+        return at_key(path, key.removeprefix("largest ")).max()
+    found: Any = pd.read_csv(path) if path.suffix == ".csv" else json.loads(path.read_text(encoding="utf-8"))
+    for name, wanted in re.findall(r"\.?([^.\[\]]+)|\[([^\]]*)\]", key):
+        if name:
+            found = found[name]
+            continue
+        rows = found if isinstance(found, pd.DataFrame) else pd.DataFrame({"entry": found}).join(pd.DataFrame(found))
+        for column, value in (part.split("=", 1) for part in wanted.split("; ")):
+            numeric = pd.api.types.is_numeric_dtype(rows[column])
+            same = np.isclose(rows[column], float(value)) if numeric else rows[column].map(_plain) == value
+            rows = rows[same]
+        assert len(rows), f"{path} has nothing at {key}"
+        if isinstance(found, pd.DataFrame):
+            found = rows
+        else:
+            assert len(rows) == 1, f"{path} has {len(rows)} entries at {key}"
+            found = rows["entry"].iloc[0]
+    return found
+
+
+def _plain(value: Any) -> str:
+    return "None" if value is None or value != value else str(value)
+
+
+def is_shown_as(value: Any, text: str) -> bool:
+    """Whether a report's text begins with a value of a file, to as many digits as the text gives."""
+    if isinstance(value, dict):
+        value = value["value"] if value["value"] is None else [value["value"], *(value.get("interval") or ())]
+    if isinstance(value, str):
+        return text == value
+    values = list(value) if isinstance(value, list | pd.Series) else [value]
+    if all(one is None or not np.isfinite(one) for one in values):
+        return text.startswith(("not to be had", "no slope", "none"))
+    shown = re.findall(r"none|-?\d+(?:\.\d+)?(?:e[+-]\d+)?", text)
+    if len(shown) < len(values):
+        return False
+    return all(
+        word == "none" if not np.isfinite(one) else word == f"{one:.{_digits(word)}{'e' if 'e' in word else 'f'}}"
+        for one, word in zip(values, shown, strict=False)
+    )
+
+
+def _digits(number: str) -> int:
+    return len(number.partition("e")[0].partition(".")[2])
 
 
 def script(name: str) -> Main:

@@ -104,7 +104,9 @@ def test_the_curve_takes_the_error_of_whole_texts():
     cosines = cosines_of(x)[np.ix_(order, order)]
     [alone] = collisions.resolution_curve(cosines, np.array([0.5]), 5000)
     [grouped] = collisions.resolution_curve(cosines, np.array([0.5]), 5000, groups=np.arange(400) // 20)
-    assert grouped["alpha"] == alone["alpha"] and grouped["high"] - grouped["low"] > 1.5 * (alone["high"] - alone["low"])
+    assert grouped["alpha"] == alone["alpha"] and grouped["high"] - grouped["low"] > 1.5 * (
+        alone["high"] - alone["low"]
+    )
 
 
 def test_degrees_give_ranks_and_sizes_back():

@@ -89,7 +89,9 @@ def test_p_values_are_small_as_often_as_they_say_where_nothing_is_there():
     assert counted_as_nominal(small, 200, 0.05)
 
 
-SMALL = np.concatenate([np.full(30, 2), np.full(20, 4), np.arange(5, 25)])  # sizes of clusters, half of them of two tokens
+SMALL = np.concatenate(
+    [np.full(30, 2), np.full(20, 4), np.arange(5, 25)]
+)  # sizes of clusters, half of them of two tokens
 
 
 def dealt_out(seed):

@@ -15,7 +15,16 @@ def files_with(numbers):
     scaling = {"alpha_n": {"value": numbers["alpha_n"], "n_sizes": numbers["fitted_models"]}}
     ranks = [numbers["first_rank"], numbers["last_rank"]]
     slope = {"value": numbers["envelope_slope"], "n_tokens": numbers["qdg_tokens"], "ranks": ranks}
-    found = {"predictions", "documents", "alpha_n", "theory_slope", "qdg_tokens", "first_rank", "last_rank", "envelope_slope"}
+    found = {
+        "predictions",
+        "documents",
+        "alpha_n",
+        "theory_slope",
+        "qdg_tokens",
+        "first_rank",
+        "last_rank",
+        "envelope_slope",
+    }
     settings = {key: n for key, n in numbers.items() if key not in found and not key.startswith("parameters ")}
     settings.pop("fitted_models")
     return mean_loss, scaling, {"envelope_slope": slope}, settings
@@ -34,7 +43,10 @@ def test_a_number_that_is_off_by_more_than_its_tolerance_disagrees_alone(key):
     allowed = paper.BY_KEY[key].tolerance
     for factor, expected in ((0.9, "yes"), (1.1, "no")):
         off = allowed * factor if allowed else (factor - 1) * 10 * (factor > 1)
-        ours = paper.of_run(*files_with(THEIRS | {key: THEIRS[key] + off}), documents=int(THEIRS["documents"] + off * (key == "documents")))
+        ours = paper.of_run(
+            *files_with(THEIRS | {key: THEIRS[key] + off}),
+            documents=int(THEIRS["documents"] + off * (key == "documents")),
+        )
         agrees = paper.checks(ours).set_index("quantity")["agrees"]
         assert agrees[paper.BY_KEY[key].quantity] == expected, (key, off)
         others = agrees.drop([paper.BY_KEY[name].quantity for name in (key, "theory_slope")])
@@ -43,7 +55,11 @@ def test_a_number_that_is_off_by_more_than_its_tolerance_disagrees_alone(key):
 
 def test_documents_are_those_that_were_found_and_not_those_that_were_asked_for():
     """A copy of the Pile's test split of 10,000 documents is not the paper's 200,000, whatever the limit says."""
-    row = paper.checks(paper.of_run(*files_with(THEIRS), documents=10_000)).set_index("quantity").loc[paper.BY_KEY["documents"].quantity]
+    row = (
+        paper.checks(paper.of_run(*files_with(THEIRS), documents=10_000))
+        .set_index("quantity")
+        .loc[paper.BY_KEY["documents"].quantity]
+    )
     assert (row["ours"], row["agrees"]) == (10_000, "no") and "the corpus has no more" in row["why"]
 
 

@@ -208,7 +208,9 @@ def test_classes_on_curves_with_a_known_answer():
     table, counts = scaling.token_curves(curves, above=5, below=0.3, drop=1, share=0.5)
     assert counts["predictions"] == 6 and counts["fell"] == 4
     assert counts["monogenic"] == 1 and counts["polygenic"] == 1
-    assert counts["sharp"] == 1 and counts["not_monotone"] == 0, "of the first two, one holds 74 % of its fall in one step, the other 78 %"
+    assert counts["sharp"] == 1 and counts["not_monotone"] == 0, (
+        "of the first two, one holds 74 % of its fall in one step, the other 78 %"
+    )
     table["index"] = np.arange(100, 106)
     ids = np.arange(200)
     assert scaling.examples(table, ids, 3, drop=1) == ([100, 103], [102])

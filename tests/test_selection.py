@@ -123,7 +123,14 @@ def test_a_context_that_two_documents_begin_with_is_selected_once():
 def test_beginnings_whose_hashes_clash_are_told_apart(monkeypatch):
     monkeypatch.setattr(selection, "_beginnings", lambda document: np.zeros(len(document), dtype=np.uint64))
     tokens = tokens_of([[1, 2, 3], [1, 2, 4], [5, 2, 3]])
-    assert selection.repeated(np.flatnonzero(tokens.predicted()), tokens).tolist() == [False, False, True, False, False, False]
+    assert selection.repeated(np.flatnonzero(tokens.predicted()), tokens).tolist() == [
+        False,
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_the_hash_of_a_beginning_knows_order_and_length():

@@ -74,7 +74,9 @@ def texts_of_clusters(seed, n_texts=120):
     fine = np.concatenate(parts)
     text = np.repeat(np.arange(n_texts), [len(part) for part in parts])
     token = np.arange(len(fine))
-    tables = [pd.DataFrame({"n_clusters": k, "token": token, "label": own}) for k, own in ((60, fine), (30, coarse[fine]))]
+    tables = [
+        pd.DataFrame({"n_clusters": k, "token": token, "label": own}) for k, own in ((60, fine), (30, coarse[fine]))
+    ]
     return pd.concat(tables, ignore_index=True), text
 
 

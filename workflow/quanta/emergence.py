@@ -72,7 +72,7 @@ def middle_ranks(group: Int[Array, " token"], places: Float[Array, " token"]) ->
     Tokens that are not learned share the last rank. Correlations take these and not `median`, the lower of both middle places:
     among groups of the same tokens that makes small ones look early.
     """
-    return _middles(np.asarray(group), rankdata(places)[None, :])[0]
+    return np.asarray(_middles(np.asarray(group), rankdata(places)[None, :])[0])
 
 
 def _middles(group: Array, ranks: Float[Array, "draw token"]) -> Float[Array, "draw group"]:
@@ -261,10 +261,7 @@ def equal_tokens(
     ranks = rankdata(places)
     inside = [ranks[label == cluster] for cluster in kept]
     medians = np.array(
-        [
-            [np.median(rng.choice(part, least, replace=False)) for part in inside]
-            for _ in range(EQUAL_DRAWS)
-        ]
+        [[np.median(rng.choice(part, least, replace=False)) for part in inside] for _ in range(EQUAL_DRAWS)]
     )
     found = _pearson(_centred(np.tile(size[kept].astype(float), (EQUAL_DRAWS, 1))), _centred(medians))
     found = found[np.isfinite(found)]

@@ -339,10 +339,11 @@ def law(
         )
     if envelope.get("interval_method"):
         notes.append(f"Interval of the slope: {envelope['interval_method']}.")
-    notes.append(
-        f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with parameters. It tells the slope "
-        "alone: its line is drawn through the middle of the fitted points."
-    )
+    if alpha_n is not None:
+        notes.append(
+            f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with parameters. It tells the slope "
+            "alone: its line is drawn through the middle of the fitted points."
+        )
     if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
         alpha = calibration["alpha"]
         interval = " [{:.3f}, {:.3f}]".format(*alpha["interval"]) if alpha.get("interval") else ""
@@ -357,7 +358,7 @@ def law(
             int(k): part.sort_values("rank")["size"].astype(int).tolist() for k, part in table.groupby("n_clusters")
         },
         "fit": fit,
-        "theory_slope": -scaling["alpha_n"]["value"] - 1,
+        "theory_slope": None if alpha_n is None else -alpha_n - 1,
         "nulls": nulls,
         "notes": notes,
     }

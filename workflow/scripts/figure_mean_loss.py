@@ -21,12 +21,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     left_out = table["model"].isin(params.leave_out).to_numpy()
     n = np.geomspace(sizes.min() / 1.5, sizes.max() * 1.5, 200)
     plain = fits["alpha_n"]
-    ax.plot(
-        n, plain["scale_nats"] * n ** -plain["value"], color=figures.FIT,
-        label=f"$A N^{{-\\alpha}}$: α = {figures.value_with_interval(plain)}",
-    )  # fmt: skip
-    low, high = plain["band_nats"]["low"], plain["band_nats"]["high"]
-    ax.fill_between(plain["band_nats"]["parameters"], low, high, color=figures.FIT, alpha=0.2, lw=0)
+    if plain["value"] is None:
+        fitted, band = np.full(len(table), np.nan), {"parameters": [], "low": [], "high": []}
+    else:
+        fitted, band = plain["scale_nats"] * sizes ** -plain["value"], plain["band_nats"]
+        ax.plot(
+            n, plain["scale_nats"] * n ** -plain["value"], color=figures.FIT,
+            label=f"$A N^{{-\\alpha}}$: α = {figures.value_with_interval(plain)}",
+        )  # fmt: skip
+        ax.fill_between(band["parameters"], band["low"], band["high"], color=figures.FIT, alpha=0.2, lw=0)
     floor = fits.get("alpha_n_with_irreducible_loss")
     if floor:
         curve = floor["irreducible_nats"] + floor["scale_nats"] * n ** -floor["value"]
@@ -40,11 +43,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             sizes[left_out], losses[left_out], "o", mfc="white", color=figures.DATA, label="models left out of the fit"
         )
     used = sizes[~left_out]
-    ax.axvspan(used.min(), used.max(), color=figures.FIT, alpha=0.06, lw=0, label="range of the fit")
+    if plain["value"] is not None:
+        ax.axvspan(used.min(), used.max(), color=figures.FIT, alpha=0.06, lw=0, label="range of the fit")
     named = ~table["non_embedding_parameters"].duplicated()  # seeds of a size lie on one another
-    for model, size, loss in zip(table["model"][named], sizes[named], losses[named], strict=True):
+    for model, size, loss, line in zip(table["model"][named], sizes[named], losses[named], fitted[named], strict=True):
         # on the side that the fitted line does not pass: above it to the right, below it to the left
-        above = loss >= plain["scale_nats"] * size ** -plain["value"]
+        above = not loss < line
         lowest = loss if above else losses[sizes == size].min()
         ax.annotate(
             model, (size, lowest), xytext=(4, 4) if above else (-4, -4), textcoords="offset points", fontsize=7,
@@ -55,12 +59,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     ax.set(ylabel="mean loss (nats a token)")
     ax.legend()
     data = table[["model", "non_embedding_parameters", "mean_loss_nats"]].assign(
-        fitted=~left_out, power_law_nats=plain["scale_nats"] * sizes ** -plain["value"]
+        fitted=~left_out, power_law_nats=fitted
     )
-    band = pd.DataFrame(
-        {"non_embedding_parameters": plain["band_nats"]["parameters"], "low_nats": low, "high_nats": high}
+    around = pd.DataFrame(
+        {"non_embedding_parameters": band["parameters"], "low_nats": band["low"], "high_nats": band["high"]}
     )
-    figures.save(figure, outputs, pd.concat([data, band], ignore_index=True))
+    figures.save(figure, outputs, pd.concat([data, around], ignore_index=True))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for colour, dashes, (name, part) in zip(cycle(_COLOURS), cycle(_DASHES), nulls.items(), strict=False):
         right.plot(part["rank"], part["size"], color=colour, ls=dashes, lw=1.1, label=name)
 
-    if alpha > 0:
+    if alpha is not None and alpha > 0:
         low, middle, high = figures.sampled_zipf(alpha, len(selection), draws=DRAWS, seed=params.seed)
         seen = np.arange(1, int((middle > 0).sum()) + 1)
         left.plot(seen, middle[: len(seen)], color=figures.ACCENT, lw=1.1,
@@ -64,8 +64,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     line(fit["value"], color=figures.FIT, lw=2, label=f"slope {figures.value_with_interval(fit)}")
     for edge in fit["interval"] or ():
         line(edge, color=figures.FIT, lw=0.7, ls=":")
-    theory = f"theory, $−(α_N + 1)$ = {figures.number(-alpha - 1, 3)}"
-    line(-alpha - 1, color=figures.ACCENT, lw=1.4, ls="-.", label=theory)
+    if alpha is not None:
+        theory = f"theory, $−(α_N + 1)$ = {figures.number(-alpha - 1, 3)}"
+        line(-alpha - 1, color=figures.ACCENT, lw=1.4, ls="-.", label=theory)
 
     ends = [(ax.get_xlim(), ax.get_ylim()) for ax in (left, right)]
     for ax, title in ((left, "clusters found"), (right, "null models")):

@@ -16,12 +16,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = figures.canvas(params.look)
     ax = axes[0, 0]
     ax.fill_between(curve["threshold"], curve["low"], curve["high"], color=figures.DATA, alpha=0.3, lw=0)
-    ax.plot(curve["threshold"], curve["alpha"], color=figures.DATA, label="pairs; band: sampling of tokens, 90 %")
+    ax.plot(curve["threshold"], curve["alpha"], color=figures.DATA, label="pairs; band: sampling of texts, 90 %")
     ax.plot(curve["threshold"], curve["alpha_triples"], color=figures.DATA, ls=":", label="triples")
     ax.axhspan(*fits["alpha"]["interval"], color=figures.ACCENT, alpha=0.2, lw=0,
                label=f"calibrated: {figures.value_with_interval(fits['alpha'])}")  # fmt: skip
-    ax.axhline(scaling["alpha_n"]["value"], color=figures.FIT, ls="-.", lw=1.2,
-               label=f"$α_N$ of the loss: {figures.number(scaling['alpha_n']['value'], 3)}")  # fmt: skip
+    of_loss = scaling["alpha_n"]["value"]
+    if of_loss is not None:
+        ax.axhline(of_loss, color=figures.FIT, ls="-.", lw=1.2,
+                   label=f"$α_N$ of the loss: {figures.number(of_loss, 3)}")  # fmt: skip
     ax.axvline(fits["alpha_by_collisions"]["threshold"], color=figures.NULL, ls=":", lw=1,
                label="errs least on simulations")  # fmt: skip
     ax.set(xlabel="cosine above which two tokens share a quantum", ylabel="exponent α")
@@ -30,7 +32,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     lines = pd.DataFrame(
         [
             {"line": "calibrated", "alpha": alpha["value"], "low": alpha["interval"][0], "high": alpha["interval"][1]},
-            {"line": "α_N of the loss", "alpha": scaling["alpha_n"]["value"]},
+            {"line": "α_N of the loss", "alpha": of_loss},
             {"line": "errs least on simulations", "threshold": pairs["threshold"]},
         ]
     )

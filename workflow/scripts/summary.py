@@ -2,11 +2,16 @@
 
 Makes: `report/summary.json` (headline, numbers, corpus, family), `report/paper_against_ours.csv` with agreement and reason, and
 `report/paper_checks.csv`: every number of the paper's language models, the tolerance, this run's, and whether they agree.
+
+A number's key: `a.b` is a key within a key; `[column=value; column=value]` the entry of a list, or the rows of a table, that have these
+values; `.column` a column there; `a / b`, `-a - 1` and `largest a` what they say.
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from quanta import emergence, paper, seeds, stability, storage
 from quanta.job import run
@@ -41,7 +46,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         .itertuples(index=False)
     )
 
-    ours = paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings))
+    documents = len(storage.read_table(inputs.documents, ("document",)))
+    ours = paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings), documents=documents)
     family = mean_loss[mean_loss["step"] == params.final_step]
     rows = [
         (
@@ -53,7 +59,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             *paper.judged("envelope_slope", slope, ours),
         ),
         (
-            "the theory's slope, −(α_N + 1)", "-1.083", _theory(alpha), "scaling/fits.json", "alpha_n",
+            "the theory's slope, −(α_N + 1)", "-1.083", _theory(alpha), "scaling/fits.json", "-alpha_n - 1",
             *paper.judged("theory_slope", _theory(alpha), ours),
         ),
         (
@@ -67,21 +73,27 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ("null: slope of the target tokens' own frequencies", "", null, "qdg/fits.json", "identity_slope"),
         (
             f"share of tokens below {params.threshold:g} nats, {params.qdg_model}", "",
-            f"{low_share:.4f}", "qdg/selection.json", "below_threshold",
+            f"{low_share:.4f}", "qdg/selection.json", "below_threshold / predictions",
         ),
         (
             "of these, by induction", "",
-            f"{selection['by_induction'] / max(selection['below_threshold'], 1):.3f}", "qdg/selection.json", "by_induction",
+            f"{selection['by_induction'] / max(selection['below_threshold'], 1):.3f}", "qdg/selection.json",
+            "by_induction / below_threshold",
         ),
         (
             "monogenic tokens, share of all predictions", "few",
-            f"{size['monogenic'] / size['predictions']:.2e}", "scaling/tokens_by_size.json", "monogenic",
+            f"{size['monogenic'] / size['predictions']:.2e}", "scaling/tokens_by_size.json",
+            "monogenic / predictions",
             *_few(size["monogenic"] / size["predictions"], family),
         ),
         (
             f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size", "few",
-            f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp",
+            f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp / fell",
             *_few(size["sharp"] / max(size["fell"], 1), family),
+        ),
+        (
+            "of the same tokens: rises elsewhere by more than 10 % of the fall", "",
+            f"{size['not_monotone'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "not_monotone / fell",
         ),
         ("exponent α, calibrated by simulation", "", calibrated, "qdg/fits.json", "calibrated_alpha"),
         ("what the calibration says", "", calibrated["verdict"], "qdg/fits.json", "calibrated_alpha.verdict"),
@@ -91,10 +103,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ),
         (
             "coverage of 90 % intervals on held-out simulations", "",
-            f"{qdg['coverage']['found']:.3f} of {qdg['coverage']['n']}", "qdg/fits.json", "coverage",
+            f"{qdg['coverage']['found']:.3f} of {qdg['coverage']['n']}", "qdg/fits.json", "coverage.found",
         ),
-        ("slope with the clustering done anew on halves", "", anew, "qdg/stability.csv", "slope"),
-        *((f"slope of null model: {null.model}", "", _null(null), "calibration/nulls.csv", null.model) for null in others),
+        (
+            "slope with the clustering done anew on halves", "", anew,
+            "report/summary.json", "numbers.envelope_slope_clustered_anew",
+        ),
+        *((f"slope of null model: {null.model}", "", _null(null), "calibration/nulls.csv", f"[model={null.model}].slope") for null in others),
         *_learning_rows(order, learned),
         *(_seed_rows(luck) if luck else []),
         *_theory_rows(storage.read_json(inputs.theory)["published"]),
@@ -109,9 +124,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "run": params.run,
             "paper": PAPER,
             "headline": [
-                f"α_N = {_shown(alpha)} over {len(family)} models (the paper's Pythia: 0.083)",
+                f"α_N = {_shown(alpha)} over {alpha['n_sizes']} sizes, {len(alpha['points_used'])} models (the paper's Pythia: 0.083)",
                 f"envelope slope = {_shown(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
-                f"{slope['n_tokens']} tokens (the paper: -1.24; theory: {-alpha['value'] - 1:.3f})",
+                f"{slope['n_tokens']} tokens (the paper: -1.24; theory: {_shown(_theory(alpha) | {'interval': None})})",
                 f"null, tokens grouped by identity: {_shown(null)}",
                 f"calibrated α = {_shown(calibrated)} ({calibrated['verdict']})",
                 f"the slope is distinguishable from {_names(others, 'True')}; not from {_names(others, 'False')}",
@@ -151,6 +166,8 @@ def _names(rows: list[Any], answer: str) -> str:
 
 
 def _theory(alpha: dict[str, Any]) -> dict[str, Any]:
+    if alpha["value"] is None:
+        return {"value": None, "interval": None}
     interval = [-alpha["interval"][1] - 1, -alpha["interval"][0] - 1] if alpha.get("interval") else None
     return {"value": -alpha["value"] - 1, "interval": interval}
 
@@ -160,7 +177,7 @@ def _learning_rows(order: dict[str, Any], learned: dict[str, Any]) -> list[tuple
     rows: list[tuple[Any, ...]] = []
     for axis, line in learned.items():
         what = f"rank correlation of a cluster's size with when it is learned, {axis}"
-        found = (what, "negative (hypothesis)", line, "qdg/learned.json", f"correlations, {axis}")
+        found = (what, "negative (hypothesis)", line, "qdg/learned.json", _correlation(line))
         rows.append((*found, *_is_negative(line)))
     axis = next(iter(learned))
     for words, wanted in (
@@ -171,8 +188,14 @@ def _learning_rows(order: dict[str, Any], learned: dict[str, Any]) -> list[tuple
         ("null: groups of one target, size", {"groups": "targets", "frequency": "size", "given": None}),
     ):
         line = emergence.line_of(order, axis, reference=emergence.main_reference(axis), **wanted)
-        rows.append((f"{words}, {axis}", "", line, "qdg/learned.json", f"correlations, {wanted['groups']}"))
+        rows.append((f"{words}, {axis}", "", line, "qdg/learned.json", _correlation(line)))
     return rows
+
+
+def _correlation(line: dict[str, Any]) -> str:
+    """Its key."""
+    names = ("axis", "reference", "groups", "frequency", "given")
+    return "correlations[" + "; ".join(f"{name}={line[name]}" for name in names) + "]"
 
 
 def _learning_words(axis: str, line: dict[str, Any]) -> str:
@@ -212,7 +235,7 @@ def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
                 if kind == "polygenic" and sizes <= 3:
                     why += f": with so few steps of size one always has {1 / (sizes - 1):.0%} of the fall or more"
             rows.append(
-                (what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs, {kind}", "", why)
+                (what, "", f"{_shown(fit)}{chance}", "scaling/seeds_sharpness.json", f"recurs.{kind}.{where}", "", why)
             )
     return rows
 
@@ -266,19 +289,21 @@ def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]
     signs = {"parameters": "α_N", "steps": "α_S", "data": "α_D"}
     rows: list[tuple[Any, ...]] = []
     for fit in fits["exponents"]:
-        if fit["alpha"] == alpha:
-            known = theirs_all[(theirs_all["resource"] == fit["resource"]) & (theirs_all["alpha"] == alpha)]["exponent"]
+        if np.isclose(fit["alpha"], alpha):
+            same = np.isclose(theirs_all["alpha"], alpha)
+            known = theirs_all[(theirs_all["resource"] == fit["resource"]) & same]["exponent"]
+            key = f"exponents[alpha={fit['alpha']:g}; resource={fit['resource']}]"
             what = f"sparse parity, {signs[fit['resource']]} at α = {alpha:g}"
             theirs = f"{known.iloc[0]:g}" if len(known) else ""
             verdict = _parity_verdict(theirs, fit, differ)
-            rows.append((what, theirs, fit, "parity/fits.json", f"exponents, {fit['resource']}", *verdict))
+            rows.append((what, theirs, fit, "parity/fits.json", key, *verdict))
             rows.append(
                 (
                     f"the theory's there: asymptote, finite K over the range fitted ({fit['resource']})",
                     f"{fit['theory_asymptotic']:.2f}",
                     "not to be had" if fit["theory_finite"] is None else f"{fit['theory_finite']:.3f}",
                     "parity/fits.json",
-                    "theory_finite",
+                    f"{key}.theory_finite",
                     "",
                     "two predictions: the range that is fitted is finite (docs/theory.md)",
                 )
@@ -289,17 +314,18 @@ def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]
             paper.PARITY_CONVERGENCE,
             fit,
             "parity/fits.json",
-            "convergence",
+            f"convergence[alpha={fit['alpha']:g}]",
             *_parity_verdict(paper.PARITY_CONVERGENCE, fit, differ),
         )
         for fit in fits["convergence"]
-        if fit["alpha"] == alpha
+        if np.isclose(fit["alpha"], alpha)
     ]
     for path, kind, why in zip(inputs.recorded_parity, RECORDED, RECORDED.values(), strict=True):
         rows += _recorded_rows(str(path), kind, why, theirs_all, signs)
-    converged = storage.read_table(inputs.recorded_convergence, ("alpha", "slope", "low", "high")).set_index("alpha")
-    if alpha in converged.index:
-        slope, low, high = (float(converged.loc[alpha, key]) for key in ("slope", "low", "high"))
+    converged = storage.read_table(inputs.recorded_convergence, ("alpha", "slope", "low", "high"))
+    converged = converged[np.isclose(converged["alpha"], alpha)]
+    if len(converged):
+        slope, low, high = (float(converged.iloc[0][key]) for key in ("slope", "low", "high"))
         fit = {"value": slope, "interval": [low, high]}
         rows.append(
             (
@@ -307,14 +333,24 @@ def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]
                 paper.PARITY_CONVERGENCE,
                 fit,
                 str(inputs.recorded_convergence),
-                "slope",
+                f"[alpha={converged.iloc[0]['alpha']:g}].slope",
                 *_parity_verdict(paper.PARITY_CONVERGENCE, fit, RECORDED["the paper's tasks, recorded"]),
             )
         )
+    folder = Path(inputs.parity).parent.parent
+    of_scores, of_envelopes = (
+        str(Path(path).relative_to(folder)) for path in (inputs.parity_scores, inputs.parity_envelopes)
+    )
     scores = storage.read_table(inputs.parity_scores, ("name", "adjusted_rand"))
     best = scores.groupby("name")["adjusted_rand"].max()
     rows += [
-        (f"QDG on parity: adjusted Rand against true tasks, {name}", "", f"{best[name]:.3f}", "parity/qdg", name)
+        (
+            f"QDG on parity: adjusted Rand against true tasks, {name}",
+            "",
+            f"{best[name]:.3f}",
+            of_scores,
+            f"largest [name={name}].adjusted_rand",
+        )
         for name in ("base", "equal, one pattern")
         if name in best
     ]
@@ -323,7 +359,7 @@ def _parity_rows(inputs: Any, alpha: float, differ: str) -> list[tuple[Any, ...]
     what = f"QDG on parity: slope of the envelope (true: {base['true_slope']:.2f})"
     verdict = _parity_verdict("-1.1", {"value": base["envelope_slope"]}, differ)
     found = f"{base['envelope_slope']:.3f}"
-    rows.append((what, "-1.1 (true: -1.4)", found, "parity/qdg", "envelope_slope", *verdict))
+    rows.append((what, "-1.1 (true: -1.4)", found, of_envelopes, "[condition=base].envelope_slope", *verdict))
     return [*rows, *_parity_calibration_rows(inputs, alpha)]
 
 
@@ -347,7 +383,9 @@ def _recorded_rows(
             if row.alpha in known.index
         ]
         counted = f"{sum(near)} of {len(near)} within {paper.PARITY_TOLERANCE:g} or held by the interval; {why}"
-        rows.append((what, theirs, shown, path, "exponent", "yes" if all(near) else "no", counted))
+        rows.append(
+            (what, theirs, shown, path, f"[resource={resource}].exponent", "yes" if all(near) else "no", counted)
+        )
     return rows
 
 
@@ -369,18 +407,27 @@ def _parity_calibration_rows(inputs: Any, alpha: float) -> list[tuple[Any, ...]]
     rows = []
     for condition, words in (("base", "as language models"), ("one pattern", "one skill a task")):
         mine = estimates[(estimates["condition"] == condition) & (estimates["estimator"] == name)]
-        mine = mine[mine["alpha"] == alpha].sort_values("seed")
+        mine = mine[np.isclose(mine["alpha"], alpha)].sort_values("seed")
         if len(mine):
             one = mine.iloc[0]
             what = f"QDG on parity, {words}: calibrated α (true: {alpha:g}), 90 % interval"
             shown = f"{one['value']:.2f} [{one['low']:.2f}, {one['high']:.2f}], {one['verdict']}"
-            rows.append((what, "", shown, where, condition))
+            key = f"[alpha={one['alpha']:g}; seed={one['seed']:.0f}; condition={condition}; estimator={name}].value"
+            rows.append((what, "", shown, where, key))
         of = recorded[(recorded["condition"] == condition) & (recorded["estimator"] == name)].iloc[0]
         what = (
             f"QDG on parity, {words}: share of calibrated intervals that hold α (nominal: {of['nominal']:g}; recorded)"
         )
         shown = f"{of['covered']:.2f} of {of['nets']:.0f} nets"
-        rows.append((what, "", shown, "docs/results/parity-seeds/coverage.csv", condition))
+        rows.append(
+            (
+                what,
+                "",
+                shown,
+                str(inputs.recorded_parity_coverage),
+                f"[condition={condition}; estimator={name}].covered",
+            )
+        )
     return rows
 
 

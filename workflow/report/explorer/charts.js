@@ -72,7 +72,7 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
         bands.push({ series: [a, b], fill: faint(Q.colour("fit"), 0.3) }, { series: [b, a], fill: faint(Q.colour("fit"), 0.3) });
       }
       add(line(fit.value), { stroke: Q.colour("fit"), width: 2.5 });
-      add(line(theory_slope), { stroke: Q.colour("theory"), width: 2, dash: [8, 3, 2, 3] });
+      if (theory_slope !== null) add(line(theory_slope), { stroke: Q.colour("theory"), width: 2, dash: [8, 3, 2, 3] });
     }
     add(wide(own), { stroke: Q.colour("accent"), width: 2.5, points: { show: true, size: 6, fill: Q.colour("accent") } });
     for (const [i, one] of nulls.entries()) if (one.name === strong) add(wide(one.sizes), { stroke: Q.colour("chosen"), width: 3, dash: Q.nullDash(i) });

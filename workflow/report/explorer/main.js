@@ -154,7 +154,7 @@
     const line = (colour, text, { dash = [], opacity = 1 } = {}) => Q.el("span", {}, Q.stroke(Q.colour(colour), dash, opacity), text);
     $("law-key").replaceChildren(
       line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
-      ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })]),
+      ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), ...(theory_slope === null ? [] : [line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })])]),
       line("null", `${nulls.length} null models`, { dash: Q.nullDash(0) }));
     const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
     $("law-nulls").replaceChildren(
