@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -36,6 +38,14 @@ def test_induction_is_its_definition(document):
 def test_induction_tells_large_token_ids_apart(document):
     expected = [closes_an_earlier_trigram(document, t) for t in range(len(document))]
     assert selection.induction(np.array(document, dtype=np.uint32)).tolist() == expected
+
+
+def test_every_bit_of_all_three_ids_tells_trigrams_apart():
+    """The first and last bits of each, where ids that are packed too close would meet."""
+    trigrams = list(itertools.product([0, 1, 2**20, 2**21 - 1], repeat=3))
+    for one, other in itertools.product(trigrams, repeat=2):
+        closes = selection.induction(np.array([*one, 7, 9, *other], dtype=np.uint32))
+        assert closes[-1] == (one == other), (one, other)
 
 
 def test_induction_refuses_ids_that_it_would_mix_up():
