@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta import config as settings
 from quanta import corpus, storage
 from quanta.errors import QuantaError
-from support import ANY_TEXT, names, script
+from support import ANY_TEXT, names, script, settled
 
 TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i in range(60)]
 
@@ -160,6 +161,52 @@ def made(tmp_path_factory):
         names(split="heldout", context=16, pieces="all", documents=None, limit_tokens=None, take="first"),
     )
     return folder
+
+
+def test_the_first_documents_are_taken_of_the_held_out_ones(tmp_path):
+    """And they are those that all texts would give."""
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    settings = {"source": "jsonl", "jsonl": {"path": str(path), "field": "text"}, "minimum_characters": 5}
+
+    def held_out(documents):
+        folder = tmp_path / str(documents)
+        script("texts")(
+            names(manifest=[]),
+            names(texts=folder / "texts.parquet", sources=folder / "sources.json", manifest=[], differences=[]),
+            names(corpus=json.dumps(settings | {"heldout_share": 0.2}), versions="{}", containment=None, documents=documents),
+        )  # fmt: skip
+        table = pd.read_parquet(folder / "texts.parquet")
+        return table.loc[table["split"] == "heldout", "source"].tolist()
+
+    assert held_out(4) == held_out(None)[:4]
+
+
+def test_texts_that_are_trained_on_are_not_cut_by_the_number_of_those_that_are_not():
+    first = {"take": "first", "documents": 10}
+    given = {"source": "hub", "hub": {"members": [{"name": n, "repository": n} for n in "ab"], "final_step": 1}}
+    others = {"models": given, "dynamics": {"model": None}, "qdg": {"model": "a"}}
+    assert settings.texts_needed(settled(corpus=first)) is None
+    assert settings.texts_needed(settled(corpus=first, **others)) == 10
+    assert settings.texts_needed(settled(corpus=first | {"take": "spread"}, **others)) is None
+
+
+def test_texts_of_a_data_set_are_read_as_its_pin_says(tmp_path):
+    """Which is an input of its own: another pin makes the corpus anew."""
+    for name in ("a", "b"):
+        (tmp_path / f"fetched/{name}.jsonl").parent.mkdir(exist_ok=True)
+        (tmp_path / f"fetched/{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    files = [{"path": f"{name}.jsonl"} for name in "ba"]
+    pin = {"repository": "x/y", "revision": "main", "commit": "c" * 40, "files": files}
+    storage.write_json(tmp_path / "elsewhere.json", pin)
+    settings = {"source": "hub", "jsonl": {"field": "text"}, "minimum_characters": 0, "heldout_share": 1}
+    script("texts")(
+        names(manifest=[], file=tmp_path / "fetched", pin=tmp_path / "elsewhere.json"),
+        names(texts=tmp_path / "t.parquet", sources=tmp_path / "sources.json", manifest=[], differences=[]),
+        names(corpus=json.dumps(settings), versions="{}", containment=None, documents=None),
+    )
+    assert pd.read_parquet(tmp_path / "t.parquet")["text"].tolist() == ["b", "a"]
+    assert json.loads((tmp_path / "sources.json").read_text())["files"] == files
 
 
 def test_texts_load_with_datasets(made, tmp_path):

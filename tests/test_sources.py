@@ -67,7 +67,7 @@ def test_json_lines_are_read_plain_and_compressed(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "{", "[1]", '"text"', '{"content": "x"}', '{"text": 3}', '{"text": null}', '{"text": "x"']
+    "line", ["{", "[1]", '"text"', '{"content": "x"}', '{"text": 3}', '{"text": null}', '{"text": "x"']
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     path = tmp_path / "texts.jsonl"
@@ -75,6 +75,27 @@ def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     with pytest.raises(QuantaError, match=r"texts\.jsonl, line 3") as caught:
         list(sources.jsonl_documents(path, "text"))
     assert "corpus.jsonl.field" in caught.value.mend and "'text'" in caught.value.expected
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_blank_lines_and_a_byte_order_mark_are_no_documents(tmp_path, name):
+    """Editors leave them; numbers are those of the lines."""
+    lines = ["\ufeff" + json.dumps({"text": "one"}), "", json.dumps({"text": "\ufefftwo"}), " \t\r", ""]
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write("\n".join(lines).encode())
+    found = [(d.source, d.text) for d in sources.jsonl_documents(tmp_path / name, "text")]
+    assert found == [(f"{name}:1", "one"), (f"{name}:3", "\ufefftwo")]
+
+
+@given(share=st.floats(0.1, 1), number=st.integers(1, 20))
+def test_the_first_held_out_documents_are_all_among_those_read(share, number):
+    documents = [sources.Document(f"file:{i}", "text") for i in range(500)]
+    read = list(sources.first_held_out(iter(documents), share, number))
+    held = [d for d in read if sources.split_of(d.source, share) == "heldout"]
+    assert read == documents[: len(read)]
+    assert len(held) == number or len(read) == 500
+    assert len(read) == 500 or read[-1] is held[-1], "and no more are read"
+    assert list(sources.first_held_out(iter(documents), share, None)) == documents
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
@@ -107,6 +128,16 @@ def test_all_frames_of_a_compressed_file_are_read(tmp_path, suffix):
 def test_an_absent_file_is_named(tmp_path):
     with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file"):
         list(sources.jsonl_documents(tmp_path / "absent.jsonl", "text"))
+
+
+def test_a_file_that_a_distribution_lists_twice_is_read_once(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a.py").write_text("a = 1")
+    (tmp_path / "one-1.0.dist-info").mkdir()
+    (tmp_path / "one-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: one\nVersion: 1.0\n")
+    (tmp_path / "one-1.0.dist-info/RECORD").write_text("one/a.py,,\none/a.py,,\n")
+    (distribution,) = metadata.distributions(path=[str(tmp_path)])
+    assert [d.source for d in sources.python_sources([distribution])] == ["one/one/a.py"]
 
 
 def test_python_sources_are_the_files_of_a_distribution_in_an_order_free_of_content():

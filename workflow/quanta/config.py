@@ -131,6 +131,13 @@ def _check_corpus(config: Config) -> None:
                "0.05 is the default")  # fmt: skip
 
 
+def texts_needed(config: Config) -> int | None:
+    """Held-out texts after which no more are read; None for all: they are spread, or models are trained on the others."""
+    corpus = config["corpus"]
+    first = corpus["take"] == "first" and config["models"]["source"] != "train"
+    return int(corpus["documents"]) if first else None
+
+
 # --------------------------------------------------------------------------------------------------- models
 
 

@@ -36,14 +36,14 @@ class Document:
 def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[Document]:
     """Python files of installed distributions, in the order of a hash of their path: any first part is a fair sample.
 
-    Only files that the distribution itself lists are read. Undecodable ones are left out.
+    Only files that the distribution itself lists are read, each once. Undecodable ones are left out.
     """
-    files = []
+    files: dict[str, Any] = {}
     for distribution in distributions:
         name = normalise(distribution.metadata["Name"])
         listed = distribution.files or []
-        files += [(f"{name}/{file.as_posix()}", file.locate()) for file in listed if file.suffix == ".py"]
-    for source, path in sorted(files, key=lambda item: (_unit(item[0]), item[0])):
+        files |= {f"{name}/{file.as_posix()}": file.locate() for file in listed if file.suffix == ".py"}
+    for source, path in sorted(files.items(), key=lambda item: (_unit(item[0]), item[0])):
         try:
             yield Document(source, Path(path).read_bytes().decode("utf-8"))
         except (UnicodeDecodeError, FileNotFoundError) as error:
@@ -84,7 +84,7 @@ def parquet_documents(path: str | Path, field: str, *, subset: str | None = None
 def jsonl_documents(
     path: str | Path, field: str, *, limit: int | None = None, subset: str | None = None
 ) -> Iterator[Document]:
-    """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order.
+    """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order; blank lines are left out.
 
     `subset` names the field of the part of the corpus, with dots into objects (the Pile's `meta.pile_set_name`).
 
@@ -100,6 +100,8 @@ def jsonl_documents(
     try:
         with _open_text(Path(path)) as lines:
             for number, line in enumerate(islice(lines, limit), start=1):
+                if not line.strip(" \t\r\n"):
+                    continue
                 where = f"{path}, line {number}"
                 row = _object(line, field, where)
                 yield Document(f"{name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where))
@@ -165,7 +167,7 @@ def _open_text(path: Path) -> io.TextIOWrapper:
         stream = io.BufferedReader(_WholeZstandard(path.open("rb")), 2**20)
     else:
         stream = path.open("rb")
-    return io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")
 
 
 class _WholeZstandard(io.RawIOBase):
@@ -239,6 +241,16 @@ def split_of(source: str, heldout_share: float) -> str:
     A source whose hash is small comes early in `python_sources`, so the split takes another hash.
     """
     return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
+
+
+def first_held_out(documents: Iterable[Document], heldout_share: float, number: int | None) -> Iterator[Document]:
+    """Documents up to the one with which so many are held out; all where `number` is None."""
+    held_out = 0
+    for document in documents:
+        yield document
+        held_out += split_of(document.source, heldout_share) == HELD_OUT
+        if held_out == number:
+            return
 
 
 def documents_table(
