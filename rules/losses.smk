@@ -8,6 +8,7 @@ LOSSES = losses_by_job()
 rule losses:
     input:
         models=[f"{R}/models/{{member}}"],
+        alike=ancient(tokenizers_compared()),
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
     output:
@@ -86,6 +87,7 @@ for number, members in enumerate(LOSSES["together"]):
             f"losses_together_{number}"
         input:
             models=[f"{R}/models/{member}" for member in members],
+            alike=ancient(tokenizers_compared()),
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
         output:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from quanta import config as settings
+from quanta import weights
 from quanta.errors import QuantaError
 from support import SCHEMA, over, read, settled
 
@@ -292,6 +294,25 @@ def test_the_table_of_a_given_folder_says_order_seeds_and_hashes(tmp_path):
 def test_a_given_table_without_hashes_is_refused(tmp_path):
     with pytest.raises(QuantaError, match=r"family\.csv"):
         settings.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
+
+
+def test_a_given_checkpoint_that_is_changed_in_place_is_another(tmp_path):
+    """Weights of the same length too: what `adopt` has as a param."""
+    for name in ("small/step5/config.json", "small/step5/model.safetensors", "tokenizer/tokenizer.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    seen = [weights.files_given(tmp_path / "small", 5, only_step=5)]
+    assert [name for name, _, _ in seen[0]] == [
+        "small/step5/config.json", "small/step5/model.safetensors", "tokenizer/tokenizer.json",
+    ]  # fmt: skip
+    (tmp_path / "small/step5/README.md").write_text("no part of it")
+    assert weights.files_given(tmp_path / "small", 5, only_step=5) == seen[0]
+    for name in ("small/step5/model.safetensors", "tokenizer/tokenizer.json"):
+        (tmp_path / name).write_text("two")
+        os.utime(tmp_path / name, ns=(len(seen), len(seen)))
+        seen.append(weights.files_given(tmp_path / "small", 5, only_step=5))
+        assert seen[-1] != seen[-2]
+    assert weights.files_given(tmp_path / "small", 6, only_step=6) == []
 
 
 # ------------------------------------------------------------------------------------------------ learning rates

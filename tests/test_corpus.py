@@ -10,6 +10,7 @@ from quanta import corpus, storage
 from quanta.errors import QuantaError
 from support import ANY_TEXT, names, script, settled
 
+ANOTHER = "some words <|endoftext|> more of them, é\n"
 TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i in range(60)]
 
 
@@ -73,6 +74,81 @@ def test_a_damaged_tokenizer_is_named(folder, tmp_path):
     for broken in (tmp_path, tmp_path / "absent"):
         with pytest.raises(QuantaError, match=r"tokenizer\.json"):
             corpus.load_tokenizer(broken)
+
+
+def altered(folder, target, change):
+    """A copy of the tokenizer of one folder in another, with its file changed as plain data."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    change(content)
+    target.mkdir(parents=True)
+    (target / "tokenizer.json").write_text(json.dumps(content))
+    return target
+
+
+def swap(content):
+    vocabulary = content["model"]["vocab"]
+    vocabulary["Ġ"], vocabulary["a"] = vocabulary["a"], vocabulary["Ġ"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (swap, "model.vocab.a is "),
+        (lambda content: content["model"]["merges"].reverse(), "model.merges.0."),
+        (lambda content: content.update(normalizer={"type": "Lowercase"}), "normalizer is absent in the one and"),
+        (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "pre_tokenizer.add_prefix_space is false"),
+        (lambda content: content["added_tokens"].append(content["added_tokens"][0] | {"id": 300, "content": "<x>"}),
+         "added_tokens.1 is absent"),
+    ],
+)  # fmt: skip
+def test_models_of_several_tokenizers_are_refused_with_the_first_difference(folder, tmp_path, change, words):
+    """Of one size, so that every id has an embedding: the losses would look plausible."""
+    one, other = altered(folder, tmp_path / "small/step0", lambda content: None), tmp_path / "large/step0"
+    altered(folder, other, change)
+    with pytest.raises(QuantaError) as caught:
+        corpus.check_alike([one, other])
+    assert caught.value.where == f"{one} and {other}" and words in caught.value.found
+    with pytest.raises(QuantaError):
+        script("tokenizers")(names(folders=[one, other]), names(compared=tmp_path / "made.json"), names())
+    assert not (tmp_path / "made.json").exists()
+
+
+def pad(content):
+    content["padding"] = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                          "pad_type_id": 0, "pad_token": corpus.END_OF_TEXT}  # fmt: skip
+
+
+def cut(content):
+    content["truncation"] = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+
+
+def pairs_as_text(content):
+    content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pad, cut, pairs_as_text, lambda content: content.update(post_processor=None, decoder=None),
+     lambda content: content["added_tokens"][0].update(special=False)],
+)  # fmt: skip
+def test_what_changes_no_id_makes_no_other_tokenizer(folder, tmp_path, change):
+    one, other = folder, altered(folder, tmp_path / "large", change)
+    assert corpus.check_alike([one, other]) == []
+    texts = [TEXTS[0], "a", ANOTHER]
+    ours, theirs = (
+        corpus.load_tokenizer(place).encode_batch(texts, add_special_tokens=False) for place in (one, other)
+    )
+    assert [encoding.ids for encoding in ours] == [encoding.ids for encoding in theirs]
+
+
+def test_models_without_a_tokenizer_are_named_once_in_the_log(folder, tmp_path, caplog):
+    bare = [tmp_path / "a", tmp_path / "b"]
+    for path in bare:
+        path.mkdir()
+    script("tokenizers")(names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names())
+    assert json.loads((tmp_path / "made.json").read_text()) == {"compared": 1, "without": [str(path) for path in bare]}
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert str(bare[0]) in warning and str(bare[1]) in warning
 
 
 # ------------------------------------------------------------------------------------------------- documents
