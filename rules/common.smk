@@ -12,7 +12,7 @@ from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, joining, recovery, schedule, surroundings
+from quanta import cluster, demands, failures, job, joining, recovery, schedule, surroundings, weights
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -104,15 +104,6 @@ def hash_of(wildcards):
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
 
 
-def state_of(wildcards):
-    """Sizes and times of a checkpoint's weights in the given folder, where no table has their hash."""
-    if hash_of(wildcards) is not None:
-        return None
-    folder = Path(config["models"]["folder"]["path"]) / wildcards.model
-    files = [*folder.glob(f"step{wildcards.step}/*.safetensors"), *folder.glob("*.safetensors")]
-    return of(sorted([str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files))
-
-
 def curves(models):
     """Learning curves: of models that are trained here, or those that came with them."""
     if SOURCE == "folder":
@@ -129,6 +120,19 @@ def of_first_seed():
 def tokenizer_source():
     """Models that were not trained here bring their tokenizer: that of the smallest is taken."""
     return [] if SOURCE == "train" else [f"{R}/models/{MODELS[0]}/step{FINAL}"]
+
+
+def tokenizers_compared():
+    """Made before any losses, where the models may have several tokenizers; another model makes no losses anew."""
+    return [] if SOURCE == "train" else [f"{R}/models/tokenizers.json"]
+
+
+def files_given(wildcards):
+    """Files of a given checkpoint whose hash no table has: one that is changed in place is taken again."""
+    if hash_of(wildcards) is not None:
+        return None
+    path = config["models"]["folder"]["path"]
+    return of(weights.files_given(Path(path) / wildcards.model, int(wildcards.step), only_step=FINAL))
 
 
 def on_hub(wildcards):

@@ -32,7 +32,7 @@ if config["corpus"]["source"] == "hub":
 rule texts:
     input:
         file=text_file(),
-        pin=[rules.fetch_texts.output.pin] if config["corpus"]["source"] == "hub" else [],
+        pin=[f"{R}/corpus/fetched.pin.json"] if config["corpus"]["source"] == "hub" else [],
         manifest=manifest_file(),
     output:
         texts=f"{R}/corpus/texts.parquet",
@@ -63,7 +63,7 @@ rule texts:
             }
         ),
         containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
-        documents=config["corpus"]["documents"] if config["corpus"]["take"] == "first" else None,
+        documents=settings.texts_needed(config),
         minimum_agreement=config["corpus"]["minimum_agreement"] if manifest_file() else None,
         versions=of(surroundings.versions(config)),
         code=code("texts"),

@@ -13,9 +13,9 @@ if workflow.is_main_process:
 rule losses:
     input:
         models=[f"{R}/models/{{member}}"],
+        alike=ancient(tokenizers_compared()),
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
-        tokenizer=rules.tokenizer.output.tokenizer,
     output:
         losses=[f"{R}/losses/{{member}}.npy"],
     log:
@@ -92,9 +92,9 @@ for number, members in enumerate(LOSSES["together"]):
             f"losses_together_{number}"
         input:
             models=[f"{R}/models/{member}" for member in members],
+            alike=ancient(tokenizers_compared()),
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
-            tokenizer=rules.tokenizer.output.tokenizer,
         output:
             losses=[update(f"{R}/losses/{member}.npy") for member in members],
         log:

@@ -74,7 +74,7 @@ if SOURCE == "folder":
             path=config["models"]["folder"]["path"],
             only_step=FINAL,
             sha256=hash_of,
-            files=state_of,
+            files=files_given,
             code=code("adopt"),
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"
@@ -157,6 +157,31 @@ if SOURCE == "hub":
             "Fetch {wildcards.model} at step {wildcards.step} from the hub"
         script:
             "../workflow/scripts/fetch.py"
+
+
+if SOURCE != "train":
+
+    rule tokenizers:
+        input:
+            folders=[f"{R}/models/{model}/step{FINAL}" for model in MODELS],
+        output:
+            compared=f"{R}/models/tokenizers.json",
+        log:
+            f"{R}/logs/tokenizers.log",
+        localrule: True
+        conda:
+            "../envs/quanta.yaml"
+        threads: 1
+        resources:
+            mem_mb=megabytes(500),
+            runtime=minutes(10),
+            gpu=0,
+        params:
+            code=code("tokenizers"),
+        message:
+            "Compare the tokenizers of the family"
+        script:
+            "../workflow/scripts/tokenizers.py"
 
 
 rule family:

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from quanta import config as settings
+from quanta import weights
 from quanta.errors import QuantaError
 from support import SCHEMA, over, read, settled
 
@@ -59,15 +61,40 @@ def test_pythia_is_the_papers_setting():
     assert qdg["n_clusters"] == published
 
 
-def test_an_empty_configuration_settles_to_the_defaults():
+# what the paper states of its method, as far as one machine can follow it, and what CPUs are spared
+DEFAULTS = {
+    "seed": 0, "qdg.threshold": 0.1, "qdg.induction": "drop", "qdg.rank_shares": [0.01, 0.1], "qdg.restarts": 30,
+    "scaling.monogenic_above_nats": 5.0, "scaling.monogenic_below_nats": 0.3, "scaling.density_bins": 3000, "parity.k": 3,
+}  # fmt: skip
+
+
+def test_an_empty_configuration_is_whole_and_has_the_papers_thresholds():
+    """Every key has a value, none of them shared with the schema or another settled configuration."""
     found = settled()
-    for key, entry in entries():
-        value = found
+
+    def at(config, key):
         for part in key.split("."):
-            value = value[part]
-        if entry.get("type") != "object":
-            default = entry["default"]
-            assert value == default, key
+            config = config[part]
+        return config
+
+    for key, _ in entries():
+        at(found, key)
+    assert {key: at(found, key) for key in DEFAULTS} == DEFAULTS
+    found["qdg"]["n_clusters"].append(999)
+    found["models"]["train"]["sizes"][0]["width"] = 1
+    assert settled()["qdg"]["n_clusters"][-1] == 250 and settled()["models"]["train"]["sizes"][0]["width"] == 16
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"calibration": {"simulations": 200, "held_out": 100}},
+        {"qdg": {"rank_shares": [0.1245, 0.5]}},  # ranks 249 and 250 have a cluster
+        {"parity": {"alphas": [0.4, 0.123456, 1, 1e-7]}},
+    ],
+)
+def test_what_is_just_possible_is_taken(changes):
+    settled(**changes)
 
 
 def test_the_schema_is_one_and_its_defaults_are_valid():
@@ -167,6 +194,11 @@ REFUSED = [
     ({"qdg": {"lineage": ["neox-150k/"]}}, "qdg.lineage.0", "matches", "change"),
     ({"qdg": {"rank_shares": [0.2, 0.1]}}, "qdg.rank_shares", "[0.2, 0.1]", "swap"),
     ({"qdg": {"rank_shares": [0.1]}}, "qdg.rank_shares", "at least 2 entries", "change"),
+    ({"qdg": {"rank_shares": [0.125, 0.5]}}, "qdg.rank_shares", "ranks 250 to 1000 of 2000 tokens", "add larger numbers"),
+    ({"qdg": {"rank_shares": [0.01, 0.0101]}}, "qdg.rank_shares", "at least two ranks", "lower the shares"),
+    ({"qdg": {"features": 1024}}, "qdg.features", "1024", "write 1025"),
+    ({"calibration": {"simulations": 200, "held_out": 101}}, "calibration.held_out", "101 of 200", "to 201"),
+    ({"parity": {"alphas": [0.4, 0.1234567]}}, "parity.alphas.1", "at most six digits", "write 0.123457"),
     ({"qdg": {"threshold": 0}}, "qdg.threshold", "more than 0", "change"),
     ({"qdg": {"threshold": "0.1"}}, "qdg.threshold", "'0.1'", "--configfile"),
     ({"qdg": {"mode": "sketchy"}}, "qdg.mode", "['sketch', 'exact']", "change"),
@@ -187,10 +219,6 @@ REFUSED = [
     ({"models": {"source": "hub"}}, "models.hub.members", "an empty list", "list them"),
     ({"models": {"source": "folder"}}, "models.folder.path", "not set", "set it"),
     ({"models": {"source": "folder", "folder": {"path": "/no/such"}}}, "models.folder.path", "/no/such", "existing folder"),
-    ({"calibration": {"simulations": 250, "held_out": 151}}, "calibration.held_out", "99 simulations are left", "lower it"),
-    ({"qdg": {"rank_shares": [0.9, 0.95]}}, "qdg.rank_shares", "of at most", "lower the first share"),
-    ({"qdg": {"features": 4096}}, "qdg.features", "an odd number", "4097"),
-    ({"parity": {"alphas": [0.4, 0.1234567]}}, "parity.alphas.1", "six digits", "0.123457"),
     ({"losses": {"shards": "many"}}, "losses.shards", "^auto$", "change"),
     ({"run": "../elsewhere"}, "run", "a text that matches", "change"),
     ({"run": ""}, "run", "a text that matches", "change"),
@@ -231,15 +259,17 @@ def test_a_bad_size_of_the_ladder_is_named_by_its_place(change, key, found):
 
 
 def test_a_folder_of_models_names_the_family(tmp_path):
-    for name in ("b-large/step0", "a-small", ".hidden", "tokenizer", "notes"):
+    """Folders of models, whole or not: not the tokenizer that adopt.py lets them share, nor others beside them."""
+    for name in ("b-large", "a-small/step10", ".hidden", "tokenizer", "notes", "c-no-configuration"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "a-small/config.json").write_text("{}")
-    (tmp_path / "tokenizer/tokenizer.json").write_text("{}")
-    (tmp_path / "README").write_text("no model")
-    models = {"source": "folder", "folder": {"path": str(tmp_path), "final_step": 0}}
+    for name in ("b-large/config.json", "c-no-configuration/model.safetensors", ".hidden/config.json"):
+        (tmp_path / name).write_text("{}")
+    for name in ("tokenizer/tokenizer.json", "tokenizer/config.json", "notes/step by step.txt", "README"):
+        (tmp_path / name).write_text("no model")
+    models = {"source": "folder", "folder": {"path": str(tmp_path), "final_step": 10}}
     found = settled(models=models, qdg={"model": "a-small"}, dynamics={"model": None})
-    assert settings.model_names(found) == ["a-small", "b-large"]
-    assert settings.saved_steps(found, "b-large") == [0]
+    assert settings.model_names(found) == ["a-small", "b-large", "c-no-configuration"]
+    assert settings.saved_steps(found, "b-large") == [10]
 
 
 # ------------------------------------------------------------------------------------------- a folder with a table
@@ -280,6 +310,25 @@ def test_names_that_differ_in_case_alone_are_refused(tmp_path):
     """They are one folder on macOS and Windows."""
     with pytest.raises(QuantaError, match="differ in more than case"):
         settings.settle(given_family(tmp_path / "family", "big,20,0,aa\nBig,20,1,bb\n"), SCHEMA)
+
+
+def test_a_given_checkpoint_that_is_changed_in_place_is_another(tmp_path):
+    """Weights of the same length too: what `adopt` has as a param."""
+    for name in ("small/step5/config.json", "small/step5/model.safetensors", "tokenizer/tokenizer.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    seen = [weights.files_given(tmp_path / "small", 5, only_step=5)]
+    assert [name for name, _, _ in seen[0]] == [
+        "small/step5/config.json", "small/step5/model.safetensors", "tokenizer/tokenizer.json",
+    ]  # fmt: skip
+    (tmp_path / "small/step5/README.md").write_text("no part of it")
+    assert weights.files_given(tmp_path / "small", 5, only_step=5) == seen[0]
+    for name in ("small/step5/model.safetensors", "tokenizer/tokenizer.json"):
+        (tmp_path / name).write_text("two")
+        os.utime(tmp_path / name, ns=(len(seen), len(seen)))
+        seen.append(weights.files_given(tmp_path / "small", 5, only_step=5))
+        assert seen[-1] != seen[-2]
+    assert weights.files_given(tmp_path / "small", 6, only_step=6) == []
 
 
 # ------------------------------------------------------------------------------------------------ learning rates

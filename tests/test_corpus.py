@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta import config as settings
 from quanta import corpus, storage
 from quanta.errors import QuantaError
-from support import ANY_TEXT, names, script
+from support import ANY_TEXT, names, script, settled
 
+ANOTHER = "some words <|endoftext|> more of them, é\n"
 TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i in range(60)]
 
 
@@ -72,6 +74,81 @@ def test_a_damaged_tokenizer_is_named(folder, tmp_path):
     for broken in (tmp_path, tmp_path / "absent"):
         with pytest.raises(QuantaError, match=r"tokenizer\.json"):
             corpus.load_tokenizer(broken)
+
+
+def altered(folder, target, change):
+    """A copy of the tokenizer of one folder in another, with its file changed as plain data."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    change(content)
+    target.mkdir(parents=True)
+    (target / "tokenizer.json").write_text(json.dumps(content))
+    return target
+
+
+def swap(content):
+    vocabulary = content["model"]["vocab"]
+    vocabulary["Ġ"], vocabulary["a"] = vocabulary["a"], vocabulary["Ġ"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (swap, "model.vocab.a is "),
+        (lambda content: content["model"]["merges"].reverse(), "model.merges.0."),
+        (lambda content: content.update(normalizer={"type": "Lowercase"}), "normalizer is absent in the one and"),
+        (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "pre_tokenizer.add_prefix_space is false"),
+        (lambda content: content["added_tokens"].append(content["added_tokens"][0] | {"id": 300, "content": "<x>"}),
+         "added_tokens.1 is absent"),
+    ],
+)  # fmt: skip
+def test_models_of_several_tokenizers_are_refused_with_the_first_difference(folder, tmp_path, change, words):
+    """Of one size, so that every id has an embedding: the losses would look plausible."""
+    one, other = altered(folder, tmp_path / "small/step0", lambda content: None), tmp_path / "large/step0"
+    altered(folder, other, change)
+    with pytest.raises(QuantaError) as caught:
+        corpus.check_alike([one, other])
+    assert caught.value.where == f"{one} and {other}" and words in caught.value.found
+    with pytest.raises(QuantaError):
+        script("tokenizers")(names(folders=[one, other]), names(compared=tmp_path / "made.json"), names())
+    assert not (tmp_path / "made.json").exists()
+
+
+def pad(content):
+    content["padding"] = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                          "pad_type_id": 0, "pad_token": corpus.END_OF_TEXT}  # fmt: skip
+
+
+def cut(content):
+    content["truncation"] = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+
+
+def pairs_as_text(content):
+    content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pad, cut, pairs_as_text, lambda content: content.update(post_processor=None, decoder=None),
+     lambda content: content["added_tokens"][0].update(special=False)],
+)  # fmt: skip
+def test_what_changes_no_id_makes_no_other_tokenizer(folder, tmp_path, change):
+    one, other = folder, altered(folder, tmp_path / "large", change)
+    assert corpus.check_alike([one, other]) == []
+    texts = [TEXTS[0], "a", ANOTHER]
+    ours, theirs = (
+        corpus.load_tokenizer(place).encode_batch(texts, add_special_tokens=False) for place in (one, other)
+    )
+    assert [encoding.ids for encoding in ours] == [encoding.ids for encoding in theirs]
+
+
+def test_models_without_a_tokenizer_are_named_once_in_the_log(folder, tmp_path, caplog):
+    bare = [tmp_path / "a", tmp_path / "b"]
+    for path in bare:
+        path.mkdir()
+    script("tokenizers")(names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names())
+    assert json.loads((tmp_path / "made.json").read_text()) == {"compared": 1, "without": [str(path) for path in bare]}
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert str(bare[0]) in warning and str(bare[1]) in warning
 
 
 # ------------------------------------------------------------------------------------------------- documents
@@ -162,6 +239,52 @@ def made(tmp_path_factory):
     return folder
 
 
+def test_the_first_documents_are_taken_of_the_held_out_ones(tmp_path):
+    """And they are those that all texts would give."""
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    settings = {"source": "jsonl", "jsonl": {"path": str(path), "field": "text"}, "minimum_characters": 5}
+
+    def held_out(documents):
+        folder = tmp_path / str(documents)
+        script("texts")(
+            names(manifest=[]),
+            names(texts=folder / "texts.parquet", sources=folder / "sources.json", manifest=[], differences=[]),
+            names(corpus=json.dumps(settings | {"heldout_share": 0.2}), versions="{}", containment=None, documents=documents),
+        )  # fmt: skip
+        table = pd.read_parquet(folder / "texts.parquet")
+        return table.loc[table["split"] == "heldout", "source"].tolist()
+
+    assert held_out(4) == held_out(None)[:4]
+
+
+def test_texts_that_are_trained_on_are_not_cut_by_the_number_of_those_that_are_not():
+    first = {"take": "first", "documents": 10}
+    given = {"source": "hub", "hub": {"members": [{"name": n, "repository": n} for n in "ab"], "final_step": 1}}
+    others = {"models": given, "dynamics": {"model": None}, "qdg": {"model": "a"}}
+    assert settings.texts_needed(settled(corpus=first)) is None
+    assert settings.texts_needed(settled(corpus=first, **others)) == 10
+    assert settings.texts_needed(settled(corpus=first | {"take": "spread"}, **others)) is None
+
+
+def test_texts_of_a_data_set_are_read_as_its_pin_says(tmp_path):
+    """Which is an input of its own: another pin makes the corpus anew."""
+    for name in ("a", "b"):
+        (tmp_path / f"fetched/{name}.jsonl").parent.mkdir(exist_ok=True)
+        (tmp_path / f"fetched/{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    files = [{"path": f"{name}.jsonl"} for name in "ba"]
+    pin = {"repository": "x/y", "revision": "main", "commit": "c" * 40, "files": files}
+    storage.write_json(tmp_path / "elsewhere.json", pin)
+    settings = {"source": "hub", "jsonl": {"field": "text"}, "minimum_characters": 0, "heldout_share": 1}
+    script("texts")(
+        names(manifest=[], file=tmp_path / "fetched", pin=tmp_path / "elsewhere.json"),
+        names(texts=tmp_path / "t.parquet", sources=tmp_path / "sources.json", manifest=[], differences=[]),
+        names(corpus=json.dumps(settings), versions="{}", containment=None, documents=None),
+    )
+    assert pd.read_parquet(tmp_path / "t.parquet")["text"].tolist() == ["b", "a"]
+    assert json.loads((tmp_path / "sources.json").read_text())["files"] == files
+
+
 def test_texts_load_with_datasets(made, tmp_path):
     import datasets
 
@@ -206,35 +329,3 @@ def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())
-
-
-# ------------------------------------------------------------------------------------------- members' tokenizers
-
-
-def test_a_member_with_another_tokenizer_is_refused_and_the_first_difference_named(tmp_path):
-    shared = corpus.train_tokenizer(["one two three four"] * 3, 300)
-    other = corpus.train_tokenizer(["quite another text"] * 3, 300)
-    assert shared.get_vocab_size() != other.get_vocab_size() or shared.get_vocab() != other.get_vocab()
-    corpus.save_tokenizer(shared, tmp_path / "same")
-    corpus.save_tokenizer(other, tmp_path / "other")
-    assert corpus.check_tokenizer(tmp_path / "same", shared)
-    assert not corpus.check_tokenizer(tmp_path / "none", shared), "a member without a tokenizer has nothing to compare"
-    with pytest.raises(QuantaError, match=r"other.tokenizer\.json") as caught:
-        corpus.check_tokenizer(tmp_path / "other", shared)
-    first = next(i for i in range(300) if shared.id_to_token(i) != other.id_to_token(i))
-    assert f"id {first} is {other.id_to_token(first)!r}" in caught.value.found
-
-
-def test_tokenizers_that_differ_beside_the_vocabulary_are_refused_too(tmp_path):
-    from tokenizers import normalizers
-
-    shared, other = (corpus.train_tokenizer(["one two"], 300) for _ in range(2))
-    other.normalizer = normalizers.Lowercase()
-    corpus.save_tokenizer(other, tmp_path)
-    with pytest.raises(QuantaError, match="another normalizer"):
-        corpus.check_tokenizer(tmp_path, shared)
-    longer = corpus.train_tokenizer(["one two"], 300)
-    longer.add_tokens(["zz"])
-    corpus.save_tokenizer(longer, tmp_path)
-    with pytest.raises(QuantaError, match="another added_tokens"):
-        corpus.check_tokenizer(tmp_path, shared)

@@ -54,6 +54,13 @@ def test_the_same_files_have_the_split_of_the_manifest(trained, caplog):
     assert (found.set_index("source")["split"] != table["split"]).all(), "no hash but the manifest decides"
 
 
+def test_a_source_that_comes_twice_counts_once(trained):
+    manifest = trained[1]
+    files = [*of_files(FILES), *of_files(FILES), *of_files(dict.fromkeys(FILES, "changed"))]
+    found, different = manifests.agree(files, manifest, VERSIONS, 1)
+    assert found["source"].tolist() == list(FILES) and different.empty
+
+
 @given(data=st.data())
 def test_no_text_is_held_out_that_the_manifest_does_not_hold_out(trained, data):
     table, manifest = trained

@@ -1,7 +1,6 @@
 import gzip
 import json
 from importlib import metadata
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -78,22 +77,25 @@ def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     assert "corpus.jsonl.field" in caught.value.mend and "'text'" in caught.value.expected
 
 
-def test_blank_lines_and_a_byte_order_mark_are_no_part_of_the_texts(tmp_path):
-    path = tmp_path / "texts.jsonl"
-    path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": "two"}\n   \n\n')
-    found = list(sources.jsonl_documents(path, "text"))
-    assert [(d.text, d.source) for d in found] == [("one", "texts.jsonl:1"), ("two", "texts.jsonl:3")]
-    assert len(list(sources.jsonl_documents(path, "text", limit=1))) == 1
+@pytest.mark.parametrize("name", OPENERS)
+def test_blank_lines_and_a_byte_order_mark_are_no_documents(tmp_path, name):
+    """Editors leave them; numbers are those of the lines."""
+    lines = ["\ufeff" + json.dumps({"text": "one"}), "", json.dumps({"text": "\ufefftwo"}), " \t\r", ""]
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write("\n".join(lines).encode())
+    found = [(d.source, d.text) for d in sources.jsonl_documents(tmp_path / name, "text")]
+    assert found == [(f"{name}:1", "one"), (f"{name}:3", "\ufefftwo")]
 
 
-def test_the_first_documents_are_those_that_are_held_out():
-    """A cut before the split would leave 46 of 1,000 to evaluate on."""
-    texts = [sources.Document(f"s{i}", f"text {i}", "") for i in range(3000)]
-    cut = list(sources.first(texts, 20, 0.05))
-    held_out = [d for d in cut if sources.split_of(d.source, 0.05) == sources.HELD_OUT]
-    assert len(held_out) == 20 and cut[-1] is held_out[-1] and len(cut) > 200
-    assert list(sources.first(texts, None, 0.05)) == texts
-    assert list(sources.first(texts, 7, 1)) == texts[:7], "all are held out where no model is trained here"
+@given(share=st.floats(0.1, 1), number=st.integers(1, 20))
+def test_the_first_held_out_documents_are_all_among_those_read(share, number):
+    documents = [sources.Document(f"file:{i}", "text") for i in range(500)]
+    read = list(sources.first_held_out(iter(documents), share, number))
+    held = [d for d in read if sources.split_of(d.source, share) == "heldout"]
+    assert read == documents[: len(read)]
+    assert len(held) == number or len(read) == 500
+    assert len(read) == 500 or read[-1] is held[-1], "and no more are read"
+    assert list(sources.first_held_out(iter(documents), share, None)) == documents
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
@@ -128,12 +130,19 @@ def test_an_absent_file_is_named(tmp_path):
         list(sources.jsonl_documents(tmp_path / "absent.jsonl", "text"))
 
 
+def test_a_file_that_a_distribution_lists_twice_is_read_once(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a.py").write_text("a = 1")
+    (tmp_path / "one-1.0.dist-info").mkdir()
+    (tmp_path / "one-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: one\nVersion: 1.0\n")
+    (tmp_path / "one-1.0.dist-info/RECORD").write_text("one/a.py,,\none/a.py,,\n")
+    (distribution,) = metadata.distributions(path=[str(tmp_path)])
+    assert [d.source for d in sources.python_sources([distribution])] == ["one/one/a.py"]
+
+
 def test_python_sources_are_the_files_of_a_distribution_in_an_order_free_of_content():
     documents = list(sources.python_sources([metadata.distribution("threadpoolctl")]))
     assert [d.source for d in documents] == ["threadpoolctl/threadpoolctl.py"]
-    twice = metadata.distribution("threadpoolctl")
-    listing = SimpleNamespace(metadata=twice.metadata, files=[*twice.files, *twice.files])
-    assert [d.source for d in sources.python_sources([listing])] == ["threadpoolctl/threadpoolctl.py"]
     many = [d.source for d in sources.python_sources([metadata.distribution("networkx")])]
     assert len(many) > 300 and len(set(many)) == len(many) and many != sorted(many)
     assert all(source.startswith("networkx/networkx/") and source.endswith(".py") for source in many)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonschema import Draft202012Validator, validators
@@ -102,6 +102,44 @@ def _explained(error: ValidationError, where: str) -> QuantaError:
 
 
 # ---------------------------------------------------------------------------------------------- across keys
+#
+# What a stage would fail at is refused here, section by section, each check next to what reads the section.
+
+
+def refuse(key: str, found: str, expected: str, mend: str) -> NoReturn:
+    """Refuse a key's value.
+
+    Raises:
+        QuantaError: always.
+    """
+    raise QuantaError(f"config, key {key}", found, expected, mend)
+
+
+def _check_across(config: Config) -> None:
+    for check in (_check_corpus, _check_models, _check_dynamics, _check_scaling, _check_qdg, _check_lineage,
+                  _check_neighbours, _check_calibration, _check_parity):  # fmt: skip
+        check(config)
+
+
+def _check_corpus(config: Config) -> None:
+    corpus = config["corpus"]
+    if corpus["source"] == "jsonl" and not corpus["jsonl"]["path"]:
+        refuse("corpus.jsonl.path", "not set", "the path of a JSON Lines file", "set it")
+    if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
+        refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
+    if config["models"]["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
+        refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
+               "0.05 is the default")  # fmt: skip
+
+
+def texts_needed(config: Config) -> int | None:
+    """Held-out texts after which no more are read; None for all: they are spread, or models are trained on the others."""
+    corpus = config["corpus"]
+    first = corpus["take"] == "first" and config["models"]["source"] != "train"
+    return int(corpus["documents"]) if first else None
+
+
+# --------------------------------------------------------------------------------------------------- models
 
 
 def model_names(config: Config) -> list[str]:
@@ -120,7 +158,7 @@ def model_names(config: Config) -> list[str]:
     if listed:
         return listed
     folder = Path(path) if path else None
-    names = sorted(p.name for p in folder.iterdir() if _holds_a_model(p)) if folder and folder.is_dir() else []
+    names = sorted(p.name for p in folder.iterdir() if _holds_models(p)) if folder and folder.is_dir() else []
     names = [name for name in names if NAME.fullmatch(name)]
     if not names:
         raise QuantaError(
@@ -132,9 +170,39 @@ def model_names(config: Config) -> list[str]:
     return names
 
 
-def _holds_a_model(folder: Path) -> bool:
-    """Whether a folder is a checkpoint or has some; a tokenizer that all models share is none."""
-    return (folder / "config.json").is_file() or any(path.is_dir() for path in folder.glob("step*"))
+def _holds_models(folder: Path) -> bool:
+    """Whether a folder is a model's, whole or not: a configuration, weights or step folders. `tokenizer` is shared."""
+    if folder.name == "tokenizer" or not folder.is_dir():
+        return False
+    found = {path.name for path in folder.iterdir()}
+    steps = any(name.startswith("step") and name[4:].isdigit() for name in found)
+    return steps or "config.json" in found or any(name.endswith((".safetensors", ".bin")) for name in found)
+
+
+def _check_models(config: Config) -> None:
+    models = config["models"]
+    if models["source"] == "hub" and not models["hub"]["members"]:
+        refuse("models.hub.members", "an empty list", "at least two models", "list them, smallest first")
+    names = model_names(config)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        refuse("models", f"{twice[0]!r} twice", "different names", "rename one")
+    small = [name.lower() for name in names]
+    alike = [name for name in names if small.count(name.lower()) > 1]
+    if alike:  # macOS and Windows have one folder for both
+        refuse("models", f"{alike[0]!r} and {alike[1]!r}", "names that differ in more than case", "rename one")
+    for index, size in enumerate(models["train"]["sizes"]):
+        if size["width"] % (size["heads"] * 2):
+            refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
+                   "a width that is an even multiple of heads", "change one of them")  # fmt: skip
+
+
+def _check_model(config: Config, name: str, key: str) -> None:
+    names = model_names(config)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        refuse(key, f"{name!r}", f"a model of the family: {', '.join(names)}",
+               f"write {near[0]!r}" if near else "choose one of them")  # fmt: skip
 
 
 def in_folder(config: Config, name: str) -> Path | None:
@@ -182,23 +250,6 @@ def final_step(config: Config) -> int:
     models = config["models"]
     step = models["train"]["steps"] if models["source"] == "train" else models[models["source"]]["final_step"]
     return int(step)
-
-
-def saved_steps(config: Config, model: str) -> list[int]:
-    """Steps of a model that are evaluated: all of the dynamics' for its model, the final one for the others."""
-    return list(config["dynamics"]["steps"]) if model in followed(config) else [final_step(config)]
-
-
-def relatives(config: Config) -> list[tuple[str, int]]:
-    """Models and steps whose clusters are matched with those of qdg.model: `model`, at the final step, or `model/step`."""
-    parts = [entry.partition("/") for entry in config["qdg"]["lineage"]]
-    return [(model, int(step) if step else final_step(config)) for model, _, step in parts]
-
-
-def followed(config: Config) -> list[str]:
-    """Models whose steps are evaluated, the one that figures show first."""
-    dynamics = config["dynamics"]
-    return [dynamics["model"], *dynamics["further"]] if dynamics["model"] is not None else []
 
 
 def parameters(size: Mapping[str, Any]) -> int:
@@ -275,6 +326,136 @@ def seeded(config: Config) -> dict[int, list[str]]:
     return {seed: [models[seed] for models in several] for seed in shared} if len(shared) > 1 else {}
 
 
+# ----------------------------------------------------------------------------------- dynamics and scaling
+
+
+def followed(config: Config) -> list[str]:
+    """Models whose steps are evaluated, the one that figures show first."""
+    dynamics = config["dynamics"]
+    return [dynamics["model"], *dynamics["further"]] if dynamics["model"] is not None else []
+
+
+def saved_steps(config: Config, model: str) -> list[int]:
+    """Steps of a model that are evaluated: all of the dynamics' for its model, the final one for the others."""
+    return list(config["dynamics"]["steps"]) if model in followed(config) else [final_step(config)]
+
+
+def _check_dynamics(config: Config) -> None:
+    dynamics, last = config["dynamics"], final_step(config)
+    if dynamics["model"] is None:
+        return
+    _check_model(config, dynamics["model"], "dynamics.model")
+    for index, name in enumerate(dynamics["further"]):
+        _check_model(config, name, f"dynamics.further.{index}")
+    steps = dynamics["steps"]
+    if steps != sorted(set(steps)) or not steps or steps[-1] != last:
+        refuse("dynamics.steps", f"{steps}", f"rising steps that end at the final one, {last}",
+               f"sort them and end with {last}")  # fmt: skip
+
+
+def _check_scaling(config: Config) -> None:
+    left_out = config["scaling"]["leave_out"]
+    for index, name in enumerate(left_out):
+        _check_model(config, name, f"scaling.leave_out.{index}")
+    fitted = len(model_names(config)) - len(left_out)
+    if fitted < 2:
+        refuse("scaling.leave_out", f"{fitted} models are left to fit", "at least two", "leave out fewer")
+
+
+# ------------------------------------------------------------------------------------- qdg and calibration
+
+
+def relatives(config: Config) -> list[tuple[str, int]]:
+    """Models and steps whose clusters are matched with those of qdg.model: `model`, at the final step, or `model/step`."""
+    parts = [entry.partition("/") for entry in config["qdg"]["lineage"]]
+    return [(model, int(step) if step else final_step(config)) for model, _, step in parts]
+
+
+def _check_qdg(config: Config) -> None:
+    qdg = config["qdg"]
+    _check_model(config, qdg["model"], "qdg.model")
+    if qdg["features"] % 2 == 0:
+        refuse("qdg.features", f"{qdg['features']}", "an odd number: the error of inner products is known for those alone",
+               f"write {qdg['features'] + 1}")  # fmt: skip
+    counts, tokens = qdg["n_clusters"], qdg["tokens"]
+    if counts != sorted(set(counts)):
+        refuse("qdg.n_clusters", f"{counts}", "rising numbers, each once", f"write {sorted(set(counts))}")
+    if counts[-1] >= tokens:
+        refuse("qdg.n_clusters", f"{counts[-1]} clusters of {tokens} tokens", "fewer clusters than qdg.tokens",
+               "raise qdg.tokens, or take the large numbers out")  # fmt: skip
+    if qdg["show"] not in counts:
+        refuse("qdg.show", f"{qdg['show']}", f"one of qdg.n_clusters, {counts}", "choose one of them")
+    low, high = qdg["rank_shares"]
+    if low >= high:
+        refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
+    first, last = (max(round(share * tokens), 1) for share in (low, high))  # as zipf.rank_range
+    if min(last, counts[-1]) <= first:
+        refuse("qdg.rank_shares", f"ranks {first} to {last} of {tokens} tokens, while the largest of qdg.n_clusters is {counts[-1]}",
+               "at least two ranks that have a cluster", "lower the shares, or add larger numbers to qdg.n_clusters")  # fmt: skip
+
+
+def _check_lineage(config: Config) -> None:
+    names, own = model_names(config), (config["qdg"]["model"], final_step(config))
+    known = [(name, step) for name in names for step in saved_steps(config, name) if (name, step) != own]
+    members = relatives(config)
+    for index, (entry, member) in enumerate(zip(config["qdg"]["lineage"], members, strict=True)):
+        _check_model(config, member[0], f"qdg.lineage.{index}")
+        if member not in known or member in members[:index]:
+            steps = [step for name, step in known if name == member[0]]
+            refuse(f"qdg.lineage.{index}", f"{entry!r}", f"once, a step that is evaluated and not qdg.model itself: {steps}",
+                   "choose another, or add the step to dynamics.steps")  # fmt: skip
+
+
+def _check_neighbours(config: Config) -> None:
+    qdg, sample = config["qdg"], config["calibration"]["tokens"]
+    if qdg["graph"] != "neighbours":
+        return
+    if qdg["mode"] == "exact":
+        refuse("qdg.graph", "neighbours of exact gradients", "neighbours of a sketch",
+               "set qdg.mode to sketch, or qdg.graph to dense")  # fmt: skip
+    if qdg["neighbours"] >= qdg["tokens"]:
+        refuse("qdg.neighbours", f"{qdg['neighbours']} of {qdg['tokens']} tokens", "fewer than qdg.tokens",
+               "lower it, or set qdg.graph to dense")  # fmt: skip
+    if qdg["n_clusters"][-1] >= qdg["tokens"] - 1:
+        refuse("qdg.n_clusters", f"{qdg['n_clusters'][-1]} clusters of {qdg['tokens']} tokens",
+               "at most N − 2 with qdg.graph: neighbours", "take the large numbers out")  # fmt: skip
+    if qdg["show"] >= sample:
+        refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {sample} tokens",
+               "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
+
+
+FEWEST_KNOWN = 100  # simulations that calibration.Calibration is fitted to, at least
+
+
+def _check_calibration(config: Config) -> None:
+    simulations, held_out = (config["calibration"][key] for key in ("simulations", "held_out"))
+    if simulations - held_out < FEWEST_KNOWN:
+        refuse("calibration.held_out", f"{held_out} of {simulations} simulations",
+               f"at least {FEWEST_KNOWN} simulations that are not held out",
+               f"raise calibration.simulations to {held_out + FEWEST_KNOWN}, or hold out fewer")  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------- parity
+
+
+def _check_parity(config: Config) -> None:
+    """Folders are named by α with six digits, and tables are looked up by the number in the name."""
+    parity = config["parity"]
+    if parity["alpha"] not in parity["alphas"]:
+        refuse("parity.alpha", f"{parity['alpha']}", f"one of parity.alphas, {parity['alphas']}", "choose one of them")
+    fewest = min([parity["qdg"]["samples"], *parity["qdg"]["sample_numbers"]])
+    if min(parity["qdg"]["n_clusters"]) >= fewest:
+        refuse("parity.qdg.n_clusters", f"{min(parity['qdg']['n_clusters'])} clusters or more of {fewest} samples",
+               "a number below parity.qdg.samples and all of parity.qdg.sample_numbers",
+               "raise the samples, or add smaller numbers of clusters")  # fmt: skip
+    for index, alpha in enumerate(parity["alphas"]):
+        if float(f"{alpha:g}") != alpha:
+            refuse(f"parity.alphas.{index}", f"{alpha!r}", "a number of at most six digits", f"write {alpha:g}")
+
+
+# ------------------------------------------------------------------------------------ names that Snakemake reads
+
+
 def check_names(config: Config) -> None:
     """Refuse names of files and folders with braces: Snakemake takes what stands in them for a wildcard.
 
@@ -293,117 +474,6 @@ def check_names(config: Config) -> None:
                 "a name without braces",
                 "rename it, or link to it by another name",
             )
-
-
-def _check_across(config: Config) -> None:
-    def refuse(key: str, found: str, expected: str, mend: str) -> None:
-        raise QuantaError(f"config, key {key}", found, expected, mend)
-
-    models, qdg, dynamics, corpus = (config[name] for name in ("models", "qdg", "dynamics", "corpus"))
-    if corpus["source"] == "jsonl" and not corpus["jsonl"]["path"]:
-        refuse("corpus.jsonl.path", "not set", "the path of a JSON Lines file", "set it")
-    if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
-        refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
-    if models["source"] == "hub" and not models["hub"]["members"]:
-        refuse("models.hub.members", "an empty list", "at least two models", "list them, smallest first")
-    names = model_names(config)
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        refuse("models", f"{twice[0]!r} twice", "different names", "rename one")
-    small = [name.lower() for name in names]
-    alike = [name for name in names if small.count(name.lower()) > 1]
-    if alike:  # macOS and Windows have one folder for both
-        refuse("models", f"{alike[0]!r} and {alike[1]!r}", "names that differ in more than case", "rename one")
-    for index, size in enumerate(models["train"]["sizes"]):
-        if size["width"] % (size["heads"] * 2):
-            refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
-                   "a width that is an even multiple of heads", "change one of them")  # fmt: skip
-    last = final_step(config)
-    if dynamics["model"] is not None:
-        _check_model(names, dynamics["model"], "dynamics.model")
-        for index, name in enumerate(dynamics["further"]):
-            _check_model(names, name, f"dynamics.further.{index}")
-        steps = dynamics["steps"]
-        if steps != sorted(set(steps)) or not steps or steps[-1] != last:
-            refuse("dynamics.steps", f"{steps}", f"rising steps that end at the final one, {last}",
-                   f"sort them and end with {last}")  # fmt: skip
-        if models["source"] == "train" and models["train"]["steps"] < steps[-1]:
-            refuse("dynamics.steps", f"{steps[-1]}", f"at most {last}", "lower it")
-    _check_model(names, qdg["model"], "qdg.model")
-    for index, name in enumerate(config["scaling"]["leave_out"]):
-        _check_model(names, name, f"scaling.leave_out.{index}")
-    if len(names) - len(config["scaling"]["leave_out"]) < 2:
-        refuse("scaling.leave_out", f"{len(names) - len(config['scaling']['leave_out'])} models are left to fit",
-               "at least two", "leave out fewer")  # fmt: skip
-    counts = qdg["n_clusters"]
-    if counts != sorted(set(counts)):
-        refuse("qdg.n_clusters", f"{counts}", "rising numbers, each once", f"write {sorted(set(counts))}")
-    if counts[-1] >= qdg["tokens"]:
-        refuse("qdg.n_clusters", f"{counts[-1]} clusters of {qdg['tokens']} tokens", "fewer clusters than qdg.tokens",
-               "raise qdg.tokens, or take the large numbers out")  # fmt: skip
-    if qdg["show"] not in counts:
-        refuse("qdg.show", f"{qdg['show']}", f"one of qdg.n_clusters, {counts}", "choose one of them")
-    known = [(name, step) for name in names for step in saved_steps(config, name)]
-    for index, entry in enumerate(qdg["lineage"]):
-        _check_model(names, entry.partition("/")[0], f"qdg.lineage.{index}")
-        member = relatives(config)[index]
-        if member not in known or member == (qdg["model"], last) or member in relatives(config)[:index]:
-            steps = [step for name, step in known if name == member[0] and (name, step) != (qdg["model"], last)]
-            refuse(f"qdg.lineage.{index}", f"{entry!r}", f"once, a step that is evaluated and not qdg.model itself: {steps}",
-                   "choose another, or add the step to dynamics.steps")  # fmt: skip
-    if qdg["graph"] == "neighbours":
-        if qdg["mode"] == "exact":
-            refuse("qdg.graph", "neighbours of exact gradients", "neighbours of a sketch",
-                   "set qdg.mode to sketch, or qdg.graph to dense")  # fmt: skip
-        if qdg["neighbours"] >= qdg["tokens"]:
-            refuse("qdg.neighbours", f"{qdg['neighbours']} of {qdg['tokens']} tokens", "fewer than qdg.tokens",
-                   "lower it, or set qdg.graph to dense")  # fmt: skip
-        if counts[-1] >= qdg["tokens"] - 1:
-            refuse("qdg.n_clusters", f"{counts[-1]} clusters of {qdg['tokens']} tokens",
-                   "at most N − 2 with qdg.graph: neighbours", "take the large numbers out")  # fmt: skip
-        if qdg["show"] >= config["calibration"]["tokens"]:
-            refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
-                   "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
-    parity = config["parity"]
-    if parity["alpha"] not in parity["alphas"]:
-        refuse("parity.alpha", f"{parity['alpha']}", f"one of parity.alphas, {parity['alphas']}", "choose one of them")
-    fewest = min([parity["qdg"]["samples"], *parity["qdg"]["sample_numbers"]])
-    if min(parity["qdg"]["n_clusters"]) >= fewest:
-        refuse("parity.qdg.n_clusters", f"{min(parity['qdg']['n_clusters'])} clusters or more of {fewest} samples",
-               "a number below parity.qdg.samples and all of parity.qdg.sample_numbers",
-               "raise the samples, or add smaller numbers of clusters")  # fmt: skip
-    low, high = qdg["rank_shares"]
-    if low >= high:
-        refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
-    if round(low * qdg["tokens"]) >= counts[-1]:
-        refuse("qdg.rank_shares", f"ranks from {round(low * qdg['tokens'])} on, of at most {counts[-1]} clusters",
-               "two ranks or more that have a cluster", "lower the first share, or add larger numbers to qdg.n_clusters")  # fmt: skip
-    if qdg["mode"] == "sketch" and qdg["features"] % 2 == 0:
-        refuse("qdg.features", f"{qdg['features']}", "an odd number: rows of weights must not fall on the same features",
-               f"set it to {qdg['features'] + 1}")  # fmt: skip
-    known = config["calibration"]["simulations"] - config["calibration"]["held_out"]
-    if known < 100:
-        refuse("calibration.held_out", f"{known} simulations are left to calibrate with", "at least 100",
-               "lower it, or raise calibration.simulations")  # fmt: skip
-    for index, alpha in enumerate(config["parity"]["alphas"]):
-        if float(f"{alpha:g}") != alpha:
-            refuse(
-                f"parity.alphas.{index}", f"{alpha!r}", "at most six digits, which file names hold", f"write {alpha:g}"
-            )
-    if models["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
-        refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
-               "0.05 is the default")  # fmt: skip
-
-
-def _check_model(names: list[str], name: str, key: str) -> None:
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        raise QuantaError(
-            f"config, key {key}",
-            f"{name!r}",
-            f"a model of the family: {', '.join(names)}",
-            f"write {near[0]!r}" if near else "choose one of them",
-        )
 
 
 # -------------------------------------------------------------------------------------------- documentation

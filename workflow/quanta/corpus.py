@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,51 +53,83 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:
-    """Load `tokenizer.json` of a Hugging Face tokenizer folder.
+    """Load `tokenizer.json` of a Hugging Face tokenizer folder, without the cuts and the padding that it may ask for.
 
     Raises:
         QuantaError: there is no such file, or it is damaged.
     """
     path = Path(folder) / "tokenizer.json"
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise QuantaError(
             str(path), f"cannot be loaded ({error})", "a fast tokenizer of Hugging Face", "give its tokenizer.json"
         ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
-def check_tokenizer(folder: str | Path, tokenizer: Tokenizer) -> bool:
-    """Refuse a model whose own tokenizer gives other ids than the corpus's; False where it brings none to compare.
+# of a tokenizer.json, what token ids hang on; special tokens are found in a text like other added ones
+DECISIVE = ("normalizer", "pre_tokenizer", "added_tokens", "model")
 
-    What counts is what decides on ids: vocabulary and merges, added tokens, normaliser and pre-tokenizer.
+
+def check_alike(folders: Iterable[str | Path]) -> list[str]:
+    """Assert that models share one tokenizer, as far as token ids hang on it.
+
+    Returns:
+        the folders without a tokenizer.json: nothing is known of theirs.
 
     Raises:
-        QuantaError: they differ; in what.
+        QuantaError: two tokenizers differ, or one is damaged.
     """
-    if not (Path(folder) / "tokenizer.json").is_file():
-        return False
-    own, shared = (json.loads(one.to_str()) for one in (load_tokenizer(folder), tokenizer))
-    for part in ("model", "added_tokens", "normalizer", "pre_tokenizer"):
-        if own.get(part) == shared.get(part):
+    without: list[str] = []
+    seen: dict[str, str] = {}
+    first: tuple[str, dict[str, Any]] | None = None
+    for folder in map(str, folders):
+        path = Path(folder) / "tokenizer.json"
+        if not path.is_file():
+            without.append(folder)
             continue
-        found = f"another {part} than that of the corpus"
-        if part == "model" and own[part].get("vocab") != shared[part].get("vocab"):
-            pairs = [
-                (one.id_to_token(i), i)
-                for one in (load_tokenizer(folder), tokenizer)
-                for i in range(one.get_vocab_size())
-            ]
-            half = len(pairs) - tokenizer.get_vocab_size()
-            first = min((i for _, i in set(pairs[:half]) ^ set(pairs[half:])), default=0)
-            found += f": id {first} is {load_tokenizer(folder).id_to_token(first)!r}, and there {tokenizer.id_to_token(first)!r}"
-        raise QuantaError(
-            str(Path(folder) / "tokenizer.json"),
-            found,
-            "one tokenizer for all models: losses are compared token by token",
-            "take the model out of the family, or give models that share a tokenizer",
-        )
-    return True
+        if seen.setdefault(storage.file_hash(path), folder) != folder:
+            continue
+        # written anew by the library, which has one way to say what files of other versions say in several
+        whole = json.loads(load_tokenizer(folder).to_str())
+        for token in whole["added_tokens"]:
+            token.pop("special", None)
+        decisive = {key: whole.get(key) for key in DECISIVE}
+        first = first or (folder, decisive)
+        if difference := _difference(first[1], decisive):
+            key, one, other = difference
+            raise QuantaError(
+                f"{first[0]} and {folder}",
+                f"tokenizers that differ: {key} is {_short(one)} in the one and {_short(other)} in the other",
+                "models that share one tokenizer: their losses are compared token by token",
+                "leave one of them out, or run each family by itself",
+            )
+    return without
+
+
+def _difference(one: Any, other: Any, key: str = "") -> tuple[str, Any, Any] | None:
+    """Where two values of JSON first differ, and what stands there in each; None where they are equal."""
+    if one == other:
+        return None
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys: Iterable[Any] = dict.fromkeys([*one, *other])
+        pairs = [(f"{key}.{name}" if key else name, one.get(name), other.get(name)) for name in keys]
+    elif isinstance(one, list) and isinstance(other, list):
+        longest = max(len(one), len(other))
+        both = ([*part, *[None] * (longest - len(part))] for part in (one, other))
+        pairs = [(f"{key}.{index}", a, b) for index, (a, b) in enumerate(zip(*both, strict=True))]
+    else:
+        return key, one, other
+    inner = (_difference(a, b, name) for name, a, b in pairs)
+    return next((found for found in inner if found), (key, one, other))
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else f"{text[:79]}…"
 
 
 # ------------------------------------------------------------------------------------------------- tokens

@@ -72,12 +72,15 @@ def agree(
     split, expected = (dict(zip(manifest["source"], manifest[key], strict=True)) for key in ("split", "sha256"))
     texts = set(expected.values())
     rows: list[tuple[str, str, str, str]] = []
-    differences = dict.fromkeys(expected, "absent")
+    differences, taken = dict.fromkeys(expected, "absent"), set()
     for document in documents:
         found = _fingerprint(document.text)
+        if document.source in taken:
+            continue
         if expected.get(document.source) == found:
             rows.append((document.source, split[document.source], document.text, document.subset))
-            differences.pop(document.source, None)
+            taken.add(document.source)
+            del differences[document.source]
         elif document.source in expected:
             differences[document.source] = "changed"
         elif found not in texts:

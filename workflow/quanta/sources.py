@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,9 +36,9 @@ class Document:
 def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[Document]:
     """Python files of installed distributions, in the order of a hash of their path: any first part is a fair sample.
 
-    Only files that the distribution itself lists are read. Undecodable ones are left out.
+    Only files that the distribution itself lists are read, each once. Undecodable ones are left out.
     """
-    files: dict[str, Any] = {}  # a distribution may list a file twice
+    files: dict[str, Any] = {}
     for distribution in distributions:
         name = normalise(distribution.metadata["Name"])
         listed = distribution.files or []
@@ -83,7 +84,7 @@ def parquet_documents(path: str | Path, field: str, *, subset: str | None = None
 def jsonl_documents(
     path: str | Path, field: str, *, limit: int | None = None, subset: str | None = None
 ) -> Iterator[Document]:
-    """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order.
+    """Documents of a JSON Lines file (plain, .gz or .zst, streamed), in the file's order; blank lines are left out.
 
     `subset` names the field of the part of the corpus, with dots into objects (the Pile's `meta.pile_set_name`).
 
@@ -98,13 +99,9 @@ def jsonl_documents(
     number = 0
     try:
         with _open_text(Path(path)) as lines:
-            found = 0
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():  # exporters end a file with one, and some write one between any two
+            for number, line in enumerate(islice(lines, limit), start=1):
+                if not line.strip(" \t\r\n"):
                     continue
-                if found == limit:
-                    break
-                found += 1
                 where = f"{path}, line {number}"
                 row = _object(line, field, where)
                 yield Document(f"{name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where))
@@ -170,7 +167,7 @@ def _open_text(path: Path) -> io.TextIOWrapper:
         stream = io.BufferedReader(_WholeZstandard(path.open("rb")), 2**20)
     else:
         stream = path.open("rb")
-    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")  # many exporters write a byte order mark
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")
 
 
 class _WholeZstandard(io.RawIOBase):
@@ -246,13 +243,13 @@ def split_of(source: str, heldout_share: float) -> str:
     return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
 
 
-def first(documents: Iterable[Document], number: int | None, heldout_share: float) -> Iterator[Document]:
-    """The documents up to the `number`-th that is held out: what is behind it is not read. None: all of them."""
+def first_held_out(documents: Iterable[Document], heldout_share: float, number: int | None) -> Iterator[Document]:
+    """Documents up to the one with which so many are held out; all where `number` is None."""
     held_out = 0
     for document in documents:
         yield document
         held_out += split_of(document.source, heldout_share) == HELD_OUT
-        if number is not None and held_out >= number:
+        if held_out == number:
             return
 
 

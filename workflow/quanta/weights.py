@@ -89,6 +89,21 @@ def checkpoint_folder(folder: Path, step: int, *, only_step: int) -> Path:
     )
 
 
+def files_given(folder: Path, step: int, *, only_step: int) -> list[tuple[str, int, int]]:
+    """Name, bytes and time of change (ns) of the files that are taken of a given checkpoint and of the shared tokenizer.
+
+    Enough to notice a change without reading the weights; nothing where there is no such checkpoint (`adopt` says so).
+    """
+    try:
+        source = checkpoint_folder(folder, step, only_step=only_step)
+    except QuantaError:
+        return []
+    shared = folder.parent / "tokenizer"
+    found = [path for pattern in FILES for path in source.glob(pattern)] + list(shared.glob("tokenizer*.json"))
+    states = [(str(path.relative_to(folder.parent)), path.stat()) for path in sorted(set(found))]
+    return [(name, state.st_size, state.st_mtime_ns) for name, state in states]
+
+
 def check_hash(folder: str | Path, expected: str | None) -> None:
     """Assert the hash of a folder's weights; None expects nothing.
 

@@ -1,17 +1,18 @@
-"""Count and hash the weights of every model and step.
+"""Count and hash the weights of every model and step, and compare their tokenizers.
 
 Makes: `models/family.csv`: model, step, non_embedding_parameters, revision, sha256, seed, optimiser_step, commit, by
-size and step. Equal weights under two names are refused.
+size and step. Equal weights under two names are refused, and tokenizers that differ between models or steps.
 """
 
 import json
 from typing import Any
 
-from quanta import models, storage
+from quanta import corpus, models, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
+    corpus.check_alike(inputs.folders)
     members = [m | {"folder": folder} for m, folder in zip(json.loads(params.members), inputs.folders, strict=True)]
     for member, path in zip(members, inputs.pins, strict=False):  # no pins where nothing came from the hub
         pin = storage.read_json(path)

@@ -14,7 +14,6 @@ from quanta.job import device, run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     log = logging.getLogger("quanta")
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
-    tokenizer = corpus.load_tokenizer(Path(inputs.tokenizer).parent)
     facts = {"precision": params.precision, "code": params.code}
     for source, target in zip(map(Path, inputs.models), map(Path, outputs.losses), strict=True):
         name = f"{source.parent.name} {source.name}"
@@ -24,8 +23,6 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         if together.is_made([target], key):
             log.info("losses of %s are there as they would be made", name)
             continue
-        if not corpus.check_tokenizer(source, tokenizer):
-            log.info("%s brings no tokenizer.json: its ids are taken to be those of the corpus", name)
         values = losses.token_losses(
             models.load(source, device()),
             tokens,

@@ -31,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         found = surroundings.find_distributions(names, pins, all_needed=not inputs.manifest)
         documents, origin = sources.python_sources(found), {"distributions": versions}
     elif settings["source"] == "hub":
-        pin = storage.read_json(inputs.pin[0])
+        pin = storage.read_json(str(inputs.pin))
         paths = [Path(str(inputs.file)) / file["path"] for file in pin["files"]]
         documents = chain.from_iterable(map(read, paths))
         origin = {key: pin[key] for key in ("repository", "revision", "commit", "files")}
@@ -46,10 +46,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         table, differences = manifests.agree(kept, known, versions, params.minimum_agreement)
         storage.write_table(str(outputs.differences), differences)
     else:
+        share = settings["heldout_share"]
         table = sources.documents_table(
-            sources.first(kept, params.documents, settings["heldout_share"]),
-            settings["heldout_share"],
-            params.containment,
+            sources.first_held_out(kept, share, params.documents), share, params.containment
         )
     if outputs.manifest:
         storage.write_table(str(outputs.manifest), manifests.of(table, versions))
