@@ -4,7 +4,8 @@ PYTHON ?= python3
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 ARGS ?=
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+# by `python -m`: the first line of a script names the folder that the environment was made in, and a clone may be moved
+SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES)
 SNAKEFILES := Snakefile $(wildcard rules/*.smk)
 
 .DEFAULT_GOAL := help
@@ -54,19 +55,19 @@ test-browser: .venv/.dev-stamp ## Use every control of the explorer in a headles
 	QUANTA_BROWSER=required $(BIN)/python -m pytest tests/test_explorer.py -k in_a_browser -s
 
 lint: .venv/.dev-stamp ## Check style, formats, rules and types
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check --line-length 120 $(SNAKEFILES)
-	$(BIN)/snakemake --lint
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m snakefmt --check --line-length 120 $(SNAKEFILES)
+	$(BIN)/python -m snakemake --lint
+	$(BIN)/python -m mypy
 
 format: .venv/.dev-stamp ## Format Python files and rules
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-	$(BIN)/snakefmt --line-length 120 $(SNAKEFILES)
+	$(BIN)/python -m ruff check --fix .
+	$(BIN)/python -m ruff format .
+	$(BIN)/python -m snakefmt --line-length 120 $(SNAKEFILES)
 
 site: .venv/.dev-stamp ## Build the documentation as a site into site/; warnings are errors
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 docs: .venv/.run-stamp ## Write config/README.md and the picture of the rules anew
 	PYTHONPATH=workflow $(BIN)/python docs/make.py

@@ -2,16 +2,27 @@
 # Makes: calibration/ — the calibrated exponent, its coverage, null models; qdg/clusters.parquet, the split tree, stability.
 
 SIMULATED = min(config["calibration"]["tokens"], config["qdg"]["tokens"])
+EXACT_BYTES = int(config["qdg"]["exact_memory_gb"] * 1e9) if config["qdg"]["mode"] == "exact" else None
+EXACT_MB = (EXACT_BYTES or 0) // 10**6
+SHARES = config["calibration"]["shards"]
+SIMULATIONS = [f"{R}/calibration/simulations.part{i}of{SHARES}.parquet" for i in range(SHARES)]
 SKETCHED = [] if config["qdg"]["mode"] == "exact" else [f"{R}/qdg/features.npy"]
+
+# another number of parts makes nothing anew
+if workflow.is_main_process:
+    for name in ("simulations.parquet", "coverage.csv", "estimators.csv", "resolution.csv", "fits.json"):
+        parts.keep(Path(".snakemake/metadata"), f"{R}/calibration/{name}", SIMULATIONS)
 
 
 rule simulate:
+    input:
+        counts=rules.select.output.counts,
     output:
-        simulations=temp(f"{R}/calibration/simulations.part{{shard}}.parquet"),
+        simulations=temp(f"{R}/calibration/simulations.part{{shard}}of{{shards}}.parquet"),
     log:
-        f"{R}/logs/simulate/{{shard}}.log",
+        f"{R}/logs/simulate/{{shard}}of{{shards}}.log",
     benchmark:
-        f"{R}/benchmarks/simulate/{{shard}}.tsv"
+        f"{R}/benchmarks/simulate/{{shard}}of{{shards}}.tsv"
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -21,19 +32,19 @@ rule simulate:
         gpu=0,
     params:
         simulations=config["calibration"]["simulations"],
-        shards=config["calibration"]["shards"],
         tokens=SIMULATED,
+        shipped=shipped("simulations"),
         seed=config["seed"],
         code=code("simulate"),
     message:
-        "Simulate planted quanta, part {wildcards.shard}"
+        "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}"
     script:
         "../workflow/scripts/simulate.py"
 
 
 rule calibrate:
     input:
-        simulations=[f"{R}/calibration/simulations.part{i}.parquet" for i in range(config["calibration"]["shards"])],
+        simulations=SIMULATIONS,
         affinity=AFFINITY,
         selection=rules.select.output.tokens,
         offsets=rules.tokens.output.offsets,
@@ -57,7 +68,9 @@ rule calibrate:
         runtime=minutes(30),
         gpu=0,
     params:
-        tokens=SIMULATED,
+        # what makes the parts anew makes this anew, whatever their number was
+        simulations=config["calibration"]["simulations"],
+        simulated=code("simulate"),
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("calibrate"),
@@ -85,10 +98,13 @@ rule naive_bias:
         runtime=minutes(60),
         gpu=0,
     params:
-        tokens=SIMULATED,
         clustered=config["calibration"]["clustered"],
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        shipped=shipped("slopes"),
         seed=config["seed"],
         code=code("naive_bias"),
     message:
@@ -113,15 +129,16 @@ rule untrained:
         "../envs/quanta.yaml"
     threads: 1
     resources:
-        mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=3000),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=60),
+        mem_mb=megabytes_by_size(gradients_mb, unknown=6000 + EXACT_MB, least=3000 + EXACT_MB),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
+        batch_tokens=config["qdg"]["batch_tokens"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        batch_tokens=config["qdg"]["batch_tokens"],
         tokens=HELD,
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("untrained"),
     message:
@@ -162,6 +179,9 @@ rule stability:
         show=config["qdg"]["show"],
         rank_shares=config["qdg"]["rank_shares"],
         neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("stability"),
     message:
@@ -188,20 +208,23 @@ rule relative:
     threads: 1
     resources:
         mem_mb=megabytes_by_size(
-            gradients_mb, unknown=6000, least=3000 + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6)
+            gradients_mb,
+            unknown=6000 + EXACT_MB,
+            least=3000 + EXACT_MB + (FEATURES_MB if NEIGHBOURS else 3 * 8 * HELD**2 / 1e6),
         ),
-        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS else 60),
+        runtime=minutes_by_size(gradients_minutes, unknown=240, least=600 if NEIGHBOURS or EXACT_BYTES else 60),
         gpu=config["resources"]["gpu"],
+        batch_tokens=config["qdg"]["batch_tokens"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        batch_tokens=config["qdg"]["batch_tokens"],
         neighbours=config["qdg"]["neighbours"] if NEIGHBOURS else None,
         n_clusters=[k for k in config["qdg"]["n_clusters"] if k <= config["qdg"]["show"]],
         method=config["qdg"]["assign"],
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
+        memory_bytes=EXACT_BYTES,
         seed=config["seed"],
         code=code("relative"),
     message:
@@ -233,6 +256,9 @@ rule lineage:
         members=of(RELATIVES),
         n_clusters=config["qdg"]["n_clusters"],
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("lineage"),
     message:
@@ -252,6 +278,7 @@ rule nulls:
         selection=rules.select.output.tokens,
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
     output:
         table=f"{R}/calibration/nulls.csv",
         curves=f"{R}/calibration/nulls_rank_frequency.csv",
@@ -270,7 +297,10 @@ rule nulls:
         n_clusters=config["qdg"]["n_clusters"],
         rank_shares=config["qdg"]["rank_shares"],
         features=config["qdg"]["features"],
-        tokens=SIMULATED,
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
+        held_out=config["calibration"]["held_out"],
         seed=config["seed"],
         code=code("nulls"),
     message:
@@ -295,6 +325,9 @@ rule toy:
         gpu=0,
     params:
         tokens=min(1000, SIMULATED),
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("toy"),
     message:
@@ -326,6 +359,9 @@ rule affinities:
         gpu=0,
     params:
         show=config["qdg"]["show"],
+        method=config["qdg"]["assign"],
+        rows=config["qdg"]["rows"],
+        restarts=config["qdg"]["restarts"],
         seed=config["seed"],
         code=code("affinities"),
     message:

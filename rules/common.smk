@@ -12,7 +12,7 @@ from snakemake.io import apply_wildcards, is_flagged
 
 from quanta import code as library
 from quanta import config as settings
-from quanta import cluster, demands, failures, job, recovery, schedule, surroundings
+from quanta import cluster, demands, failures, job, parts, recovery, schedule, surroundings
 from quanta.errors import QuantaError
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -59,6 +59,7 @@ wildcard_constraints:
     step="|".join(sorted({str(step) for _, step in MEMBERS})),
     axis="|".join(AXES),
     shard=r"\d+",
+    shards=r"\d+",
     alpha=one_of(ALPHAS),
     replicate="|".join(REPLICATES),
 
@@ -78,6 +79,12 @@ def code(script):
     return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
+def shipped(name):
+    """The record of a table that comes with the project: a param, which another table makes another one."""
+    path = Path(workflow.basedir) / f"resources/calibration/{name}.json"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
 def text_file():
     """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
     if config["corpus"]["source"] == "hub":
@@ -95,6 +102,15 @@ def manifest_file():
 def hash_of(wildcards):
     """The hash that the given folder's table has for a checkpoint."""
     return settings.expected_hash(config, wildcards.model, int(wildcards.step))
+
+
+def state_of(wildcards):
+    """Sizes and times of a checkpoint's weights in the given folder, where no table has their hash."""
+    if hash_of(wildcards) is not None:
+        return None
+    folder = Path(config["models"]["folder"]["path"]) / wildcards.model
+    files = [*folder.glob(f"step{wildcards.step}/*.safetensors"), *folder.glob("*.safetensors")]
+    return of(sorted([str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files))
 
 
 def curves(models):
@@ -186,14 +202,15 @@ def losses_by_job():
     return {"alone": [m for m in members if m not in taken], "parted": parted, "together": together}
 
 
-def shards_of(wildcards):
-    """Jobs that share the losses of the wildcards' member, as a param."""
-    return shards(wildcards.member)
+def parts_of(member):
+    """Files of the parts of a member's losses."""
+    number = shards(member)
+    return [f"{R}/losses/{member}.part{i}of{number}.npy" for i in range(number)]
 
 
 def parts_of_losses(wildcards):
-    """Their files."""
-    return [f"{R}/losses/{wildcards.member}.part{i}.npy" for i in range(shards(wildcards.member))]
+    """The same of the member that the wildcards name."""
+    return parts_of(wildcards.member)
 
 
 def on_axis(axis):
@@ -428,7 +445,7 @@ def losses_minutes(size, wildcards):
 
 def samples_of(wildcards):
     """Gradients of one part, or of all tokens where the rule has no parts."""
-    return config["qdg"]["tokens"] / (qdg_shards() if "shard" in wildcards.keys() else 1)
+    return config["qdg"]["tokens"] / (int(wildcards.shards) if "shards" in wildcards.keys() else 1)
 
 
 def gradients_mb(size, wildcards):
@@ -503,7 +520,7 @@ def minutes(value):
 def check_surroundings():
     """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
     try:
-        recovery.cancel_orphans()
+        recovery.cancel_orphans(Path(".snakemake"))
         if not workflow.local_exec:
             cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
@@ -561,6 +578,14 @@ def parity_training():
     """How its nets are trained, as a param."""
     keys = "learning_rate weight_decay precision evaluations held_out_per_task checkpoint_every".split()
     return of({key: PARITY[key] for key in keys})
+
+
+def parity_assignment():
+    """How clusters are made, as for the language model."""
+    qdg = config["qdg"]
+    how = {"method": qdg["assign"], "rows": qdg["rows"]}
+    # left out where there are none, so that an edit of them reruns nothing
+    return of(how | ({"restarts": qdg["restarts"]} if qdg["assign"] == "restarts" else {}))
 
 
 def parity_alpha(wildcards):

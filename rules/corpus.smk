@@ -32,6 +32,7 @@ if config["corpus"]["source"] == "hub":
 rule texts:
     input:
         file=text_file(),
+        pin=[rules.fetch_texts.output.pin] if config["corpus"]["source"] == "hub" else [],
         manifest=manifest_file(),
     output:
         texts=f"{R}/corpus/texts.parquet",

@@ -4,12 +4,18 @@
 
 LOSSES = losses_by_job()
 
+# another number of parts makes nothing anew
+if workflow.is_main_process:
+    for member in LOSSES["parted"]:
+        parts.keep(Path(".snakemake/metadata"), f"{R}/losses/{member}.npy", parts_of(member))
+
 
 rule losses:
     input:
         models=[f"{R}/models/{{member}}"],
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        tokenizer=rules.tokenizer.output.tokenizer,
     output:
         losses=[f"{R}/losses/{{member}}.npy"],
     log:
@@ -25,9 +31,8 @@ rule losses:
         mem_mb=megabytes_by_size(losses_mb, unknown=4000, least=1500),
         runtime=minutes_by_size(losses_minutes, unknown=120, least=20),
         gpu=config["resources"]["gpu"],
-    params:
-        shards=1,
         batch_tokens=config["losses"]["batch_tokens"],
+    params:
         precision=config["losses"]["precision"],
         code=code("losses"),
     message:
@@ -38,15 +43,13 @@ rule losses:
 
 use rule losses as losses_part with:
     output:
-        losses=[temp(f"{R}/losses/{{member}}.part{{shard}}.npy")],
+        losses=[temp(f"{R}/losses/{{member}}.part{{shard}}of{{shards}}.npy")],
     log:
-        f"{R}/logs/losses/{{member}}.{{shard}}.log",
+        f"{R}/logs/losses/{{member}}.{{shard}}of{{shards}}.log",
     benchmark:
-        f"{R}/benchmarks/losses/{{member}}.{{shard}}.tsv"
+        f"{R}/benchmarks/losses/{{member}}.{{shard}}of{{shards}}.tsv"
     wildcard_constraints:
         member=one_of(LOSSES["parted"]),
-    params:
-        shards=shards_of,
     message:
         "Losses of {wildcards.member}, part {wildcards.shard}"
 
@@ -72,6 +75,9 @@ rule gather_losses:
         runtime=minutes(20),
         gpu=0,
     params:
+        # what makes the parts anew makes this anew, whatever their number was
+        precision=config["losses"]["precision"],
+        parts_code=code("losses"),
         code=code("gather_losses"),
     message:
         "Gather the losses of {wildcards.member}"
@@ -88,6 +94,7 @@ for number, members in enumerate(LOSSES["together"]):
             models=[f"{R}/models/{member}" for member in members],
             tokens=rules.tokens.output.tokens,
             offsets=rules.tokens.output.offsets,
+            tokenizer=rules.tokenizer.output.tokenizer,
         output:
             losses=[update(f"{R}/losses/{member}.npy") for member in members],
         log:
@@ -101,9 +108,8 @@ for number, members in enumerate(LOSSES["together"]):
             mem_mb=megabytes(max(each(members, losses_mb, least=1500))),
             runtime=minutes(sum(each(members, losses_minutes, least=20))),
             gpu=config["resources"]["gpu"],
-        params:
-            shards=1,
             batch_tokens=config["losses"]["batch_tokens"],
+        params:
             precision=config["losses"]["precision"],
             code=code("losses"),
         message:

@@ -74,6 +74,7 @@ if SOURCE == "folder":
             path=config["models"]["folder"]["path"],
             only_step=FINAL,
             sha256=hash_of,
+            files=state_of,
             code=code("adopt"),
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"

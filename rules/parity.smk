@@ -119,6 +119,7 @@ rule parity_qdg:
     params:
         problem=parity_problem(),
         qdg=of(PARITY["qdg"]),
+        assignment=parity_assignment(),
         shown=parity_is_shown,
         alpha=parity_alpha,
         seed=parity_seed,

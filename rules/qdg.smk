@@ -9,7 +9,13 @@ NEIGHBOURS = config["qdg"]["graph"] == "neighbours"
 HELD = min(config["qdg"]["tokens"], config["calibration"]["tokens"] if NEIGHBOURS else config["qdg"]["tokens"])
 AFFINITY = f"{R}/qdg/affinity_sample.npy" if NEIGHBOURS else f"{R}/qdg/affinity.npy"
 FEATURES_MB = 4 * config["qdg"]["tokens"] * config["qdg"]["features"] / 1e6
-PARTS = [f"{R}/qdg/features.part{i}.npy" for i in range(qdg_shards())]
+PARTS = [f"{R}/qdg/features.part{i}of{qdg_shards()}.npy" for i in range(qdg_shards())]
+RECORDS = [part.replace(".npy", ".json") for part in PARTS]
+
+# another number of parts makes nothing anew
+if workflow.is_main_process:
+    for joined in (f"{R}/qdg/features.npy", f"{R}/qdg/features.json"):
+        parts.keep(Path(".snakemake/metadata"), joined, PARTS + RECORDS)
 
 
 rule select:
@@ -71,6 +77,10 @@ rule enough:
         "../workflow/scripts/enough.py"
 
 
+# how the parts are made, as a param of what joins them
+GRADIENTS = of({key: config["qdg"][key] for key in ("features", "parameters", "precision")} | {"seed": config["seed"]})
+
+
 rule gradients:
     input:
         model=QDG_FOLDER,
@@ -78,12 +88,12 @@ rule gradients:
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
     output:
-        features=temp(f"{R}/qdg/features.part{{shard}}.npy"),
-        record=temp(f"{R}/qdg/features.part{{shard}}.json"),
+        features=temp(f"{R}/qdg/features.part{{shard}}of{{shards}}.npy"),
+        record=temp(f"{R}/qdg/features.part{{shard}}of{{shards}}.json"),
     log:
-        f"{R}/logs/gradients/{{shard}}.log",
+        f"{R}/logs/gradients/{{shard}}of{{shards}}.log",
     benchmark:
-        f"{R}/benchmarks/gradients/{{shard}}.tsv"
+        f"{R}/benchmarks/gradients/{{shard}}of{{shards}}.tsv"
     conda:
         "../envs/quanta.yaml"
     threads: 1
@@ -91,16 +101,15 @@ rule gradients:
         mem_mb=megabytes_by_size(gradients_mb, unknown=6000, least=2500),
         runtime=minutes_by_size(gradients_minutes, unknown=240, least=30),
         gpu=config["resources"]["gpu"],
+        batch_tokens=config["qdg"]["batch_tokens"],
     params:
         features=config["qdg"]["features"],
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
-        shards=qdg_shards(),
-        batch_tokens=config["qdg"]["batch_tokens"],
         seed=config["seed"],
         code=code("gradients"),
     message:
-        "Gradients of single tokens, part {wildcards.shard}"
+        "Gradients of single tokens, part {wildcards.shard} of {wildcards.shards}"
     script:
         "../workflow/scripts/gradients.py"
 
@@ -108,8 +117,12 @@ rule gradients:
 rule features:
     input:
         parts=PARTS,
-        records=[part.replace(".npy", ".json") for part in PARTS],
+        records=RECORDS,
         selection=rules.select.output.tokens,
+        # not read: what makes the parts anew makes this anew, whatever their number was
+        model=QDG_FOLDER,
+        tokens=rules.tokens.output.tokens,
+        offsets=rules.tokens.output.offsets,
     output:
         features=f"{R}/qdg/features.npy",
         record=f"{R}/qdg/features.json",
@@ -125,6 +138,8 @@ rule features:
         runtime=minutes(20),
         gpu=0,
     params:
+        gradients=GRADIENTS,
+        made_by=code("gradients"),
         code=code("features"),
     message:
         "Gather the gradient features"
@@ -180,11 +195,11 @@ elif config["qdg"]["mode"] == "exact":
             mem_mb=megabytes(2000 + 1000 * config["qdg"]["exact_memory_gb"]),
             runtime=minutes(600),
             gpu=config["resources"]["gpu"],
+            batch_tokens=config["qdg"]["batch_tokens"],
         params:
             parameters=config["qdg"]["parameters"],
             precision=config["qdg"]["precision"],
             memory_bytes=int(config["qdg"]["exact_memory_gb"] * 1e9),
-            batch_tokens=config["qdg"]["batch_tokens"],
             code=code("exact_affinity"),
         message:
             "Cosine similarity of exact gradients"

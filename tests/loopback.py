@@ -37,7 +37,7 @@ class Fault:
     """What happens to the next `times` requests whose path matches: a status, or the name of a mishap.
 
     Mishaps: `break` and `stall` after `after` bytes of the body, `flip` one byte, `no range` (a 200 with the whole
-    file), `short` (fewer bytes than promised by closing early), `tag` (another hash in the headers).
+    file), `long` (`after` more bytes), `short` (fewer bytes than promised by closing early), `tag` (another hash in the headers).
     """
 
     match: str
@@ -205,6 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
     def content(self, content: bytes, headers: dict[str, str], fault: Any) -> None:
         if fault and fault.kind == "flip":
             content = bytes([content[0] ^ 1]) + content[1:]
+        if fault and fault.kind == "long":
+            content += bytes(fault.after)
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range") or "")
         if not asked or (fault and fault.kind == "no range"):
             return self.answer(200, content, headers, fault)

@@ -42,5 +42,5 @@ def hashes(folder):
     kinds = {".npy", ".csv", ".parquet", ".json", ".safetensors"}
     files = [p for p in results.rglob("*") if p.suffix in kinds and p.is_file()]
     names = {str(p.relative_to(results)): p for p in files}
-    kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/"))}
+    kept = {n: p for n, p in names.items() if not n.startswith(("benchmarks/", "logs/", "made/"))}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in sorted(kept.items())}

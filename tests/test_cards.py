@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta import cards
+from quanta.errors import QuantaError
 from repository import command, environment
 from support import ROOT
 
 JOB = """
 import logging, sys, tempfile
 from quanta import cards
+from quanta.errors import QuantaError
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 tempfile.tempdir = sys.argv[1]
 card = cards.settle(1, lambda: int(sys.argv[2]))
@@ -100,6 +102,22 @@ def test_locks_of_users_and_of_jobs_do_not_meet():
     folders = {cards.lock_folder(e) for e in ({}, {"SLURM_JOB_ID": "1"}, {"SLURM_JOB_ID": "2"}, {"PBS_JOBID": "a/b"})}
     assert len(folders) == 4 and len({folder.parent for folder in folders}) == 1
     assert all(isinstance(folder, Path) for folder in folders)
+
+
+def test_another_users_folder_is_refused(tmp_path, monkeypatch):
+    """/tmp is everybody's: who makes the folder first could hold its locks for ever."""
+    folder = tmp_path / "quanta-cards-1"
+    folder.mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(QuantaError, match="a folder of the user with the number"):
+        cards.take(["0"], folder)
+    assert not list(folder.iterdir())
+
+
+def test_two_users_have_two_folders(monkeypatch):
+    mine = cards.lock_folder({})
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert cards.lock_folder({}) != mine
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**11), st.integers(0, 10**10))

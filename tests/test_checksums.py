@@ -61,6 +61,30 @@ def test_damage_is_named_with_the_file_and_the_mend(made, damage, said):
     assert "start the run again" in caught.value.mend and caught.value.where in BOTH
 
 
+@pytest.mark.parametrize("name", ["m/.DS_Store", "m/deep/.nfs000001", "m/.w.swp"])
+def test_what_file_managers_and_editors_leave_is_no_damage(made, name):
+    (made / name).write_text("mine")
+    checksums.check(BOTH)
+    checksums.record(BOTH)
+    (made / name).unlink()
+    checksums.check(BOTH)
+
+
+@pytest.mark.parametrize("mark", ["\u0085", "\u2028", "\x0b"])
+def test_names_may_hold_what_other_systems_end_lines_with(made, mark):
+    (made / f"m/a{mark}b.json").write_text("{}")
+    checksums.record(BOTH)
+    checksums.check(BOTH)
+
+
+def test_outputs_without_checksums_are_named_once(made, caplog):
+    for sums in made.glob("checksums/*"):
+        sums.unlink()
+    checksums.check(BOTH)
+    assert [record.message.count("results/r/") for record in caplog.records] == [2]
+    assert "no checksums of results/r/a.npy, results/r/m" in caplog.text
+
+
 def test_what_no_run_has_made_is_not_looked_at(made):
     (made.parent.parent / "texts.jsonl").write_text("mine")
     checksums.check(["texts.jsonl", "workflow/report/page.html", "results/README.md", "results/r/absent.npy"])

@@ -115,3 +115,23 @@ def test_a_job_that_waits_for_what_will_not_come_is_named_once(queue, tmp_path, 
 def test_a_job_that_will_start_is_not_named(queue, tmp_path, caplog, reason):
     queue.write_text(queued(7, tmp_path, "PENDING", reason=reason))
     assert cluster.Waker(tmp_path).look() == [] and not caplog.text
+
+
+def test_a_look_that_fails_is_not_the_last(monkeypatch, caplog, tmp_path):
+    """Snakemake would wait for ever for what only this thread sends on."""
+    looks = []
+
+    class StopError(BaseException):
+        pass
+
+    def look():
+        looks.append(1)
+        if len(looks) == 3:
+            raise StopError
+        raise ValueError("a queue of another kind")
+
+    waker = cluster.Waker(tmp_path, pause=0)
+    monkeypatch.setattr(waker, "look", look)
+    with pytest.raises(StopError):
+        waker.run()
+    assert len(looks) == 3 and caplog.text.count("ValueError: a queue of another kind") == 2

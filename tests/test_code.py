@@ -1,9 +1,14 @@
 import itertools
 import os
+import shutil
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from quanta import code
+from quanta.errors import QuantaError
 from support import ROOT, SCRIPTS
 
 MODULES = {
@@ -12,6 +17,10 @@ MODULES = {
     "shapes": "N = 3\n",
     "gradients": "def grad(x):\n    return x\n",
     "zipf": "import quanta.shapes\n\nM = quanta.shapes.N\n",
+    "__init__": "def load(run):\n    return run\n",
+    "deep/__init__": "HERE = 1\n",
+    "deep/down": "from . import beside\nfrom ..shapes import N\n\nD = beside.B + N\n",
+    "deep/beside": "B = 2\n",
 }
 SCRIPT = "from quanta import spectral\n\n\ndef main(inputs, outputs, params):\n    spectral.cut(1)\n"
 count = itertools.count()
@@ -26,6 +35,7 @@ def hashed(tmp_path):
         package.mkdir()
         for name, text in MODULES.items():
             assert name != module or old in text
+            (package / f"{name}.py").parent.mkdir(exist_ok=True)
             (package / f"{name}.py").write_text(text.replace(old, new) if name == module else text)
         (package / "script.txt").write_text(script)
         return code.code_hash(package / "script.txt", package)
@@ -73,6 +83,128 @@ def test_all_ways_of_importing_are_seen(hashed, line):
     script = f"def main(inputs, outputs, params):\n    {line}\n"
     assert hashed(script=script) != hashed(script="")
     assert hashed("shapes", "3", "4", script) != hashed(script=script)
+
+
+@pytest.mark.parametrize(
+    "line", ["from quanta.deep import down", "from quanta.deep.down import D", "import quanta.deep.down"]
+)
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [("deep/down", "+ N", "- N"), ("deep/beside", "2", "3"), ("deep/__init__", "1", "2"), ("shapes", "3", "4")],
+)
+def test_packages_within_the_package_are_followed(hashed, line, module, old, new):
+    script = f"def main(inputs, outputs, params):\n    {line}\n"
+    assert "deep.down" in hashed(script=script) and "deep.beside" in hashed(script=script)
+    assert hashed(module, old, new, script) != hashed(script=script)
+
+
+@pytest.mark.parametrize("line", ["from quanta import deep", "from quanta.deep import HERE", "import quanta.deep"])
+def test_a_package_is_its_own_file(hashed, line):
+    assert hashed("deep/__init__", "1", "2", line) != hashed(script=line)
+    assert hashed("deep/down", "+ N", "- N", line) == hashed(script=line)
+
+
+def test_what_the_package_itself_defines_is_part_of_it(hashed):
+    line = "from quanta import load"
+    assert hashed("__init__", "return run", "return None", line) != hashed(script=line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from quanta import absent",
+        "import quanta.absent",
+        "from quanta.absent import x",
+        "from quanta.deep import absent",
+        "from quanta.deep.absent import x",
+        "import quanta.deep.absent",
+    ],
+)
+def test_a_module_that_is_not_there_is_an_error(hashed, line):
+    with pytest.raises(QuantaError, match=r"script\.txt: imports quanta[.\w]*absent"):
+        hashed(script=line)
+    with pytest.raises(QuantaError, match=r"shapes\.py: imports quanta[.\w]*absent"):
+        hashed("shapes", "N = 3", f"{line}\nN = 3")
+
+
+OF_ALL_PYTHONS = '''"""Doc."""
+from __future__ import annotations
+import os.path as p, sys
+from typing import *
+
+
+@p.cached(a=1)
+class A(B, metaclass=C):
+    """Doc."""
+
+    x: int = 0xFF
+    y: "str"
+
+    async def f(self, a, /, b: int = 1, *c, d=2.5e-3, **e) -> None:
+        """Doc."""
+        async with a as b, c:
+            await (yield)
+        return {**d, 1: 2j}, [*a], {z for z in y if z}, a[1:2, ...], lambda *k: k
+
+
+def g(x):
+    global h
+    match x:
+        case {"a": [1, *_], **r} if r:
+            pass
+        case A(x=1) | None:
+            raise ValueError(f"a{x!r:>{w}.3f}b{{c}}" f"d{x=}" "\\u2028é", b"\\x00") from None
+    try:
+        del x[0], y.z
+    except* (A, B) as e:
+        assert not e, "x"
+    else:
+        while (n := n - 1) > -1 is not True:
+            continue
+    finally:
+        nonlocal_ = x if y else -z @ w // 2 ** 3
+    h += 1
+'''
+
+
+def test_the_hash_of_a_module_is_the_same_in_all_versions_of_python(tmp_path):
+    """Known digests: a version that reads another tree would rerun everything."""
+    (tmp_path / "a.py").write_text(OF_ALL_PYTHONS, encoding="utf-8")
+    assert code._read(tmp_path / "a.py")[0][:16] == "da4dcc5796b58407"
+
+
+@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
+def test_other_pythons_of_this_machine_hash_the_library_alike(tmp_path, version):
+    (tmp_path / "a.py").write_text(OF_ALL_PYTHONS, encoding="utf-8")
+    ask = """
+import sys
+from pathlib import Path
+from quanta import code
+print(*(code._read(path)[0] for path in [Path("a.py"), *sorted(Path(sys.argv[1]).rglob("*.py"))]))
+"""
+    found = next(pythons(version), None)
+    if found is None:
+        pytest.skip(f"no Python {version} here")
+    here, there = (
+        subprocess.run(
+            [python, "-c", ask, ROOT / "workflow"],
+            cwd=tmp_path, env={"PYTHONPATH": str(ROOT / "workflow")}, capture_output=True, text=True,
+        )
+        for python in (sys.executable, found)
+    )  # fmt: skip
+    assert there.returncode == 0, there.stderr
+    assert here.stdout == there.stdout and len(here.stdout) > 1000
+
+
+def pythons(version):
+    """Paths of this version that answer: a shim of a version manager may be there without one behind it."""
+    candidates = [shutil.which(f"python{version}"), *Path.home().glob(f".pyenv/versions/{version}.*/bin/python")]
+    for path in filter(None, candidates):
+        asked = subprocess.run(
+            [path, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], capture_output=True, text=True
+        )
+        if asked.stdout.strip() == version:
+            yield path
 
 
 def test_a_release_of_a_package_that_computes_changes_what_imports_it(hashed, monkeypatch):
@@ -134,17 +266,36 @@ def test_a_damaged_register_sets_no_time(scripts):
     assert seen(scripts) == ([], 9)
 
 
+def test_scripts_in_folders_are_known_by_their_paths(scripts):
+    """Two of one name in two folders."""
+    for name in ("x", "y"):
+        (scripts / name).mkdir()
+        write(scripts / name / "a.py", f"{SCRIPT}{name} = 1\n", 1)
+    seen(scripts)
+    write(scripts / "y/a.py", f"{SCRIPT}y = 1\n", 9)
+    assert seen(scripts) == (["y/a.py"], 1)
+    assert (scripts / "y/a.py").stat().st_mtime == 1
+
+
+def test_scripts_of_somebody_else_keep_their_times(scripts, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(1, "Operation not permitted")
+
+    write(scripts / "a.py", SCRIPT, 9)
+    monkeypatch.setattr(os, "utime", refuse)
+    assert seen(scripts) == ([], 9)
+
+
+def test_every_script_of_the_pipeline_imports_what_is_there():
+    for path in SCRIPTS.rglob("*.py"):
+        assert code.closure(path)
+
+
 def test_the_hash_of_each_stage_covers_its_own_science_only():
     """What the stages of this pipeline depend on: the reason why a change in `spectral` reruns no gradients."""
 
     def closure(script):
-        waiting, seen = set(code._read(SCRIPTS / f"{script}.py")[1]), set()
-        while waiting:
-            name = waiting.pop()
-            if name not in seen and (ROOT / f"workflow/quanta/{name}.py").is_file():
-                seen.add(name)
-                waiting |= code._read(ROOT / f"workflow/quanta/{name}.py")[1]
-        return seen
+        return set(code.closure(SCRIPTS / f"{script}.py"))
 
     assert {"gradients", "losses", "models", "storage", "errors"} <= closure("gradients")
     assert not {"spectral", "zipf", "figures", "training"} & closure("gradients")

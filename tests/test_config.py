@@ -187,6 +187,11 @@ REFUSED = [
     ({"models": {"source": "hub"}}, "models.hub.members", "an empty list", "list them"),
     ({"models": {"source": "folder"}}, "models.folder.path", "not set", "set it"),
     ({"models": {"source": "folder", "folder": {"path": "/no/such"}}}, "models.folder.path", "/no/such", "existing folder"),
+    ({"calibration": {"simulations": 250, "held_out": 151}}, "calibration.held_out", "99 simulations are left", "lower it"),
+    ({"qdg": {"rank_shares": [0.9, 0.95]}}, "qdg.rank_shares", "of at most", "lower the first share"),
+    ({"qdg": {"features": 4096}}, "qdg.features", "an odd number", "4097"),
+    ({"parity": {"alphas": [0.4, 0.1234567]}}, "parity.alphas.1", "six digits", "0.123457"),
+    ({"losses": {"shards": "many"}}, "losses.shards", "^auto$", "change"),
     ({"run": "../elsewhere"}, "run", "a text that matches", "change"),
     ({"run": ""}, "run", "a text that matches", "change"),
 ]  # fmt: skip
@@ -226,8 +231,10 @@ def test_a_bad_size_of_the_ladder_is_named_by_its_place(change, key, found):
 
 
 def test_a_folder_of_models_names_the_family(tmp_path):
-    for name in ("b-large", "a-small", ".hidden"):
-        (tmp_path / name).mkdir()
+    for name in ("b-large/step0", "a-small", ".hidden", "tokenizer", "notes"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "a-small/config.json").write_text("{}")
+    (tmp_path / "tokenizer/tokenizer.json").write_text("{}")
     (tmp_path / "README").write_text("no model")
     models = {"source": "folder", "folder": {"path": str(tmp_path), "final_step": 0}}
     found = settled(models=models, qdg={"model": "a-small"}, dynamics={"model": None})
@@ -258,6 +265,21 @@ def test_the_table_of_a_given_folder_says_order_seeds_and_hashes(tmp_path):
 def test_a_given_table_without_hashes_is_refused(tmp_path):
     with pytest.raises(QuantaError, match=r"family\.csv"):
         settings.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    "row", ["../../../x,20,0,aa", "/etc,20,0,aa", ".hidden,20,0,aa", "a b,20,0,aa", "big,../5,0,aa"]
+)
+def test_a_given_table_cannot_lead_out_of_the_run(tmp_path, row):
+    """Names become output folders, which Snakemake removes when a job fails."""
+    with pytest.raises(QuantaError, match=r"family\.csv: model '[^']*' at step '[^']*'"):
+        settings.settle(given_family(tmp_path / "family", f"big,20,0,dd\n{row}\n"), SCHEMA)
+
+
+def test_names_that_differ_in_case_alone_are_refused(tmp_path):
+    """They are one folder on macOS and Windows."""
+    with pytest.raises(QuantaError, match="differ in more than case"):
+        settings.settle(given_family(tmp_path / "family", "big,20,0,aa\nBig,20,1,bb\n"), SCHEMA)
 
 
 # ------------------------------------------------------------------------------------------------ learning rates

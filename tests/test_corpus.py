@@ -206,3 +206,35 @@ def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())
+
+
+# ------------------------------------------------------------------------------------------- members' tokenizers
+
+
+def test_a_member_with_another_tokenizer_is_refused_and_the_first_difference_named(tmp_path):
+    shared = corpus.train_tokenizer(["one two three four"] * 3, 300)
+    other = corpus.train_tokenizer(["quite another text"] * 3, 300)
+    assert shared.get_vocab_size() != other.get_vocab_size() or shared.get_vocab() != other.get_vocab()
+    corpus.save_tokenizer(shared, tmp_path / "same")
+    corpus.save_tokenizer(other, tmp_path / "other")
+    assert corpus.check_tokenizer(tmp_path / "same", shared)
+    assert not corpus.check_tokenizer(tmp_path / "none", shared), "a member without a tokenizer has nothing to compare"
+    with pytest.raises(QuantaError, match=r"other.tokenizer\.json") as caught:
+        corpus.check_tokenizer(tmp_path / "other", shared)
+    first = next(i for i in range(300) if shared.id_to_token(i) != other.id_to_token(i))
+    assert f"id {first} is {other.id_to_token(first)!r}" in caught.value.found
+
+
+def test_tokenizers_that_differ_beside_the_vocabulary_are_refused_too(tmp_path):
+    from tokenizers import normalizers
+
+    shared, other = (corpus.train_tokenizer(["one two"], 300) for _ in range(2))
+    other.normalizer = normalizers.Lowercase()
+    corpus.save_tokenizer(other, tmp_path)
+    with pytest.raises(QuantaError, match="another normalizer"):
+        corpus.check_tokenizer(tmp_path, shared)
+    longer = corpus.train_tokenizer(["one two"], 300)
+    longer.add_tokens(["zz"])
+    corpus.save_tokenizer(longer, tmp_path)
+    with pytest.raises(QuantaError, match="another added_tokens"):
+        corpus.check_tokenizer(tmp_path, shared)

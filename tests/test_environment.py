@@ -1,6 +1,10 @@
 """The lock, the conda environments and the project's own list of dependencies say the same."""
 
+import os
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from importlib import metadata
 
@@ -77,6 +81,60 @@ def test_containers_are_built_from_the_lock_for_the_same_python():
         assert installs == ["--no-cache-dir -r /requirements.lock"]
     assert "COPY requirements.lock /requirements.lock" in docker
     assert "envs/requirements.lock /requirements.lock" in apptainer
+
+
+@pytest.mark.workflow
+def test_a_user_without_a_name_can_run_it_with_the_environment_of_the_recipes(tmp_path):
+    """`docker run --user` gives a number that /etc/passwd does not know."""
+    recipe = (ROOT / "envs/Dockerfile").read_text()
+    settings = " ".join(re.findall(r"^ENV (.*)$", recipe, re.MULTILINE)).split()
+    given = dict(setting.split("=", 1) for setting in settings)
+    apptainer = re.findall(r'export LOGNAME="\$\{LOGNAME:-(\w+)\}"', (ROOT / "envs/quanta.def").read_text())
+    assert apptainer == [given["LOGNAME"]]
+    (tmp_path / "card.py").write_text("from quanta import cards\nprint(cards.lock_folder({}))\n")
+    (tmp_path / "Snakefile").write_text(
+        f"""
+rule all:
+    output: "card.txt"
+    shell: "{sys.executable} card.py > {{output}}"
+"""
+    )
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "workflow")}
+    environment |= given | {key: str(tmp_path) for key in ("HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME")}
+    nameless = ["unshare", "--user", "--map-user=54321", sys.executable]
+    ask = "import os, pwd; print(os.getuid()); pwd.getpwuid(54321)"
+    try:
+        asked = subprocess.run([*nameless, "-c", ask], env=environment, capture_output=True, text=True)
+    except FileNotFoundError as error:
+        pytest.skip(f"no unshare here ({error})")
+    if "54321\n" not in asked.stdout or "uid not found" not in asked.stderr:
+        pytest.skip(f"nobody can be without a name here ({asked.stderr.strip()})")
+    done = subprocess.run(
+        [*nameless, "-m", "snakemake", "--cores", "1"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quanta-cards-54321" in (tmp_path / "card.txt").read_text()
+
+
+def test_a_moved_or_copied_clone_runs_its_own_environment(tmp_path):
+    """First lines of scripts in .venv/bin name the folder they were made in: gone after `mv`, the old clone's after `cp`."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert not re.findall(r"\$\(BIN\)/(?!python\b)\w+", makefile)
+    clone = tmp_path / "clone"
+    (clone / "envs").mkdir(parents=True)
+    (clone / ".venv/bin").mkdir(parents=True)
+    for name in ("Makefile", "envs/requirements.lock", "envs/dev.lock"):
+        shutil.copy2(ROOT / name, clone / name)
+    for stamp in (".run-stamp", ".dev-stamp"):
+        (clone / ".venv" / stamp).touch()
+    (clone / ".venv/bin/python").write_text('#!/bin/sh\necho "the clone\'s own: $@"\n')
+    (clone / ".venv/bin/snakemake").write_text("#!/absent/.venv/bin/python\n")
+    for path in (clone / ".venv/bin").iterdir():
+        path.chmod(0o755)
+    moved = clone.rename(tmp_path / "moved")
+    done = subprocess.run(["make", "run", "CORES=1"], cwd=moved, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "the clone's own: -m snakemake --cores 1" in done.stdout
 
 
 def test_every_rule_with_a_script_names_the_conda_environment():

@@ -192,6 +192,91 @@ def test_the_next_run_goes_on_where_the_last_one_gave_up(server, tmp_path):
     assert [request["range"] for request in server.asked("/cdn/")] == ["bytes=2000000-"]
 
 
+def test_the_same_bytes_again_and_again_are_no_progress(server, tmp_path):
+    """A proxy that breaks off at half of the file, and cannot go on from there."""
+    for _ in range(50):
+        server.faults += [Fault("/cdn/", "break", after=1_500_000), Fault("/cdn/", 416)]
+    pin = pinned(tmp_path)
+    with pytest.raises(QuantaError, match="4 times in a row"):
+        fetched(tmp_path, pin)
+    assert len(server.asked("/cdn/")) <= 2 * QUICK.attempts
+
+
+def test_a_body_longer_than_pinned_is_not_written(server, tmp_path):
+    pin = pinned(tmp_path)
+    server.faults.append(Fault("/cdn/", "long", times=99, after=30_000_000))
+    with pytest.raises(QuantaError, match=f"longer than the {len(WEIGHTS)} bytes that were pinned, 4 times"):
+        fetched(tmp_path, pin)
+    assert sum(path.stat().st_size for path in (tmp_path / "store/sha256").iterdir()) < len(WEIGHTS)
+
+
+def test_an_answer_without_end_is_left(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(hub, "LONGEST_ANSWER", 100)
+    with pytest.raises(QuantaError, match="an answer longer than 0 MB"):
+        pinned(tmp_path)
+
+
+def test_a_whole_file_in_somebody_elses_store_needs_no_lock(server, tmp_path, monkeypatch):
+    pin = pinned(tmp_path)
+    fetched(tmp_path, pin)
+
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(hub, "_exclusive", refuse)
+    assert fetched(tmp_path, pin, "again")["model.safetensors"] == WEIGHTS
+
+
+def test_guards_lie_in_one_place_for_all_and_stay(server, tmp_path):
+    """Removed after the unlock, two processes may each hold "the" lock."""
+    before = os.umask(0o002)
+    try:
+        fetched(tmp_path)
+    finally:
+        os.umask(before)
+    guards = list((tmp_path / "store/guards").iterdir())
+    assert len(guards) == 4 and {path.stat().st_mode & 0o777 for path in guards} == {0o664}
+    others = [p for p in (tmp_path / "store").rglob("*") if p.is_file() and p.parent.name != "guards"]
+    assert len(others) == 4 and {path.stat().st_mode & 0o777 for path in others} == {0o444}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_named_and_used(server, tmp_path, monkeypatch, caplog, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(hub.fcntl, "flock", refuse)
+    assert fetched(tmp_path)["model.safetensors"] == WEIGHTS
+    assert "cannot be locked" in caplog.text
+
+
+def test_copies_on_another_disk_are_compared(server, tmp_path, monkeypatch):
+    def no_link(*_):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    def damaged(_, target):
+        target.write_bytes(b"x")
+
+    monkeypatch.setattr(os, "link", no_link)
+    assert fetched(tmp_path)["model.safetensors"] == WEIGHTS
+    monkeypatch.setattr(hub.shutil, "copyfile", damaged)
+    with pytest.raises(QuantaError, match="a copy with another hash"):
+        fetched(tmp_path, folder="n")
+
+
+def test_a_token_with_a_line_break_is_named_and_not_shown(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret\nsecond")
+    with pytest.raises(QuantaError, match="environment, HF_TOKEN") as caught:
+        pinned(tmp_path)
+    assert "secret" not in str(caught.value) and not server.requests
+
+
+def test_a_negative_size_is_refused():
+    pin = {"kind": "model", "repository": "a", "revision": "b", "commit": "c"}
+    with pytest.raises(QuantaError, match="-1 bytes of x"):
+        hub.pin_of(pin | {"files": [{"path": "x", "size": -1, "digest": "git:" + "0" * 40}]})
+
+
 def test_a_hub_that_ignores_ranges_is_read_from_the_start(server, tmp_path):
     server.faults += [Fault("/cdn/", "break", after=1_000_000), Fault("/cdn/", "no range")]
     assert fetched(tmp_path)["model.safetensors"] == WEIGHTS

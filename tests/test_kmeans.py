@@ -49,10 +49,78 @@ def test_labels_do_not_depend_on_threads():
         np.testing.assert_array_equal(one, two)
 
 
-def test_breathing_only_lowers_the_inertia():
-    rows, _ = blobs(noise=1.0)
-    plain, better = (dict(kmeans.sweep(rows, [20], seed=3, rounds=r))[20].inertia for r in (0, 8))
-    assert better <= plain * (1 + 1e-9)
+@pytest.mark.parametrize("seed", range(4))
+def test_breathing_lowers_the_inertia_of_the_very_same_start(monkeypatch, seed):
+    """Of 80 clusters there is one fresh start, whose centres are drawn before anything breathes."""
+    rows, _ = blobs(n=900, clusters=80, dimension=80, noise=0.8, seed=seed)
+    better = dict(kmeans.sweep(rows, [80], seed=seed))[80].inertia
+    monkeypatch.setattr(kmeans._State, "breathe", lambda *arguments: None)
+    plain = dict(kmeans.sweep(rows, [80], seed=seed))[80].inertia
+    assert better < plain * (1 - 1e-4)
+
+
+def planted(first, groups, size=12):
+    """Tight groups on a line, and a state whose centres are points of the groups that `first` names.
+
+    A group without a centre is nearer to the one before it than to any other.
+    """
+    rng = np.random.default_rng(0)
+    own = np.repeat(np.arange(groups), size)
+    spreads = np.full(groups, 0.4)
+    spreads[-1] /= 3  # two centres of this group are the two least useful of all
+    line = 10 * (np.arange(groups) - groups / 2) - 3.0 * ~np.isin(np.arange(groups), first)
+    points = line[own][:, None] * [1, 0] + spreads[own][:, None] * rng.standard_normal((len(own), 2))
+    state = kmeans._State(points)
+    begun = [points[own == group][first[:place].count(group)] for place, group in enumerate(first)]
+    state.add(np.array(begun))
+    state.lloyd()
+    return state, own
+
+
+def test_a_missing_centre_is_found_by_breathing_alone():
+    """Steps of Lloyd cannot move one of two centres of a group to the group that has none. One breath does."""
+    state, own = planted([0, 0, 1, 2, 3, 4, 6, 7], groups=8)
+    stuck = state.nearest.sum()
+    assert state.lloyd() == stuck and adjusted_rand_score(own, state.labels) < 1
+    state.breathe(np.random.default_rng(0), 1)
+    assert adjusted_rand_score(own, state.labels) == 1
+    assert state.nearest.sum() < stuck / 5
+
+
+def test_of_two_centres_that_stand_in_for_each_other_one_stays():
+    """Two groups have two centres each, two have none. One breath that takes away two takes one of each pair."""
+    state, own = planted([*range(1, 7), 8, 9, 10, 12, 13, 14, 0, 0, 15, 15], groups=16)
+    least = np.argsort(state.usefulness())[:2]
+    assert set(own[state.labels == least[0]]) == set(own[state.labels == least[1]]) == {15}
+    state.breathe(np.random.default_rng(0), 1)
+    assert adjusted_rand_score(own, state.labels) == 1
+
+
+def test_a_breath_lowers_the_inertia_or_is_undone():
+    """Without clear groups and from a good solution, most breaths would make it worse."""
+    state = kmeans._State(np.random.default_rng(0).standard_normal((300, 6)))
+    rng, undone = np.random.default_rng(1), 0
+    state.seed(12, rng)
+    state.lloyd()
+    for _ in range(40):
+        before = state.copy()
+        state.breathe(rng, 1)
+        if state.nearest.sum() >= before[-1].sum():
+            undone += 1
+            for part, old in zip(state.copy(), before, strict=True):
+                np.testing.assert_array_equal(part, old)
+    assert undone >= 10
+
+
+def test_usefulness_is_what_the_inertia_rises_by_without_a_centre():
+    rows, _ = blobs(n=200, clusters=12, dimension=12, noise=0.8)
+    state = kmeans._State(rows)
+    state.seed(9, np.random.default_rng(0))
+    inertia, useful = state.nearest.sum(), state.usefulness()
+    for cluster in range(9):
+        others = np.delete(state.centres, cluster, axis=0)
+        without = ((rows[:, None] - others[None]) ** 2).sum(axis=2).min(axis=1).sum()
+        assert useful[cluster] == pytest.approx(without - inertia, rel=1e-3, abs=1e-2)
 
 
 def test_more_clusters_than_distinct_rows_is_an_error():

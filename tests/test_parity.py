@@ -1,6 +1,7 @@
 """Sparse parity: one batch of nets against single nets and against the straightforward trainer; fits; ground truth for QDG."""
 
 import dataclasses
+import json
 import logging
 from itertools import pairwise
 
@@ -11,9 +12,10 @@ import torch
 from benchmarks.parity import StraightforwardNet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quanta import parity, parity_calibration, parity_fits, parity_qdg, theory
+from quanta import job, parity, parity_calibration, parity_fits, parity_qdg, parity_tables, precision, storage, theory
 from quanta import parity_training as training
 from quanta.errors import QuantaError
+from support import names, script, settled
 
 PROBLEM = parity.ParityProblem(n_tasks=8, n_bits=12, k=2, alpha=0.5, seed=3)
 QUICK = training.TrainingSettings(
@@ -190,38 +192,143 @@ class Interrupted:
         return self.samples.batch(step)
 
 
+def kept_at(path, key="key"):
+    return training.Checkpoint(path, key)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("samples", [parity.FreshSamples(PROBLEM, 128), parity.TrainingSet(PROBLEM, 500, 128)])
-def test_a_killed_job_resumes_to_the_same_bytes(tmp_path, samples):
-    whole_nets, whole, saved = trained([4, 9], samples, snapshots=[10, 60])
-    path = tmp_path / "state.pt"
+def test_a_killed_job_resumes_to_the_same_bytes(tmp_path, samples, precision):
+    chosen = dataclasses.replace(QUICK, precision=precision)
+    whole_nets, whole, saved = trained([4, 9], samples, chosen, snapshots=[10, 60])
+    kept = kept_at(tmp_path / "state.pt")
     with pytest.raises(KilledError):
-        trained([4, 9], Interrupted(samples, 31), checkpoint=path, snapshots=[10, 60])
-    assert path.exists()
-    nets, curves, again = trained([4, 9], samples, checkpoint=path, snapshots=[10, 60])
+        trained([4, 9], Interrupted(samples, 31), chosen, checkpoint=kept, snapshots=[10, 60])
+    assert kept.path.exists()
+    nets, curves, again = trained([4, 9], samples, chosen, checkpoint=kept, snapshots=[10, 60])
     assert curves.loss_bits.tobytes() == whole.loss_bits.tobytes()
     for name, weight in nets.weights.items():
         assert torch.equal(weight, whole_nets.weights[name])
     assert all(np.array_equal(saved[s][n], again[s][n]) for s in (10, 60) for n in saved[s])
-    assert not path.exists()
+
+
+def test_a_training_that_had_ended_is_read_and_not_done_again(tmp_path):
+    """Between its end and the writing of the results, which may come after many other nets, a job may be killed."""
+    kept = kept_at(tmp_path / "state.pt")
+    samples = parity.TrainingSet(PROBLEM, 60, 128)
+    chosen = dataclasses.replace(QUICK, steps=3000, evaluations=30, patience=2.0)
+    _, whole, saved = trained([40], samples, chosen, checkpoint=kept, snapshots=[10])
+    assert np.isnan(whole.loss_bits[:, -1]).all(), "stopped by patience"
+    _, again, same = trained([40], Interrupted(samples, at=None), chosen, checkpoint=kept, snapshots=[10])
+    assert again.loss_bits.tobytes() == whole.loss_bits.tobytes()
+    assert np.array_equal(saved[10]["bias"], same[10]["bias"])
 
 
 def test_a_damaged_checkpoint_is_thrown_away_and_the_training_is_the_same(tmp_path):
-    samples, path = parity.FreshSamples(PROBLEM, 128), tmp_path / "state.pt"
+    samples, kept = parity.FreshSamples(PROBLEM, 128), kept_at(tmp_path / "state.pt")
     with pytest.raises(KilledError):
-        trained([4, 9], Interrupted(samples, 31), checkpoint=path)
-    content = bytearray(path.read_bytes())
+        trained([4, 9], Interrupted(samples, 31), checkpoint=kept)
+    content = bytearray(kept.path.read_bytes())
     content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    again, whole = trained([4, 9], samples, checkpoint=path)[1], trained([4, 9], samples)[1]
+    kept.path.write_bytes(content)
+    again, whole = trained([4, 9], samples, checkpoint=kept)[1], trained([4, 9], samples)[1]
     assert again.loss_bits.tobytes() == whole.loss_bits.tobytes()
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    path = tmp_path / "state.pt"
+TRAINING = {"learning_rate": 0.01, "weight_decay": 0.0, "precision": "float32", "evaluations": 6,
+            "held_out_per_task": 20, "checkpoint_every": 7}  # fmt: skip
+
+
+def run_script(name, folder, *, code="a", batch_size=128, **changes):
+    """A script of the sweeps, on a small problem; returns its curves."""
+    extent = {"n_tasks": PROBLEM.n_tasks, "n_bits": PROBLEM.n_bits, "k": PROBLEM.k}
+    outputs = {"curves": folder / "curves.parquet", "nets": folder / "nets.csv", "weights": folder / "widest.npz"}
+    folder.mkdir(exist_ok=True)
+    data = {"sizes": [200, 300, 400], "width": 8, "steps": 60, "patience": None}
+    script(name)(
+        names(),
+        names(**{key: str(path) for key, path in outputs.items()}),
+        names(problem=json.dumps(extent), training=json.dumps(TRAINING | changes), data=json.dumps(data), widths=[4, 8],
+              steps=60, batch_size=batch_size, alpha=0.5, seed=3, code=code, checkpoint=str(folder / "kept")),
+    )  # fmt: skip
+    return pd.read_parquet(outputs["curves"])
+
+
+def killed_at(monkeypatch, step, kind=parity.FreshSamples):
+    """Kills a training at a step. Returns how to let it live."""
+    batch = kind.batch
+
+    def dying(self, at):
+        if at == step:
+            raise KilledError
+        return batch(self, at)
+
+    monkeypatch.setattr(kind, "batch", dying)
+    return lambda: monkeypatch.setattr(kind, "batch", batch)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": 32}, {"learning_rate": 0.02}, {"code": "b"}, {"precision": "bfloat16"}, {"torch": "0"},
+     {"device": "cpu:0"}],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_a_killed_training_is_not_mixed_with_another(tmp_path, monkeypatch, caplog, change):
+    """A job that was killed and started again with another setting once went on from weights of the old one."""
+    caplog.set_level(logging.INFO, logger="quanta")
+    live = killed_at(monkeypatch, 31)
+    with monkeypatch.context() as at_first, pytest.raises(KilledError):
+        if "device" in change:
+            where = change.pop("device")  # the same processor by another name
+            at_first.setattr(job, "device", lambda: where)
+        run_script("parity_fresh", tmp_path / "kept")
+    live()
+    if "torch" in change:
+        monkeypatch.setattr(torch, "__version__", change.pop("torch"))
+    again = run_script("parity_fresh", tmp_path / "kept", **change)
+    assert "was removed: the training starts from its beginning" in caplog.text
+    clean = run_script("parity_fresh", tmp_path / "clean", **change)
+    pd.testing.assert_frame_equal(again, clean)
+    assert not (tmp_path / "kept/kept").exists(), "the state goes when the results are written"
+
+
+def test_the_same_training_goes_on(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, logger="quanta")
+    live = killed_at(monkeypatch, 31)
     with pytest.raises(KilledError):
-        trained([4, 9], Interrupted(parity.FreshSamples(PROBLEM, 128), 31), checkpoint=path)
-    with pytest.raises(QuantaError, match="another run"):
-        trained([4, 10], checkpoint=path)
+        run_script("parity_fresh", tmp_path / "kept")
+    live()
+    run_script("parity_fresh", tmp_path / "kept")
+    assert "goes on from step 28" in caplog.text
+
+
+def test_a_kill_during_the_last_training_set_trains_no_other_again(tmp_path, monkeypatch):
+    sizes = []
+    first = parity.TrainingSet.batch
+
+    def counting(self, step):
+        sizes.append(self.size)
+        if self.size == 400 and step == 40 and sizes.count(400) == 41:
+            raise KilledError
+        return first(self, step)
+
+    monkeypatch.setattr(parity.TrainingSet, "batch", counting)
+    with pytest.raises(KilledError):
+        run_script("parity_data", tmp_path / "kept")
+    before = len(sizes)
+    again = run_script("parity_data", tmp_path / "kept")
+    assert set(sizes[before:]) == {400} and len(sizes[before:]) == 60 - 35
+    pd.testing.assert_frame_equal(again, run_script("parity_data", tmp_path / "clean"))
+    assert not list((tmp_path / "kept").glob("kept*"))
+
+
+def test_the_precision_of_a_training_is_written_down(tmp_path, monkeypatch):
+    for chosen in ("float32", "bfloat16"):
+        monkeypatch.setattr(precision, "resolve", lambda wanted, device, chosen=chosen: (chosen, "as asked"))
+        for name in ("parity_fresh", "parity_data"):
+            run_script(name, tmp_path / f"{name}-{chosen}", precision="auto")
+            table = storage.read_table(tmp_path / f"{name}-{chosen}/nets.csv", parity_tables.NET_COLUMNS)
+            assert set(table["precision"]) == {chosen}
 
 
 def test_bfloat16_learns_the_same_curve():
@@ -245,6 +352,26 @@ def test_a_diverging_net_is_named_and_the_others_go_on(caplog):
     assert "sweep X: the net of width 9 (seed 3) diverged at step 0" in caplog.text
     assert np.isnan(curves.loss_bits[1]).all()
     assert np.allclose(curves.loss_bits[[0, 2]], reference.loss_bits, atol=1e-4)
+
+
+def test_the_widest_net_that_did_not_diverge_is_saved_and_named(tmp_path):
+    """A widest net that diverged once left weights of zeros, and its losses stopped the run."""
+    nets = training.Nets(PROBLEM, [4, 9, 20])
+    nets.output_weight[nets.owner == 2] = 1e5
+    curves, saved = training.train(nets, parity.FreshSamples(PROBLEM, 128), QUICK, snapshots=[6, 60])
+    reference, _, alone = trained([9], snapshots=[6, 60])
+    assert reference.widths == (9,)
+    for step in (6, 60):
+        assert all(np.allclose(saved[step][name], alone[step][name], atol=1e-4) for name in saved[step])
+    table = parity_tables.net_table(
+        curves, [4, 9, 20], [1, 2, 3], sweep="fresh", alpha=0.5, seed=3, precision="float32"
+    )
+    assert parity_tables.widest_sound(table, "nets.csv") == 9
+    with pytest.raises(QuantaError, match="no net that did not diverge"):
+        parity_tables.widest_sound(table.assign(diverged_step=0), "nets.csv")
+    lost = training.Nets(PROBLEM, [4])
+    lost.output_weight[:] = 1e5
+    assert training.train(lost, parity.FreshSamples(PROBLEM, 128), QUICK, snapshots=[6])[1] == {}
 
 
 def test_weights_that_are_not_finite_are_met_before_they_reach_a_neighbour():
@@ -386,7 +513,7 @@ def test_data_points_are_taken_at_their_best_step():
     curves = training.Curves(
         np.array([0, 5, 10]), np.array([[[1, 1], [0.2, 0.4], [0.9, 0.9]]], dtype=np.float32), np.array([-1])
     )
-    table = parity_fits.curve_table(curves, [64], sweep="data", alpha=0.4, seed=0)
+    table = parity_tables.curve_table(curves, [64], sweep="data", alpha=0.4, seed=0)
     nets = pd.DataFrame(
         [{"sweep": "data", "alpha": 0.4, "seed": 0, "size": 64, "parameters": 9, "last_step": 10, "diverged_step": -1}]
     )
@@ -403,11 +530,11 @@ def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
                          for share in (0.5, 1.0, 1.1)])  # fmt: skip
         loss[1, 2:] = np.nan
         curves = training.Curves(steps, loss.astype(np.float32), np.array([-1, 50, -1]))
-        tables.append(parity_fits.curve_table(curves, [4, 8, 16], sweep="fresh", alpha=0.4, seed=seed))
+        tables.append(parity_tables.curve_table(curves, [4, 8, 16], sweep="fresh", alpha=0.4, seed=seed))
         nets.append(
             pd.DataFrame(
                 {"sweep": "fresh", "alpha": 0.4, "seed": seed, "size": [4, 8, 16], "parameters": [40, 80, 160],
-                 "last_step": parity_fits.last_steps(curves), "diverged_step": curves.diverged_step}
+                 "last_step": parity_tables.last_steps(curves), "diverged_step": curves.diverged_step}
             )
         )  # fmt: skip
     fits, points, _ = parity_fits.fit_all(
@@ -494,7 +621,7 @@ def test_tasks_are_recovered_where_one_case_and_equal_numbers_leave_no_other_cau
     rows = np.take_along_axis(probes.bits, problem.subsets[probes.tasks], axis=1)
     assert not rows.any()
     tasks = len(np.unique(probes.tasks))
-    labels, _ = parity_qdg.cluster(parity_qdg.gradients(net, probes), [tasks], restarts=5, seed=0)
+    labels, _ = parity_qdg.cluster(parity_qdg.gradients(net, probes), [tasks], seed=0)
     keep = parity_qdg.judged(probes.tasks, losses, learned_bits=0.1, least=10)
     scores, _ = parity_qdg.recovery(labels, probes.tasks, keep)
     assert scores["adjusted_rand"].iloc[0] >= 0.95
@@ -505,7 +632,7 @@ def test_cases_of_a_task_lie_nearer_than_the_task(learned):
     problem, net, losses = learned
     probes = parity_qdg.draw_probes(problem, net, 300, sampling="equal", tasks=losses < 0.1, below_bits=0.1)
     assert (probes.loss_bits < 0.1).all()
-    _, cosines = parity_qdg.cluster(parity_qdg.gradients(net, probes), [6], restarts=1, seed=0)
+    _, cosines = parity_qdg.cluster(parity_qdg.gradients(net, probes), [6], seed=0)
     pairs = parity_qdg.pair_statistics(cosines, probes, problem.subsets).set_index("pair")["median"]
     assert pairs["same task, same pattern"] > pairs["same task, other pattern, same label"] > 0
     assert pairs["same task, other label"] < 0
@@ -519,6 +646,40 @@ def test_noise_shrinks_cosines_by_its_square():
     cosine = noisy[0] @ noisy[1] / np.linalg.norm(noisy[0]) / np.linalg.norm(noisy[1])
     assert np.isclose(cosine, 1 / 5, atol=0.03)
     assert np.allclose(np.linalg.norm(parity_qdg.with_noise(features, 0, rng), axis=1), 1)
+
+
+def test_the_number_of_learned_tasks_is_among_the_numbers_of_clusters(learned):
+    """Whether every learned task is found must not hang on a list that happens to hold their number."""
+    problem, net, losses = learned
+    number = int((losses < 0.1).sum())
+    asked = [parity_qdg.Condition("easy", 900, 240, sampling="equal, one pattern")]
+    counts = [number - 1, number + 1, number + 2]
+
+    def found(n_clusters):
+        return parity_qdg.ground_truth(
+            problem, {900: net}, {900: losses}, asked, n_clusters=n_clusters, below_bits=0.1, learned_bits=0.1,
+            least=10, ranks=(1, number),
+        )  # fmt: skip
+
+    scores = found(counts).scores
+    assert scores["n_clusters"].tolist() == sorted([*counts, number]) and set(scores["learned_tasks"]) == {number}
+    assert scores.set_index("n_clusters")["adjusted_rand"][number] >= 0.95
+    # the envelope is that of the list: it would otherwise be another curve for each condition
+    only = parity_qdg.cluster(
+        parity_qdg.gradients(net, parity_qdg.draw_probes(problem, net, 240, sampling="equal, one pattern",
+                                                         below_bits=0.1, tasks=losses < 0.1)),
+        sorted([*counts, number]), seed=problem.seed)[0]  # fmt: skip
+    kept = only[only["n_clusters"] != number]
+    expected = parity_qdg.envelope_fit(kept, np.zeros(240, dtype=int), problem.alpha, (1, number))["envelope_slope"]
+    assert found(counts).envelopes[0]["envelope_slope"] == expected
+
+
+def test_clusters_are_made_as_those_of_the_language_model(learned):
+    problem, net, _ = learned
+    features = parity_qdg.gradients(net, parity_qdg.draw_probes(problem, net, 120))
+    ways = [{}, {"method": "cluster_qr", "rows": "degree"}, {"method": "restarts", "rows": "unit", "restarts": 2}]
+    labels = [parity_qdg.cluster(features, [7], seed=0, assignment=way)[0]["label"].tolist() for way in ways]
+    assert labels[0] != labels[1] != labels[2] != labels[0]
 
 
 def test_recovery_of_perfect_split_and_merged_labels():
@@ -595,19 +756,17 @@ def test_estimates_meet_alpha_when_every_cause_of_bias_is_taken_away(learned, ca
     table = parity_calibration.with_coverage(found).set_index(["condition", "estimator"])
     assert set(table.index.get_level_values("condition")) == set(parity_calibration.CONDITIONS)
     # true tasks, all of them learned, their number known: sampling is the only error left
-    best = table.loc[("learned tasks, one pattern", parity_calibration.TASKS_LEARNED)]
+    best = table.loc[("learned tasks, one pattern", parity_tables.TASKS_LEARNED)]
     assert best["low"] <= problem.alpha <= best["high"]
     for condition in ("learned tasks", "learned tasks, one pattern"):
         # a law over few quanta collides more often than an endless one of the same α
         values = table.loc[condition]["value"]
-        assert values[parity_calibration.TASKS] > values[parity_calibration.TASKS_LEARNED]
+        assert values[parity_tables.TASKS] > values[parity_tables.TASKS_LEARNED]
     # patterns of bits divide a task into cases, unless there is one pattern
-    assert (
-        table.loc[("base", parity_calibration.CASES), "value"] < table.loc[("base", parity_calibration.TASKS), "value"]
-    )
+    assert table.loc[("base", parity_calibration.CASES), "value"] < table.loc[("base", parity_tables.TASKS), "value"]
     one = table.loc["one pattern"]["value"]
-    assert one[parity_calibration.CASES] == one[parity_calibration.TASKS]
-    for name in (parity_calibration.LANGUAGE, parity_calibration.PARITY):
+    assert one[parity_calibration.CASES] == one[parity_tables.TASKS]
+    for name in (parity_tables.LANGUAGE, parity_tables.PARITY):
         mine = found[found["estimator"] == name]
         assert ((mine["low"] <= mine["value"]) & (mine["value"] <= mine["high"])).all()
         assert mine["verdict"].notna().all()
@@ -616,7 +775,16 @@ def test_estimates_meet_alpha_when_every_cause_of_bias_is_taken_away(learned, ca
 def test_a_net_with_fewer_than_two_learned_tasks_is_left_out(learned, calibrated):
     problem, net, losses = learned
     asked = {"samples": 100, "below_bits": 0.1, "learned_bits": 0.1}
-    assert parity_calibration.estimates(problem, net, np.ones_like(losses), calibrated, **asked).empty
+    none = parity_calibration.estimates(problem, net, np.ones_like(losses), calibrated, **asked)
+    assert none.empty
+    # the tables are made all the same, from the envelope alone
+    envelopes = pd.DataFrame(
+        {"condition": "base", "seed": [1], "alpha": 0.5, "width": 48, "envelope_slope": -1.0, "true_sizes_slope": -1.5}
+    )
+    table = parity_calibration.with_coverage(parity_calibration.together([none.assign(width=48)], envelopes))
+    assert table["value"].tolist() == [0.0, 0.5] and table["covered"].isna().all() and set(table["width"]) == {48}
+    found = parity_calibration.coverage(table, calibrated)
+    assert set(found["condition"]) == {"base", "simulations held out"}
 
 
 def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
@@ -624,7 +792,7 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
         {
             "alpha": [0.2, 0.4, 0.4],
             "condition": "base",
-            "estimator": [parity_calibration.LANGUAGE, parity_calibration.LANGUAGE, parity_calibration.ENVELOPE],
+            "estimator": [parity_tables.LANGUAGE, parity_tables.LANGUAGE, parity_tables.ENVELOPE],
             "value": [0.3, 0.7, 0.1],
             "low": [0.1, 0.5, np.nan],
             "high": [0.5, 0.9, np.nan],
@@ -633,14 +801,14 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
     )
     found = parity_calibration.coverage(parity_calibration.with_coverage(table), calibrated)
     found = found.set_index(["condition", "estimator"])
-    row = found.loc[("base", parity_calibration.LANGUAGE)]
+    row = found.loc[("base", parity_tables.LANGUAGE)]
     assert (row["covered"], row["cannot_tell"], row["nets"]) == (0.5, 0.5, 2)
     assert row["bias"] == pytest.approx(0.2)
     assert row["width"] == pytest.approx(0.4)
-    assert np.isnan(found.loc[("base", parity_calibration.ENVELOPE), "covered"])
-    held_out = found.loc[("simulations held out", parity_calibration.PARITY)]
+    assert np.isnan(found.loc[("base", parity_tables.ENVELOPE), "covered"])
+    held_out = found.loc[("simulations held out", parity_tables.PARITY)]
     assert held_out["nets"] == 25
-    assert held_out["covered"] == calibrated[parity_calibration.PARITY].coverage["covered"].mean()
+    assert held_out["covered"] == calibrated[parity_tables.PARITY].coverage["covered"].mean()
 
 
 def test_too_few_samples_for_a_calibration_are_an_error():
@@ -663,3 +831,21 @@ def test_snapshots_come_back_by_step_with_the_losses_measured_next(tmp_path):
     )
     losses = parity_qdg.losses_at(curves, 8, [5, 20, 30])
     assert {step: own.tolist() for step, own in losses.items()} == {5: [0.6, 0.7], 20: [0.1], 30: [0.1]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "expected"),
+    [
+        ({"alpha": 0.3, "alphas": [0.2, 0.4]}, "parity.alpha", r"one of parity.alphas, \[0.2, 0.4\]"),
+        ({"qdg": {"samples": 60, "n_clusters": [60, 80], "sample_numbers": []}}, "parity.qdg.n_clusters", "below"),
+        (
+            {"qdg": {"n_clusters": [40, 80], "sample_numbers": [30]}},
+            "parity.qdg.n_clusters",
+            "40 clusters or more of 30",
+        ),
+    ],
+)
+def test_settings_that_would_fail_late_are_refused_before_any_job(changes, key, expected):
+    with pytest.raises(QuantaError, match=expected) as caught:
+        settled(parity=changes)
+    assert caught.value.where == f"config, key {key}"

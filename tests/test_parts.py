@@ -1,59 +1,78 @@
-import os
+"""Another number of parts is no other result: Snakemake is told so, and makes nothing anew but what has to be."""
+
+import json
+import re
+import subprocess
 
 import pytest
-from quanta import checksums, parts
+from quanta import parts
+from repository import command, environment
+from support import ROOT
+
+SNAKEFILE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {library!r})
+from quanta import parts
+N, VALUE = config["number"], config.get("value", 1)
+PARTS = [f"x.part{{i}}of{{N}}.txt" for i in range(N)]
+if workflow.is_main_process:
+    parts.keep(Path(".snakemake/metadata"), "x.txt", PARTS)
+rule all:
+    default_target: True
+    input: "y.txt"
+rule part:
+    input: "source.txt"
+    output: temp("x.part{{i}}of{{n}}.txt")
+    params: value=VALUE
+    resources: batch_tokens=config.get("batch", 1)
+    shell: "echo {{params.value}} > {{output}}"
+rule whole:
+    input: "source.txt", parts=PARTS
+    output: "x.txt"
+    params: value=VALUE
+    shell: "cat {{input.parts}} > {{output}}"
+rule after:
+    input: "x.txt"
+    output: "y.txt"
+    shell: "cp {{input}} {{output}}"
+"""
 
 
-@pytest.fixture
-def run(tmp_path, monkeypatch):
-    """A folder of a run with one input and one output that has been made and recorded, and its key."""
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "results/r"
-    folder.mkdir(parents=True)
-    (folder / "in.txt").write_text("1")
-    checksums.record(["results/r/in.txt"])
-    (folder / "out.txt").write_text("made of 1")
-    key = parts.key(["results/r/in.txt"], {"dpi": 80})
-    parts.record(["results/r/out.txt"], key)
-    return folder, key
+@pytest.mark.workflow
+def test_other_parts_and_batches_rerun_nothing_and_other_params_rerun_all(tmp_path):
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(library=str(ROOT / "workflow")))
+    (tmp_path / "source.txt").touch()
+
+    def jobs(*configuration, dry=True):
+        done = subprocess.run(
+            command("--cores", "1", *(["--dry-run"] if dry else []), "--config", *configuration),
+            cwd=tmp_path, env=environment(), capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        text = done.stdout + done.stderr
+        table = text.partition("Job stats:")[2].partition("total")[0]
+        return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE) if name != "all"}
+
+    assert jobs("number=2", dry=False) == {"after": 1, "part": 2, "whole": 1}
+    assert jobs("number=3", "batch=7") == {}
+    assert jobs("number=3", "value=2") == {"after": 1, "part": 3, "whole": 1}
+    (tmp_path / "source.txt").write_text("changed")
+    assert jobs("number=1") == {"after": 1, "part": 1, "whole": 1}
 
 
-def test_what_was_made_under_a_key_is_made_and_counts_as_new(run):
-    folder, key = run
-    os.utime(folder / "out.txt", (1, 1))
-    assert parts.is_made(["results/r/out.txt"], key)
-    assert (folder / "out.txt").stat().st_mtime > 1e9, "Snakemake would call it older than its inputs"
+@pytest.mark.parametrize("content", [None, "{", "[]", "{}", json.dumps({"input": ["a.npy"]})])
+def test_a_record_of_something_else_is_left_alone(tmp_path, content):
+    path = tmp_path / "eC50eHQ="  # x.txt
+    if content is not None:
+        path.write_text(content)
+    assert not parts.keep(tmp_path, "x.txt", ["x.part0of1.txt"])
+    assert not path.exists() or path.read_text() == content
 
 
-@pytest.mark.parametrize("what", ["lost", "altered", "never noted", "one of two"])
-def test_what_is_lost_or_altered_is_made_again(run, what):
-    folder, key = run
-    outputs = ["results/r/out.txt"]
-    if what == "lost":
-        (folder / "out.txt").unlink()
-    if what == "altered":
-        (folder / "out.txt").write_text("made of 2")
-    if what == "never noted":
-        (folder / "checksums/out.txt.made").unlink()
-    if what == "one of two":
-        outputs.append("results/r/other.txt")
-    assert not parts.is_made(outputs, key)
-
-
-def test_the_key_follows_inputs_names_and_facts(run):
-    folder, key = run
-    assert parts.key(["results/r/in.txt"], {"dpi": 80}) == key
-    assert parts.key(["results/r/in.txt"], {"dpi": 60}) != key
-    (folder / "in.txt").write_text("2")
-    checksums.record(["results/r/in.txt"])
-    assert parts.key(["results/r/in.txt"], {"dpi": 80}) != key
-    (folder / "in.txt").rename(folder / "renamed.txt")
-    assert parts.key(["results/r/renamed.txt"], {"dpi": 80}) != key
-
-
-def test_an_input_that_no_run_made_is_read_itself(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "paper.csv").write_text("1")
-    before = parts.key(["paper.csv"], {})
-    (tmp_path / "paper.csv").write_text("2")
-    assert parts.key(["paper.csv"], {}) != before
+def test_only_parts_of_the_same_files_are_replaced(tmp_path):
+    path = tmp_path / "eC50eHQ="
+    path.write_text(json.dumps({"input": ["a.txt", "x.part0of2.npy", "x.part1of2.npy", "z.part0of2.npy"], "rule": "r"}))
+    assert parts.keep(tmp_path, "x.txt", ["x.part0of1.npy"])
+    assert json.loads(path.read_text()) == {"input": ["a.txt", "x.part0of1.npy", "z.part0of2.npy"], "rule": "r"}
+    assert not parts.keep(tmp_path, "x.txt", ["x.part0of1.npy"])

@@ -35,7 +35,7 @@ def folder(model, model_folder, tmp_path_factory):
 
 
 def take_gradients(folder, model_folder, target, *, part=0, shards=1, features=None, batch_tokens=200):
-    out = target / f"features.part{part}.npy"
+    out = target / f"features.part{part}of{shards}.npy"
     script("gradients")(
         names(
             model=model_folder,
@@ -44,9 +44,7 @@ def take_gradients(folder, model_folder, target, *, part=0, shards=1, features=N
             offsets=folder / "offsets.npy",
         ),
         names(features=out, record=out.with_suffix(".json")),
-        names(
-            features=features, shards=shards, batch_tokens=batch_tokens, seed=0, parameters="clean", precision="float32"
-        ),
+        names(features=features, batch_tokens=batch_tokens, seed=0, parameters="clean", precision="float32"),
     )
     return np.load(out)
 
@@ -96,7 +94,7 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
     whole = take_gradients(folder, model_folder, tmp_path, features=101)
     for part in range(3):
         take_gradients(folder, model_folder, tmp_path, part=part, shards=3, features=101)
-    parts = [str(tmp_path / f"features.part{part}.npy") for part in range(3)]
+    parts = [str(tmp_path / f"features.part{part}of3.npy") for part in range(3)]
     script("features")(
         names(parts=parts, selection=folder / "tokens.parquet"),
         names(features=tmp_path / "features.npy", record=tmp_path / "features.json"),

@@ -63,21 +63,6 @@ assert sorted(pathlib.Path().iterdir()) == before
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["select", "mean_loss", "density", "token_curves", "gather_losses", "affinity", "labels", "theory", "parity_fits"],
-)
-def test_stages_that_use_no_model_do_not_import_torch(name):
-    """Four seconds a job."""
-    code = f"""
-import runpy, sys
-sys.path.insert(0, {str(ROOT / "workflow")!r})
-runpy.run_path({str(SCRIPTS / f"{name}.py")!r}, run_name="imported")
-sys.exit("torch" in sys.modules)
-"""
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
-
-
 def rules():
     """(rule, its text) of every rule of the pipeline, `use rule … with` and rules written in a loop included."""
     for text in RULES.values():

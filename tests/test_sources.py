@@ -1,6 +1,7 @@
 import gzip
 import json
 from importlib import metadata
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -67,7 +68,7 @@ def test_json_lines_are_read_plain_and_compressed(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "{", "[1]", '"text"', '{"content": "x"}', '{"text": 3}', '{"text": null}', '{"text": "x"']
+    "line", ["{", "[1]", '"text"', '{"content": "x"}', '{"text": 3}', '{"text": null}', '{"text": "x"']
 )
 def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     path = tmp_path / "texts.jsonl"
@@ -75,6 +76,24 @@ def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     with pytest.raises(QuantaError, match=r"texts\.jsonl, line 3") as caught:
         list(sources.jsonl_documents(path, "text"))
     assert "corpus.jsonl.field" in caught.value.mend and "'text'" in caught.value.expected
+
+
+def test_blank_lines_and_a_byte_order_mark_are_no_part_of_the_texts(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"text": "one"}\r\n\r\n{"text": "two"}\n   \n\n')
+    found = list(sources.jsonl_documents(path, "text"))
+    assert [(d.text, d.source) for d in found] == [("one", "texts.jsonl:1"), ("two", "texts.jsonl:3")]
+    assert len(list(sources.jsonl_documents(path, "text", limit=1))) == 1
+
+
+def test_the_first_documents_are_those_that_are_held_out():
+    """A cut before the split would leave 46 of 1,000 to evaluate on."""
+    texts = [sources.Document(f"s{i}", f"text {i}", "") for i in range(3000)]
+    cut = list(sources.first(texts, 20, 0.05))
+    held_out = [d for d in cut if sources.split_of(d.source, 0.05) == sources.HELD_OUT]
+    assert len(held_out) == 20 and cut[-1] is held_out[-1] and len(cut) > 200
+    assert list(sources.first(texts, None, 0.05)) == texts
+    assert list(sources.first(texts, 7, 1)) == texts[:7], "all are held out where no model is trained here"
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
@@ -112,6 +131,9 @@ def test_an_absent_file_is_named(tmp_path):
 def test_python_sources_are_the_files_of_a_distribution_in_an_order_free_of_content():
     documents = list(sources.python_sources([metadata.distribution("threadpoolctl")]))
     assert [d.source for d in documents] == ["threadpoolctl/threadpoolctl.py"]
+    twice = metadata.distribution("threadpoolctl")
+    listing = SimpleNamespace(metadata=twice.metadata, files=[*twice.files, *twice.files])
+    assert [d.source for d in sources.python_sources([listing])] == ["threadpoolctl/threadpoolctl.py"]
     many = [d.source for d in sources.python_sources([metadata.distribution("networkx")])]
     assert len(many) > 300 and len(set(many)) == len(many) and many != sorted(many)
     assert all(source.startswith("networkx/networkx/") and source.endswith(".py") for source in many)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta import spectral
+from quanta import kmeans, spectral
 from quanta.affinity import angular
 from quanta.errors import QuantaError
 from sklearn.cluster import SpectralClustering
@@ -36,11 +36,34 @@ def test_labels_equal_sklearns_from_our_one_decomposition(seed):
         assert close_labels(ours, group // (8 // k)), k
 
 
+def groups_of_any_degree(seed):
+    """Six groups, one dense and five sparse, within which the degrees of tokens differ by factors of thousands."""
+    rng = np.random.default_rng(seed)
+    own = np.repeat(np.arange(6), [40, 30, 20, 20, 20, 20])
+    degree = np.where(own == 0, 1, 0.1) * rng.lognormal(0, 1.5, len(own))
+    similarity = np.outer(degree, degree) * np.where(own[:, None] == own[None, :], 1, 0.1)
+    similarity /= similarity.max()
+    np.fill_diagonal(similarity, 1)
+    return similarity, own
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_rows_over_the_root_of_the_degree_give_sklearns_labels_and_bare_rows_do_not(seed):
+    """Without the division k-means tells tokens of high degree from those of low degree."""
+    similarity, own = groups_of_any_degree(seed)
+    vectors, _ = spectral.embedding(similarity.copy(), 6)
+    theirs = SpectralClustering(6, affinity="precomputed", random_state=0, n_init=10).fit_predict(similarity)
+    assert close_labels(theirs, own)
+    assert close_labels(spectral.assign(vectors, [6], seed=0)[6], theirs)
+    bare = dict(kmeans.sweep(vectors, [6], seed=0))[6].labels
+    assert not close_labels(bare, theirs)
+
+
 def test_embedding_spans_sklearns():
     cosine, _ = nested_cosines()
     vectors, values = spectral.embedding(angular(cosine), 5)
     theirs = spectral_embedding(angular(cosine), n_components=5, drop_first=False, random_state=0)
-    ours = vectors / vectors[:, :1]
+    ours = spectral.scaled_rows(vectors)
     for column in range(1, 5):
         assert abs(np.corrcoef(ours[:, column], theirs[:, column])[0, 1]) > 1 - 1e-6
     assert (np.diff(values) <= 0).all() and abs(values[0] - 1) < 1e-12

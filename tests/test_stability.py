@@ -30,6 +30,40 @@ def test_planted_clusters_are_stable_and_noise_is_not():
     assert (scores[0] > 0.75).all() and (scores[0] > scores[1] + 0.2).all()
 
 
+@pytest.mark.parametrize("method", ["kmeans", "restarts", "cluster_qr", "discretize"])
+def test_halves_and_seeds_are_clustered_as_the_data_are(method):
+    """Seeds of a method without randomness find the same clusters; of another method they would not."""
+    _, cosines = clear(strength=0.5)
+    how = spectral.Assignment(method, restarts=3)
+    vectors, _ = spectral.embedding(affinity.angular(cosines), 12)
+    labels = how(vectors, [12], seed=0)
+    np.testing.assert_array_equal(labels[12], spectral.assign(vectors, [12], method=method, restarts=3, seed=0)[12])
+    anew = stability.of_cosines(cosines, how)
+    table, draws = stability.resample(anew, vectors, labels, (0.01, 0.1), how, draws=2, seed=0)
+    if method == "cluster_qr":
+        assert (table["stability_seeds"] == 1).all() and draws.loc[1, "ari"] == 1
+    [half] = stability.halves(240, 1, seed=0)
+    part, _ = spectral.embedding(affinity.angular(cosines[np.ix_(half, half)]), 6)
+    alone = spectral.assign(part, [6], method=method, restarts=3, seed=0, rounds=stability.FEW_ROUNDS)
+    np.testing.assert_array_equal(anew(half, [6], seed=0, rounds=stability.FEW_ROUNDS)[6], alone[6])
+
+
+def test_halves_of_many_tokens_are_clustered_in_batches_as_the_whole_is(monkeypatch):
+    """The spread over halves is that of the estimator whose spread is asked for."""
+    monkeypatch.setattr(spectral, "FULL_SWEEP", 200)
+    batches = []
+    plain = spectral._in_batches
+    monkeypatch.setattr(
+        spectral, "_in_batches", lambda points, k, **how: batches.append(len(points)) or plain(points, k, **how)
+    )
+    _, cosines = clear()
+    labels = stability.cluster_like_data(cosines, [8], seed=0)
+    vectors, _ = spectral.embedding(affinity.angular(cosines), 8)
+    stability.resample(stability.of_cosines(cosines), vectors, labels, (0.01, 0.1), draws=2, seed=0)
+    stability.half_slopes(cosines, [8], (0.01, 0.1), draws=1, seed=0)
+    assert batches == [240, 120, 240, 120]
+
+
 def test_skill_tells_clusters_from_tokens():
     """Two skills that predict one token: split they are skills, as they are not if the split is by chance."""
     x, cosines = clear()
@@ -77,6 +111,25 @@ def test_half_samples_have_the_variance_of_the_whole():
     found = stability.half_sample_interval(values.mean(), halves)
     assert found["standard_deviation"] == pytest.approx(values.std() / 20, rel=0.15)
     assert stability.half_sample_interval(1.0, np.array([np.nan, 2.0]))["interval"] is None
+
+
+def test_halves_of_whole_texts_have_the_variance_of_the_whole():
+    """Of tokens that are alike within a text: halves of whole texts deviate as corpora drawn anew do, halves of tokens by less."""
+    rng = np.random.default_rng(0)
+    text = np.repeat(np.arange(60), rng.integers(5, 15, 60))
+
+    def drawn():
+        return rng.normal(size=60)[text] + rng.normal(size=len(text))
+
+    true = np.std([drawn().mean() for _ in range(2000)])
+    found = {True: [], False: []}
+    for seed in range(60):
+        values = drawn()
+        for by_text, kept in found.items():
+            halves = stability.halves(len(text), 40, seed=seed, groups=text if by_text else None)
+            kept.append(np.var([values[half].mean() for half in halves], ddof=1))
+    assert np.sqrt(np.mean(found[True])) == pytest.approx(true, rel=0.15)
+    assert np.sqrt(np.mean(found[False])) < 0.6 * true
 
 
 def test_tokens_learned_together_correlate():

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -86,6 +87,53 @@ def test_arrays_larger_than_memory_come_back_as_written(tmp_path):
         array[:] = np.arange(12).reshape(4, 3)
     found = storage.read_array(tmp_path / "a.npy", dtype="float32", shape=(None, 3))
     np.testing.assert_array_equal(found, np.arange(12).reshape(4, 3))
+
+
+def refused(number):
+    def call(*_):
+        raise OSError(number, os.strerror(number))
+
+    return call
+
+
+@pytest.mark.parametrize("way", [errno.EOPNOTSUPP, errno.EINVAL, None])
+def test_file_systems_that_take_no_room_beforehand_get_the_same_bytes(tmp_path, monkeypatch, way):
+    shape, content = (700, 333), np.random.default_rng(0).random((700, 333))
+    for name in ("a.npy", "b.npy"):
+        with storage.new_array(tmp_path / name, shape, "float64") as array:
+            array[:300] = content[:300]
+        if way is None:
+            monkeypatch.delattr(os, "posix_fallocate")
+            way = errno.EINVAL
+        else:
+            monkeypatch.setattr(os, "posix_fallocate", refused(way), raising=False)
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    assert not (tmp_path / "b.npy").stat().st_blocks * 512 < content.nbytes, "its room is taken"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_memory_map_without_room_is_an_error_before_anything_is_written(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(os, "posix_fallocate", refused(number), raising=False)
+    with pytest.raises(OSError, match="a") as caught, storage.new_array(tmp_path / "a.npy", (9,), "float64"):
+        pytest.fail("no array")
+    assert caught.value.errno == number and str(tmp_path) in caught.value.filename
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = storage.files.sync, os.replace
+    monkeypatch.setattr(storage.files, "sync", lambda path: (calls.append(f"sync {path.is_dir()}"), sync(path)))
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("rename"), replace(*paths)))
+    with storage.atomic(tmp_path / "a", durable=True) as temporary:
+        temporary.write_bytes(b"x")
+    assert calls == ["sync False", "rename", "sync True"]
+
+
+def test_bytes_that_are_no_text_are_no_json(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"x": "\xff"}')
+    with pytest.raises(QuantaError, match=r"a\.json: not JSON"):
+        storage.read_json(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("kept", [0, 5, 60, 127, 150])

@@ -173,7 +173,8 @@ def test_the_script_saves_models_that_load_with_their_tokenizer(tmp_path):
     assert models.load(folders[1]).config.vocab_size == tokenizer.get_vocab_size()
     text = "def f(x):\n    return 3"
     assert AutoTokenizer.from_pretrained(folders[1])(text)["input_ids"] == tokenizer.encode(text).ids
-    assert pd.read_csv(tmp_path / "models/a/curve.csv")["step"].tolist() == [4]
+    curve = pd.read_csv(tmp_path / "models/a/curve.csv")
+    assert (curve["step"].tolist(), curve["precision"].tolist()) == ([4], ["float32"])
 
 
 class KilledError(Exception):

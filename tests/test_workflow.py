@@ -141,6 +141,10 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
     summary = json.loads((results / "report/summary.json").read_text())
     fits = json.loads((results / "scaling/fits.json").read_text())
     assert summary["numbers"]["alpha_n"] == fits["alpha_n"]
+    # one calibration: the data have the same α beside the null models
+    own = pd.read_csv(results / "calibration/nulls.csv").iloc[0]
+    alpha = json.loads((results / "calibration/fits.json").read_text())["alpha"]
+    assert [own["alpha"], own["alpha_low"], own["alpha_high"]] == pytest.approx([alpha["value"], *alpha["interval"]])
 
 
 def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished):
@@ -288,9 +292,12 @@ def test_threads_memory_and_the_same_values_written_out_rerun_nothing(work):
     over = {
         "resources": {"memory_factor": 2, "runtime_factor": 3, "gpu": 0},
         "seed": 0,
-        "qdg": {"shards": 2, "batch_tokens": 2048},
     }
     assert planned(work, over) == {}
+
+
+def test_other_parts_and_batches_of_gradients_and_simulations_rerun_nothing(work):
+    assert planned(work, {"qdg": {"shards": 5, "batch_tokens": 1024}, "calibration": {"shards": 5}}) == {}
 
 
 def test_another_seed_trains_and_clusters_anew(work):

@@ -441,7 +441,7 @@ from quanta import recovery
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
 onstart:
-    recovery.cancel_orphans()
+    recovery.cancel_orphans(Path(".snakemake"))
     recovery.note_cluster(Path(".snakemake"))
 """
 

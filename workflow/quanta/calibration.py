@@ -7,180 +7,100 @@ computation, Fearnhead and Prangle 2012); the simulations whose guess is nearest
 posterior, their errors scaled by how hard the data are. Guesses are out of fold throughout, so that held-out coverage is what it says. docs/calibration.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
-from scipy.stats import chi2
 from sklearn.covariance import LedoitWolf
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 
-from quanta import collisions, planted, stability, zipf
+from quanta import affinity, collisions, planted, spectral, stability, storage, zipf
 from quanta.errors import QuantaError
-from quanta.progress import Progress
-from quanta.shapes import Array, Float
+from quanta.shapes import Array, Float, Int
+from quanta.simulations import GRAPHS, THRESHOLDS, summary_names
 
-THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-GRAPHS = (0.3, 0.5, 0.7)  # thresholds whose graph is taken apart into components
-FLOOR = 1e-6  # of a share, before its logarithm
-EIGENVALUES = (1, 2, 3, 5, 8, 13, 21, 34)
-NEIGHBOURS = (1, 5, 20)
 LEVEL = 0.9
 TELLS = 0.5  # an interval wider than this share of the prior's range tells too little
 FOLDS = 5
+RIDGES = np.logspace(-5, 1.5, 14)
+DROPPED = 0.01  # share of the spread of simulations in directions where nothing is compared
+UNLIKE = 0.01  # a surprise below says that no simulation looks like the data
 
 
-def summaries(cosines: Float[Array, "token token"]) -> dict[str, float]:
-    """What is known of α from cosines (N, N): about 80 numbers, none of which depends on the order of tokens.
+class Regression:
+    """Kernel ridge regression on standardised summaries: Matérn kernel of order 3/2, ridge by leave-one-out errors.
 
-    Raises:
-        QuantaError: fewer than 40 tokens, or a cosine that is not finite.
+    The kernel's length is twice the median distance of simulations. docs/calibration.md compares it with others.
     """
-    n = len(cosines)
-    if n < 40:
-        raise QuantaError("qdg/affinity.npy", f"{n} tokens", "at least 40", "raise qdg.tokens or qdg.threshold")
-    counts = collisions.count(cosines, np.array(THRESHOLDS))
-    null = collisions.empirical_null(counts)
-    found = {"mode": null.mode, "sd": null.sd, "excess": _log(null.excess)}
-    found["above_4_sd"] = _log(collisions.pair_share(counts, null.mode + 4 * null.sd, null))
-    found["above_6_sd"] = _log(collisions.pair_share(counts, null.mode + 6 * null.sd, null))
-    for threshold, degrees in zip(THRESHOLDS, counts.degrees, strict=True):
-        pair = collisions.pair_share(counts, threshold, null)
-        triple = collisions.triple_share(degrees, 0.0)
-        found[f"pairs_{threshold}"] = _log(pair)
-        found[f"triples_{threshold}"] = _log(triple) - 1.5 * _log(pair)
-        if threshold in GRAPHS:
-            for q in (0.1, 0.3, 0.5, 0.7, 0.9, 0.97):
-                found[f"degree_{threshold}_{q}"] = float(np.log10(1 + np.quantile(degrees, q)))
-            law = collisions.alpha_from_degrees(degrees)
-            found[f"degree_law_{threshold}"] = float(np.clip(law, -1, 4)) if np.isfinite(law) else -1.0
-    found |= _neighbours(cosines) | _components(cosines) | _spectrum(cosines)
-    return found
 
-
-def _log(share: float) -> float:
-    return float(np.log10(max(share, FLOOR)))
-
-
-def _neighbours(cosines: Array) -> dict[str, float]:
-    n, most = len(cosines), max(NEIGHBOURS)
-    nearest = np.empty((n, most), dtype=np.float32)
-    for begin in range(0, n, 512):
-        rows = np.array(cosines[begin : begin + 512], dtype=np.float32)
-        rows[np.arange(len(rows)), begin + np.arange(len(rows))] = -2
-        nearest[begin : begin + len(rows)] = -np.sort(np.partition(-rows, most - 1, axis=1)[:, :most], axis=1)
-    return {
-        f"neighbour_{m}_{q}": float(np.quantile(nearest[:, m - 1], q))
-        for m in NEIGHBOURS
-        for q in (0.05, 0.25, 0.5, 0.75, 0.95)
-    }
-
-
-def _components(cosines: Array) -> dict[str, float]:
-    """Number and largest share of the components of the threshold graph, and how the number grows with N."""
-    n, found = len(cosines), {}
-    for threshold in GRAPHS:
-        rows, columns = np.nonzero(np.asarray(cosines) > threshold)
-        graph = csr_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(n, n))
-        number, label = connected_components(graph, directed=False)
-        half = graph[::2][:, ::2]
-        fewer = connected_components(half, directed=False)[0]
-        found[f"components_{threshold}"] = float(np.log10(number / n))
-        found[f"largest_component_{threshold}"] = _log(np.bincount(label).max() / n)
-        found[f"growth_{threshold}"] = float(np.log2(number / max(fewer, 1)))
-    return found
-
-
-def _spectrum(cosines: Array) -> dict[str, float]:
-    """Leading eigenvalues of the cosine matrix over N, by a few steps of block power iteration from fixed vectors."""
-    n, wanted = len(cosines), max(EIGENVALUES)
-    matrix = np.asarray(cosines, dtype=np.float32)
-    basis = np.random.default_rng(0).standard_normal((n, min(wanted + 14, n)), dtype=np.float32)
-    for _ in range(3):
-        basis = np.linalg.qr(matrix @ basis)[0]
-    values = np.sort(np.linalg.eigvalsh(basis.T @ (matrix @ basis)))[::-1] / n
-    found = {f"eigenvalue_{j}": _log(float(values[j - 1])) for j in EIGENVALUES if j <= len(values)}
-    return found | _denoised(matrix, basis)
-
-
-def _denoised(matrix: Array, basis: Array) -> dict[str, float]:
-    """Collisions among tokens projected on the leading eigenvectors, which keeps frequent quanta and drops most noise."""
-    small = basis.T @ (matrix @ basis)
-    values, turn = np.linalg.eigh((small + small.T) / 2)
-    points = (basis @ turn) * np.sqrt(np.maximum(values, 0))
-    found = {"kept_length": float(np.mean(np.einsum("ij,ij->i", points, points)))}
-    points -= points.mean(axis=0)
-    points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
-    counts = collisions.count(np.clip(points @ points.T, -1, 1), np.array(GRAPHS))
-    for threshold, degrees in zip(GRAPHS, counts.degrees, strict=True):
-        pair = _log(float(degrees.mean() / (len(matrix) - 1)))
-        found[f"denoised_pairs_{threshold}"] = pair
-        found[f"denoised_triples_{threshold}"] = _log(collisions.triple_share(degrees, 0.0)) - 1.5 * pair
-        law = collisions.alpha_from_degrees(degrees)
-        found[f"denoised_degree_law_{threshold}"] = float(np.clip(law, -1, 4)) if np.isfinite(law) else -1.0
-    return found
-
-
-def simulate(numbers: Sequence[int], n_tokens: int, *, seed: int, dimension: int = 512) -> pd.DataFrame:
-    """Draws from the prior by number: the same number is the same draw, whichever job makes it.
-
-    Returns:
-        a row each: columns `simulation`, the settings as `planted_…`, and the summaries.
-    """
-    progress = Progress("simulations", len(numbers), "simulations")
-    rows = []
-    for number in numbers:
-        rng = np.random.default_rng([seed, 5, number])
-        settings = planted.from_prior(n_tokens, rng, dimension)
-        x = planted.draw(settings, rng).features
-        known = {f"planted_{name}": value for name, value in asdict(settings).items()}
-        rows.append({"simulation": number} | known | summaries(np.clip(x @ x.T, -1, 1)))
-        progress.advance()
-    progress.done()
-    return pd.DataFrame(rows)
-
-
-def summary_names(simulations: pd.DataFrame) -> list[str]:
-    """Columns that hold summaries."""
-    return [c for c in simulations.columns if c != "simulation" and not c.startswith("planted_")]
-
-
-class Guess:
-    """A regression of α on summaries: the mean of a ridge on them and their squares, and of extremely randomised trees."""
-
-    def __init__(self, x: Float[Array, "simulation summary"], alpha: Float[Array, " simulation"], seed: int) -> None:
+    def __init__(self, x: Float[Array, "simulation summary"], y: Float[Array, " simulation"]) -> None:
         self.centre, self.scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
-        self.ridge = RidgeCV(alphas=np.logspace(-1, 4, 11)).fit(self._expanded(x), alpha)
-        self.trees = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=0.4, random_state=seed).fit(x, alpha)
+        self.points, self.mean = self._standard(x), y.mean()
+        squares = self._squares(self.points)
+        self.length = max(4 * float(np.median(squares)), 1e-9)
+        values, vectors = np.linalg.eigh(self._kernel(squares))
+        turned, weights = vectors.T @ (y - self.mean), vectors**2
+        best = np.inf
+        for ridge in RIDGES:
+            shrunk = 1 / (np.maximum(values, 0) + ridge)
+            weight = vectors @ (shrunk * turned)
+            left_out = float(((weight / (weights @ shrunk)) ** 2).mean())
+            if left_out < best:
+                best, self.weight = left_out, weight
 
-    def _expanded(self, x: Array) -> Array:
-        # far outside the simulations a square would carry the guess anywhere
-        z = np.clip((x - self.centre) / self.scale, -4, 4)
-        return np.concatenate([z, z**2], axis=1)
+    def _standard(self, x: Array) -> Array:
+        # far outside the simulations a distance would drown all summaries but one
+        return np.asarray(np.clip((x - self.centre) / self.scale, -4, 4))
+
+    def _squares(self, z: Array) -> Array:
+        own, other = (z**2).sum(axis=1), (self.points**2).sum(axis=1)
+        return np.asarray(np.maximum(own[:, None] + other[None, :] - 2 * z @ self.points.T, 0))
+
+    def _kernel(self, squares: Array) -> Array:
+        reach = np.sqrt(3 * squares / self.length)
+        return np.asarray((1 + reach) * np.exp(-reach))
 
     def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
-        """Guesses of α."""
-        guess = (self.ridge.predict(self._expanded(x)) + self.trees.predict(x)) / 2
-        return np.asarray(guess, dtype=np.float64)
+        """Its values at summaries."""
+        return np.asarray(self.mean + self._kernel(self._squares(self._standard(x))) @ self.weight)
 
 
 class Spread:
-    """How far a guess is likely off, from the summaries: trees on the absolute errors of out-of-fold guesses."""
+    """How far a guess is likely off, from the summaries: the regression of the logarithms of the errors of out-of-fold guesses.
 
-    def __init__(self, x: Float[Array, "simulation summary"], error: Float[Array, " simulation"], seed: int) -> None:
-        self.floor = float(np.abs(error).mean()) / 5
-        self.trees = ExtraTreesRegressor(200, min_samples_leaf=8, max_features=0.4, random_state=seed)
-        self.trees.fit(x, np.abs(error))
+    Of the errors themselves it would go below what they are where they are small, and intervals there would be too narrow.
+    """
+
+    def __init__(self, x: Float[Array, "simulation summary"], error: Float[Array, " simulation"]) -> None:
+        self.least = float(np.abs(error).mean()) / 10  # an error near zero is luck, and its logarithm without bound
+        self.regression = Regression(x, np.log(np.abs(error) + self.least))
 
     def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
-        """Expected absolute errors, none near zero."""
-        return np.asarray(np.maximum(self.trees.predict(x), self.floor), dtype=np.float64)
+        """Typical absolute errors."""
+        return np.asarray(np.exp(self.regression(x)))
+
+
+class Cloud:
+    """Where simulations lie: Mahalanobis distances in the directions that hold nearly all of their spread."""
+
+    def __init__(self, x: Float[Array, "simulation summary"]) -> None:
+        self.centre, self.scale = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+        scaled = (x - self.centre) / self.scale
+        values, vectors = np.linalg.eigh(np.cov(scaled.T))  # rising
+        # the small ones that hold 1 % together are left out: a distance in them would be rounding
+        self.axes = vectors[:, np.cumsum(values) > DROPPED * values.sum()]
+        self.shape = LedoitWolf().fit(scaled @ self.axes)
+
+    def __call__(self, x: Float[Array, "simulation summary"]) -> Float[Array, " simulation"]:
+        """Squared distances from the middle."""
+        return np.asarray(self.shape.mahalanobis((x - self.centre) / self.scale @ self.axes))
+
+
+MEASURED = "measured"
+WIDE = "cannot tell: the interval is wide"
+UNLIKE_ALL = "cannot tell: no simulation looks like the data"
 
 
 @dataclass(frozen=True)
@@ -197,6 +117,43 @@ class Posterior:
     def as_json(self) -> dict[str, Any]:
         """Plain data, the interval as a list."""
         return asdict(self) | {"interval": list(self.interval)}
+
+
+def split(simulations: pd.DataFrame, held_out: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Simulations that a calibration knows, and those that it is checked on: the last `held_out` by number."""
+    ordered = simulations.sort_values("simulation", kind="stable", ignore_index=True)
+    return ordered.iloc[:-held_out], ordered.iloc[-held_out:]
+
+
+def n_tokens(simulations: pd.DataFrame) -> int:
+    """Tokens that each simulation has; data are compared at as many.
+
+    Raises:
+        QuantaError: they differ.
+    """
+    sizes = sorted({int(n) for n in simulations["planted_n_tokens"]})
+    if len(sizes) != 1:
+        raise QuantaError(
+            "calibration/simulations.parquet", f"simulations of {sizes} tokens", "one number", storage.RERUN
+        )
+    return sizes[0]
+
+
+def thinned(cosines: Float[Array, "token token"], size: int) -> tuple[Array, Int[Array, " chosen"]]:
+    """Cosines of `size` of the tokens, evenly spread, each once; and which they are.
+
+    Raises:
+        QuantaError: there are fewer tokens.
+    """
+    if len(cosines) < size:
+        raise QuantaError(
+            "qdg/affinity.npy",
+            f"{len(cosines)} tokens, but simulations of {size}",
+            "at least as many tokens as are simulated",
+            storage.RERUN,
+        )
+    chosen = affinity.spread(len(cosines), size)
+    return np.asarray(cosines[chosen][:, chosen]), chosen
 
 
 class Calibration:
@@ -218,60 +175,69 @@ class Calibration:
             name = self.names[int(np.argwhere(~np.isfinite(x))[0][1])]
             raise QuantaError("calibration", f"summary {name} is not finite", "finite summaries", "make them anew")
         self.alpha = simulations["planted_alpha"].to_numpy(dtype=np.float64)
-        self.guess = Guess(x, self.alpha, seed)
+        self.guess = Regression(x, self.alpha)
         self.out_of_fold = np.empty(len(x))
         folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(x))
         for fit, rest in folds:
-            self.out_of_fold[rest] = Guess(x[fit], self.alpha[fit], seed)(x[rest])
+            self.out_of_fold[rest] = Regression(x[fit], self.alpha[fit])(x[rest])
         self.error = self.alpha - self.out_of_fold
-        self.spread = Spread(x, self.error, seed)
+        self.spread = Spread(x, self.error)
         self.scaled_error = np.empty(len(x))
+        self.clouds = []
         for fit, rest in folds:
-            self.scaled_error[rest] = self.error[rest] / Spread(x[fit], self.error[fit], seed)(x[rest])
-        scaled = (x - self.guess.centre) / self.guess.scale
-        values, vectors = np.linalg.eigh(np.cov(scaled.T))
-        # directions that hold nearly all of the simulations' spread; in the others a distance would be rounding
-        self.axes = vectors[:, np.cumsum(values[::-1])[::-1] > 0.01 * values.sum()]
-        self.cloud = LedoitWolf().fit(scaled @ self.axes)
-        self.distances = np.sort(self.cloud.mahalanobis(scaled @ self.axes))
+            self.scaled_error[rest] = self.error[rest] / Spread(x[fit], self.error[fit])(x[rest])
+            cloud = Cloud(x[fit])
+            self.clouds.append((cloud, np.sort(cloud(x[rest]))))
+
+    def surprise(self, x: Float[Array, "data summary"]) -> Float[Array, " data"]:
+        """Chance of summaries as far out, by the rank of their distance among simulations that its cloud was not fitted to.
+
+        Of draws from the prior a share q has a surprise below q (cross-conformal prediction, Vovk 2015).
+        """
+        further = np.zeros(len(x))
+        for cloud, distances in self.clouds:
+            further += len(distances) - np.searchsorted(distances, cloud(x))
+        return np.asarray((1 + further) / (1 + len(self.alpha)))
 
     def infer(self, found: Mapping[str, float], *, level: float = LEVEL) -> Posterior:
         """The posterior of α given summaries of data.
 
         The verdict is `measured`, or says why not: the interval is wide, or the simulations hold nothing like the data.
         """
-        x = np.array([[found[name] for name in self.names]])
-        guess = float(self.guess(x)[0])
-        # the guess of the whole fit has no bias against out-of-fold ones that matters beside the interval
-        near = np.argsort(np.abs(self.out_of_fold - guess), kind="stable")[: max(len(self.alpha) // 8, 40)]
-        # a neighbour's error belongs to its own guess and its own difficulty: both are exchanged for the data's
-        drawn = np.clip(guess + float(self.spread(x)[0]) * self.scaled_error[near], *planted.PRIOR["alpha"])
-        # plain quantiles: guesses out of fold err a little more than the whole fit's, which makes up for the finite sample
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-        scaled = ((x - self.guess.centre) / self.guess.scale) @ self.axes
-        distance = float(self.cloud.mahalanobis(scaled)[0])
-        beyond = 1 - np.searchsorted(self.distances, distance) / (len(self.distances) + 1)
-        surprise = float(
-            max(beyond, chi2.sf(distance / np.median(self.distances) * chi2.median(scaled.shape[1]), scaled.shape[1]))
-        )
+        return self.infer_all(pd.DataFrame([{name: found[name] for name in self.names}]), level=level)[0]
+
+    def infer_all(self, found: pd.DataFrame, *, level: float = LEVEL) -> list[Posterior]:
+        """`infer` for every row of a table of summaries."""
+        x = found[self.names].to_numpy(dtype=np.float64)
         width = planted.PRIOR["alpha"][1] - planted.PRIOR["alpha"][0]
-        if surprise < 0.01:
-            verdict = "cannot tell: no simulation looks like the data"
-        elif high - low > TELLS * width:
-            verdict = "cannot tell: the interval is wide"
-        else:
-            verdict = "measured"
-        return Posterior(float(np.median(drawn)), (float(low), float(high)), verdict, guess, surprise, len(near))
+        posteriors = []
+        for guess, spread, surprise in zip(self.guess(x), self.spread(x), self.surprise(x), strict=True):
+            # the guess of the whole fit has no bias against out-of-fold ones that matters beside the interval
+            near = np.argsort(np.abs(self.out_of_fold - guess), kind="stable")[: max(len(self.alpha) // 8, 40)]
+            # a neighbour's error belongs to its own guess and its own difficulty: both are exchanged for the data's
+            drawn = np.clip(guess + spread * self.scaled_error[near], *planted.PRIOR["alpha"])
+            # plain quantiles: guesses out of fold err a little more than the whole fit's, which makes up for the finite sample
+            low, high = (float(q) for q in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
+            if surprise < UNLIKE:
+                verdict = UNLIKE_ALL
+            elif high - low > TELLS * width:
+                verdict = WIDE
+            else:
+                verdict = MEASURED
+            posteriors.append(
+                Posterior(float(np.median(drawn)), (low, high), verdict, float(guess), float(surprise), len(near))
+            )
+        return posteriors
 
     def coverage(self, held_out: pd.DataFrame, *, level: float = LEVEL) -> pd.DataFrame:
         """Infer α for simulations that were not used, a row each: alpha, value, low, high, covered, verdict."""
         rows = []
-        for record in held_out.to_dict(orient="records"):
-            posterior = self.infer({name: record[name] for name in self.names}, level=level)
-            alpha, (low, high) = record["planted_alpha"], posterior.interval
+        inferred = self.infer_all(held_out, level=level)
+        for number, alpha, posterior in zip(held_out["simulation"], held_out["planted_alpha"], inferred, strict=True):
+            low, high = posterior.interval
             rows.append(
                 {
-                    "simulation": record["simulation"],
+                    "simulation": number,
                     "alpha": alpha,
                     "value": posterior.value,
                     "low": low,
@@ -286,19 +252,17 @@ class Calibration:
 QUANTA = 100_000.0  # K of the estimators that need one: more than any clustering tells apart
 
 
-def simple_estimates(found: Mapping[str, float], n_tokens: int, *, level: float = 1.645) -> dict[str, dict[str, Any]]:
+def simple_estimates(found: Mapping[str, float], *, level: float = 1.645) -> dict[str, dict[str, Any]]:
     """α by each estimator that needs no simulation, from one set of summaries; with an interval where it has one of its own.
 
-    The interval of a collision estimate is that of its U-statistic: variance 4 (Σp³ − (Σp²)²) / N.
+    The interval of a collision estimate is that of its U-statistic (`collisions.standard_error`).
 
     Returns:
         by name: value, low, high (the last two None without an interval).
     """
 
-    def collisions_of(log_pairs: float, log_triples: float) -> dict[str, Any]:
+    def collisions_of(log_pairs: float, error: float) -> dict[str, Any]:
         pair = 10**log_pairs
-        triple = 10 ** (log_triples + 1.5 * log_pairs)
-        error = float(np.sqrt(max(4 * (triple - pair**2), 0) / n_tokens))
         return {
             "value": collisions.invert(pair, QUANTA),
             "low": collisions.invert(max(pair - level * error, 0), QUANTA),
@@ -311,7 +275,7 @@ def simple_estimates(found: Mapping[str, float], n_tokens: int, *, level: float 
     estimates = {"pairs above 6 deviations": bare(collisions.invert(10 ** found["above_6_sd"], QUANTA))}
     estimates["pairs, mixture"] = bare(collisions.invert(10 ** found["excess"], QUANTA))
     for t in THRESHOLDS:
-        estimates[f"pairs above {t}"] = collisions_of(found[f"pairs_{t}"], found[f"triples_{t}"])
+        estimates[f"pairs above {t}"] = collisions_of(found[f"pairs_{t}"], found[f"error_{t}"])
         triple = 10 ** (found[f"triples_{t}"] + 1.5 * found[f"pairs_{t}"])
         estimates[f"triples above {t}"] = bare(collisions.invert(triple, QUANTA, 3))
     for t in GRAPHS:
@@ -320,7 +284,7 @@ def simple_estimates(found: Mapping[str, float], n_tokens: int, *, level: float 
         # Heaps' law: the number of quanta seen grows as N^(1/(1+α))
         estimates[f"growth of components, {t}"] = bare(1 / max(growth, 0.2) - 1)
         estimates[f"pairs after projection, {t}"] = collisions_of(
-            found[f"denoised_pairs_{t}"], found[f"denoised_triples_{t}"]
+            found[f"denoised_pairs_{t}"], found[f"error_denoised_{t}"]
         )
         estimates[f"degrees after projection, {t}"] = bare(found[f"denoised_degree_law_{t}"])
     return estimates
@@ -334,8 +298,8 @@ def compare_estimators(simulations: pd.DataFrame, posterior: pd.DataFrame) -> pd
     """
     rows: dict[str, list[tuple[float, float, float, float]]] = {}
     for record in simulations.to_dict(orient="records"):
-        n, alpha = int(record["planted_n_tokens"]), record["planted_alpha"]
-        for name, e in simple_estimates(record, n).items():
+        alpha = record["planted_alpha"]
+        for name, e in simple_estimates(record).items():
             low, high = (np.nan, np.nan) if e["low"] is None else (e["low"], e["high"])
             rows.setdefault(name, []).append((alpha, e["value"], low, high))
     rows["calibrated"] = list(posterior[["alpha", "value", "low", "high"]].itertuples(index=False, name=None))
@@ -372,43 +336,9 @@ def best_resolution(simulations: pd.DataFrame, value: float, share: float = 0.25
     return min(errors, key=lambda t: errors[t])
 
 
-def naive_slopes(
-    numbers: Sequence[int],
-    n_tokens: int,
-    n_clusters: Sequence[int],
-    shares: tuple[float, float],
-    *,
-    seed: int,
-    dimension: int = 512,
-) -> pd.DataFrame:
-    """The paper's fit on simulations, by number as in `simulate`: what the envelope's slope makes of a known α.
-
-    Returns:
-        simulation, alpha, slope (NaN where the ranks hold no clusters), true_slope (the same fit to the true sizes), strength.
-    """
-    first, last = zipf.rank_range(n_tokens, shares)
-    rows = []
-    for number in numbers:
-        rng = np.random.default_rng([seed, 5, number])
-        settings = planted.from_prior(n_tokens, rng, dimension)
-        x = planted.draw(settings, rng)
-        cosines = np.clip(x.features @ x.features.T, -1, 1)
-        found = stability.cluster_like_data((cosines + cosines.T) / 2, n_clusters, seed=seed)
-        curves = {
-            "slope": zipf.envelope([zipf.sizes(own) for own in found.values()]),
-            "true_slope": zipf.sizes(x.quantum),
-        }
-        row = {"simulation": number, "alpha": settings.alpha, "strength": settings.strength}
-        for name, curve in curves.items():
-            try:
-                row[name] = zipf.slope(curve, first, last)
-            except QuantaError:
-                row[name] = float("nan")
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def toy_row(n_tokens: int, exponent: float, noise: float, *, seed: int) -> dict[str, float]:
+def toy_row(
+    n_tokens: int, exponent: float, noise: float, how: spectral.Assignment = spectral.MAIN, *, seed: int
+) -> dict[str, float]:
     """One toy of the paper's appendix (`planted.toy`): slopes over ranks 0.01 N to 0.1 N, and α by collisions of pairs.
 
     Clusters are N/5 in 100 dimensions. The threshold is half of the cosine within a cluster, 1 / (1 + noise²).
@@ -420,7 +350,7 @@ def toy_row(n_tokens: int, exponent: float, noise: float, *, seed: int) -> dict[
     cosines = (cosines + cosines.T) / 2
     shares = (0.01, 0.1)
     ks = sorted({max(n_tokens * share // 1000, 2) for share in (5, 10, 20, 30, 50, 70, 100, 150, 200)})
-    found = stability.cluster_like_data(cosines, ks, seed=seed)
+    found = stability.cluster_like_data(cosines, ks, how, seed=seed)
     threshold = 0.5 / (1 + noise**2)
     [at] = collisions.resolution_curve(cosines, np.array([threshold]), float(n_clusters))
     return {

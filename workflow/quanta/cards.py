@@ -5,7 +5,6 @@ card before it uses one. The lock is the kernel's: it ends with the process, how
 """
 
 import fcntl
-import getpass
 import logging
 import os
 import tempfile
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import psutil
+
+from quanta.errors import QuantaError
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ def candidates(environment: Mapping[str, str], count: Callable[[], int]) -> list
 def lock_folder(environment: Mapping[str, str]) -> Path:
     """Where this machine's locks of this user lie, a scheduler's job by itself."""
     job = next((f"-job{environment[name]}" for name in SCHEDULERS if environment.get(name)), "")
-    name = f"quanta-cards-{getpass.getuser()}{job}".replace("/", "_")
+    name = f"quanta-cards-{os.getuid()}{job}".replace("/", "_")
     return Path(tempfile.gettempdir()) / name
 
 
@@ -48,8 +49,18 @@ def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> tuple[str
 
     Returns:
         the card's name, and the open file that holds the lock until it is closed or the process ends.
+
+    Raises:
+        QuantaError: the folder is somebody else's, whose locks could hold this process for ever.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (owner := folder.lstat().st_uid) != os.getuid():
+        raise QuantaError(
+            str(folder),
+            f"a folder of the user with the number {owner}",
+            f"one of this user ({os.getuid()}), for locks of GPUs",
+            "remove it, or set TMPDIR to a folder of your own",
+        )
     waiting = False
     while True:
         for card in cards:

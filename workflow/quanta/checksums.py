@@ -4,12 +4,15 @@ A format can tell that a file is cut short; only a checksum tells that numbers w
 rule has one under `results/{run}/checksums/`, in the format of `sha256sum --check`, and is compared before it is read.
 """
 
+import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from quanta.errors import QuantaError
+from quanta.files import sync
 from quanta.storage import RERUN, atomic, file_hash
 
+log = logging.getLogger("quanta")
 RESULTS = "results"
 
 
@@ -22,37 +25,49 @@ def path_of(file: Path) -> Path | None:
 
 
 def _files(path: Path) -> Iterator[Path]:
-    """The file itself, or all that a folder holds but Snakemake's own mark."""
+    """The file itself, or all that a folder holds but dot files: marks of Snakemake, of editors, of file managers."""
     if not path.is_dir():
         yield path
         return
     for file in sorted(path.rglob("*")):
-        if file.is_file() and file.name != ".snakemake_timestamp":
+        if file.is_file() and not file.name.startswith("."):
             yield file
 
 
 def record(outputs: Iterable[str]) -> None:
-    """Write the checksums of a rule's outputs."""
+    """Write the checksums of a rule's outputs. Both are on the disk before this returns, the outputs first."""
     for output in map(Path, outputs):
         target = path_of(output)
         if target is not None and output.exists():
-            lines = [f"{file_hash(file)}  {file}\n" for file in _files(output)]
-            with atomic(target) as temporary:
-                temporary.write_text("".join(lines), encoding="utf-8")
+            lines = []
+            for file in _files(output):
+                lines.append(f"{file_hash(file)}  {file}\n")
+                sync(file)
+            with atomic(target, durable=True) as temporary:
+                temporary.write_bytes("".join(lines).encode())
 
 
 def check(inputs: Iterable[str]) -> None:
-    """Compare a rule's inputs with the checksums that were written with them; inputs without any are not looked at.
+    """Compare a rule's inputs with the checksums that were written with them.
+
+    Inputs of a run that have none are named in a warning, once.
 
     Raises:
         QuantaError: a file has another content, or is missing from its folder.
     """
+    without = []
     for path in map(Path, inputs):
         recorded = path_of(path)
-        if recorded is None or not recorded.is_file() or not path.exists():
+        if recorded is None or not path.exists():
             continue
-        lines = recorded.read_text(encoding="utf-8").splitlines()
-        known = {name: value for value, _, name in (line.partition("  ") for line in lines)}
+        if not recorded.is_file():
+            without.append(str(path))
+            continue
+        # by bytes and line feeds alone: a name may hold what `splitlines` takes for the end of a line
+        lines = recorded.read_bytes().decode("utf-8", errors="replace").split("\n")
+        known = {name: value for value, _, name in (line.partition("  ") for line in lines) if value or name}
+        # a dot file in a list is one that an earlier version noted
+        known = {name: value for name, value in known.items() if not Path(name).name.startswith(".")}
         found = {str(file) for file in _files(path)}
         for name in sorted(found | set(known)):
             if name not in known:
@@ -61,6 +76,9 @@ def check(inputs: Iterable[str]) -> None:
                 raise _other(path, f"{name} is missing", recorded)
             if file_hash(name) != known[name]:
                 raise _other(path, f"{name} has another content", recorded)
+    if without:
+        more = f" and {len(without) - 3} more" if len(without) > 3 else ""
+        log.warning("no checksums of %s%s: damage of these files is not noticed", ", ".join(without[:3]), more)
 
 
 def _other(path: Path, found: str, recorded: Path) -> QuantaError:

@@ -95,7 +95,10 @@ class Waker(threading.Thread):
     def run(self) -> None:
         """Look until the process ends."""
         while True:
-            self.look()
+            try:
+                self.look()
+            except Exception:  # without this thread some jobs would be waited for for ever
+                log.exception("A look at Slurm's queue failed; the next one is in %g s.", self.pause)
             time.sleep(self.pause)
 
     def look(self) -> list[str]:

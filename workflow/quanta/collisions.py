@@ -18,6 +18,7 @@ from quanta.shapes import Array, Float, Int
 
 BINS = 4000  # of cosines over [−1, 1]
 ALPHAS = (-0.9, 8.0)
+EXPLICIT = 128  # terms of a harmonic sum that are added one by one
 RESOLUTIONS = tuple(round(0.05 * i, 2) for i in range(2, 20))  # cosine thresholds of the curve
 
 
@@ -27,7 +28,18 @@ def harmonic(s: float, n: float) -> float:
         return float(zeta(s, 1)) if s > 1 else np.inf
     if s > 1.001:
         return float(zeta(s, 1) - zeta(s, n + 1))
-    return float((np.arange(1, int(n) + 1) ** -float(s)).sum())
+    n, head = int(n), min(int(n), EXPLICIT)
+    total = float((np.arange(1, head + 1) ** -float(s)).sum())
+    if n == head:
+        return total
+    # the rest by Euler and Maclaurin: integral, ends, first two derivatives that count
+    log = np.log(n / head)
+    gap = (1 - s) * log
+    integral = head ** (1 - s) * (log if abs(gap) < 1e-300 else float(np.expm1(gap)) / (1 - s))
+    ends = (n**-s - head**-s) / 2
+    slopes = s * (head ** (-s - 1) - n ** (-s - 1)) / 12
+    third = s * (s + 1) * (s + 2) * (head ** (-s - 3) - n ** (-s - 3)) / 720
+    return float(total + integral + ends + slopes - third)
 
 
 def collision_probability(alpha: float, n_quanta: float, tuple_size: int = 2) -> float:
@@ -97,7 +109,7 @@ def count(cosines: Array, thresholds: Array, block: int = 512) -> Cosines:
         histogram += np.bincount(bins.ravel(), minlength=BINS)
         histogram[0] -= len(rows)  # the diagonal
         for index, threshold in enumerate(thresholds):
-            degrees[index, begin : begin + len(rows)] = (rows > threshold).sum(axis=1)
+            degrees[index, begin : begin + len(rows)] = np.count_nonzero(rows > threshold, axis=1)
     return Cosines(n, histogram // 2, np.asarray(thresholds, dtype=np.float64), degrees)
 
 

@@ -19,6 +19,7 @@ from jsonschema.exceptions import ValidationError
 from quanta.errors import QuantaError
 
 Config = dict[str, Any]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, whatever names it: a folder of the run has it too
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
@@ -119,16 +120,21 @@ def model_names(config: Config) -> list[str]:
     if listed:
         return listed
     folder = Path(path) if path else None
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder and folder.is_dir() else []
-    names = [name for name in names if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name)]
+    names = sorted(p.name for p in folder.iterdir() if _holds_a_model(p)) if folder and folder.is_dir() else []
+    names = [name for name in names if NAME.fullmatch(name)]
     if not names:
         raise QuantaError(
             "config, key models.folder.path",
             f"{path!r} holds no model" if path else "not set",
-            "a folder with one folder a model, each in Hugging Face format",
+            "a folder with one folder per model, each in Hugging Face format or with folders step{n} that are",
             "set it to an existing folder",
         )
     return names
+
+
+def _holds_a_model(folder: Path) -> bool:
+    """Whether a folder is a checkpoint or has some; a tokenizer that all models share is none."""
+    return (folder / "config.json").is_file() or any(path.is_dir() for path in folder.glob("step*"))
 
 
 def in_folder(config: Config, name: str) -> Path | None:
@@ -157,6 +163,11 @@ def _members_of(path: Path, time: int) -> list[dict[str, str]]:
     if not rows or not all(row.get(key) for row in rows for key in wanted):
         raise QuantaError(str(path), "a table without some of these", f"in each row {', '.join(wanted)}",
                           "fetch it anew, or take it away to use the folder as it is")  # fmt: skip
+    for row in rows:
+        if not NAME.fullmatch(row["model"]) or not row["step"].isdecimal():
+            raise QuantaError(str(path), f"model {row['model']!r} at step {row['step']!r}",
+                              "a name of letters, digits, dots, underscores and hyphens, and a number",
+                              "correct the table: both become names of folders")  # fmt: skip
     return rows
 
 
@@ -201,7 +212,7 @@ def trained(config: Config, model: str) -> dict[str, Any]:
     train = config["models"]["train"]
     size = next(dict(size) for size in train["sizes"] if size["name"] == model)
     rate = train["rate_at_100k"] * (parameters(size) / 1e5) ** train["rate_exponent"]
-    return {"learning_rate": float(f"{rate:.3g}"), "precision": "bfloat16", "seed": 0} | size
+    return {"learning_rate": float(f"{rate:.3g}"), "precision": "auto", "seed": 0} | size
 
 
 def _member(config: Config, model: str) -> dict[str, Any]:
@@ -299,6 +310,10 @@ def _check_across(config: Config) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         refuse("models", f"{twice[0]!r} twice", "different names", "rename one")
+    small = [name.lower() for name in names]
+    alike = [name for name in names if small.count(name.lower()) > 1]
+    if alike:  # macOS and Windows have one folder for both
+        refuse("models", f"{alike[0]!r} and {alike[1]!r}", "names that differ in more than case", "rename one")
     for index, size in enumerate(models["train"]["sizes"]):
         if size["width"] % (size["heads"] * 2):
             refuse(f"models.train.sizes.{index}", f"width {size['width']} with {size['heads']} heads",
@@ -349,9 +364,32 @@ def _check_across(config: Config) -> None:
         if qdg["show"] >= config["calibration"]["tokens"]:
             refuse("qdg.show", f"{qdg['show']} clusters, shown of a sample of {config['calibration']['tokens']} tokens",
                    "fewer than calibration.tokens with qdg.graph: neighbours", "raise calibration.tokens")  # fmt: skip
+    parity = config["parity"]
+    if parity["alpha"] not in parity["alphas"]:
+        refuse("parity.alpha", f"{parity['alpha']}", f"one of parity.alphas, {parity['alphas']}", "choose one of them")
+    fewest = min([parity["qdg"]["samples"], *parity["qdg"]["sample_numbers"]])
+    if min(parity["qdg"]["n_clusters"]) >= fewest:
+        refuse("parity.qdg.n_clusters", f"{min(parity['qdg']['n_clusters'])} clusters or more of {fewest} samples",
+               "a number below parity.qdg.samples and all of parity.qdg.sample_numbers",
+               "raise the samples, or add smaller numbers of clusters")  # fmt: skip
     low, high = qdg["rank_shares"]
     if low >= high:
         refuse("qdg.rank_shares", f"{qdg['rank_shares']}", "a lower share, then a higher one", "swap them")
+    if round(low * qdg["tokens"]) >= counts[-1]:
+        refuse("qdg.rank_shares", f"ranks from {round(low * qdg['tokens'])} on, of at most {counts[-1]} clusters",
+               "two ranks or more that have a cluster", "lower the first share, or add larger numbers to qdg.n_clusters")  # fmt: skip
+    if qdg["mode"] == "sketch" and qdg["features"] % 2 == 0:
+        refuse("qdg.features", f"{qdg['features']}", "an odd number: rows of weights must not fall on the same features",
+               f"set it to {qdg['features'] + 1}")  # fmt: skip
+    known = config["calibration"]["simulations"] - config["calibration"]["held_out"]
+    if known < 100:
+        refuse("calibration.held_out", f"{known} simulations are left to calibrate with", "at least 100",
+               "lower it, or raise calibration.simulations")  # fmt: skip
+    for index, alpha in enumerate(config["parity"]["alphas"]):
+        if float(f"{alpha:g}") != alpha:
+            refuse(
+                f"parity.alphas.{index}", f"{alpha!r}", "at most six digits, which file names hold", f"write {alpha:g}"
+            )
     if models["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
         refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
                "0.05 is the default")  # fmt: skip

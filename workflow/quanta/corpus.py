@@ -5,6 +5,7 @@ that is predicted. The first token of a document is never predicted.
 """
 
 import bisect
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,39 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         raise QuantaError(
             str(path), f"cannot be loaded ({error})", "a fast tokenizer of Hugging Face", "give its tokenizer.json"
         ) from error
+
+
+def check_tokenizer(folder: str | Path, tokenizer: Tokenizer) -> bool:
+    """Refuse a model whose own tokenizer gives other ids than the corpus's; False where it brings none to compare.
+
+    What counts is what decides on ids: vocabulary and merges, added tokens, normaliser and pre-tokenizer.
+
+    Raises:
+        QuantaError: they differ; in what.
+    """
+    if not (Path(folder) / "tokenizer.json").is_file():
+        return False
+    own, shared = (json.loads(one.to_str()) for one in (load_tokenizer(folder), tokenizer))
+    for part in ("model", "added_tokens", "normalizer", "pre_tokenizer"):
+        if own.get(part) == shared.get(part):
+            continue
+        found = f"another {part} than that of the corpus"
+        if part == "model" and own[part].get("vocab") != shared[part].get("vocab"):
+            pairs = [
+                (one.id_to_token(i), i)
+                for one in (load_tokenizer(folder), tokenizer)
+                for i in range(one.get_vocab_size())
+            ]
+            half = len(pairs) - tokenizer.get_vocab_size()
+            first = min((i for _, i in set(pairs[:half]) ^ set(pairs[half:])), default=0)
+            found += f": id {first} is {load_tokenizer(folder).id_to_token(first)!r}, and there {tokenizer.id_to_token(first)!r}"
+        raise QuantaError(
+            str(Path(folder) / "tokenizer.json"),
+            found,
+            "one tokenizer for all models: losses are compared token by token",
+            "take the model out of the family, or give models that share a tokenizer",
+        )
+    return True
 
 
 # ------------------------------------------------------------------------------------------------- tokens

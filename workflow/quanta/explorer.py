@@ -19,7 +19,6 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from scipy.sparse import csr_matrix
-from sklearn.manifold import TSNE
 
 from quanta import clusters, emergence, zipf
 from quanta.affinity import Pairs, among
@@ -153,6 +152,8 @@ def layout(embedding: Array, *, seed: int) -> Float[Array, "token 2"]:
     state = int(np.random.SeedSequence([seed, 11]).generate_state(1)[0] % 2**31)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
     init = "pca" if rows.shape[1] > 1 else "random"
+    from sklearn.manifold import TSNE  # two seconds, which the page need not wait
+
     return np.asarray(TSNE(2, perplexity=perplexity, init=init, random_state=state, n_jobs=1).fit_transform(rows))
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 LINES = 12  # of a log at most
 _BLOCK = re.compile(r"^Error in rule (\w+).*?:$(.*?)(?=^\S|\Z)", re.MULTILINE | re.DOTALL)
 _LOG = re.compile(r"^ +log: (.+?)(?: \(check log.*)?$", re.MULTILINE)
+_FINISHED = re.compile(r"^Finished jobid: (\d+) ", re.MULTILINE)
 _HEAD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d (\w+) ")
 SILENT = "The job ended without a word, as one does that is killed, for memory perhaps: resources.memory_factor raises what jobs ask for."
 
@@ -16,10 +17,10 @@ SILENT = "The job ended without a word, as one does that is killed, for memory p
 def failed(snakemake_log: str) -> dict[str, str]:
     """Rule by the log of each job that failed and was not tried again with success."""
     found = {}
+    finished = {job[1]: job.start() for job in _FINISHED.finditer(snakemake_log)}  # the last time of each
     for block in _BLOCK.finditer(snakemake_log):
         log, job = _LOG.search(block[2]), re.search(r"jobid: (\d+)", block[2])
-        again = job and re.search(rf"^Finished jobid: {job[1]} ", snakemake_log[block.end() :], re.MULTILINE)
-        if log and not again:
+        if log and not (job and finished.get(job[1], -1) >= block.end()):
             found[log[1].split(", ")[0]] = block[1]
     return found
 

@@ -29,6 +29,7 @@ from quanta.folding import Buffer, Fold
 from quanta.losses import check_vocabulary, pad, token_bytes
 from quanta.memory import keep_freed_memory
 from quanta.parameters import ParameterSet, parameter_set
+from quanta.precision import resolve, settle
 from quanta.progress import Progress, log
 from quanta.shapes import Array, Float32, Int
 
@@ -88,13 +89,14 @@ class Engine:
         by_hooks: bool = False,
     ) -> None:
         keep_freed_memory()
-        self.model, self.tokens, self.precision = model, tokens, precision
+        self.model, self.tokens = model, tokens
         self.parameters = parameter_set(model, parameters) if isinstance(parameters, str) else parameters
         self.device = next(model.parameters()).device
+        self.precision = settle(precision, self.device.type)
         if features is not None and features < 2:
             raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
         self.fold = Fold(self.parameters, features, seed, self.device)
-        self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+        self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self._now = Now()
         self.neox = backward.Neox(model, self.dtype) if backward.supports(model) and not by_hooks else None
 
@@ -298,7 +300,7 @@ def token_gradients(
         features: k, the number to fold to (error of a cosine about 1/√k), or None for the gradients themselves.
         seed: of the fold's signs.
         parameters: `paper`, `clean` or `all`, see `quanta.parameters.KINDS`.
-        precision: `float32`, `tf32` (CUDA) or `bfloat16`; errors are in docs/gradients.md.
+        precision: `float32`, `tf32` (CUDA), `bfloat16`, or `auto` (`quanta.precision`); errors are in docs/gradients.md.
         batch_tokens: input tokens at a time, for each of torch's threads. It alters no gradient beyond rounding.
         share: let targets of one document share its forward pass (GPT-NeoX).
         label: begins the progress lines.
@@ -344,7 +346,7 @@ def record(
     """What a shard (`quanta.shards`) says about its gradients; shards whose `same` parts agree may be mixed.
 
     `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
-    the parameter set with its count, the number of features, the seed and the precision; `made_on` the device and
+    the parameter set with its count, the number of features, the seed and the precision that was used; `made_on` the device and
     versions, which alter rounding only.
     """
     chosen = parameter_set(model, parameters)
@@ -364,7 +366,7 @@ def record(
             "mode": "exact" if features is None else "sketch",
             "features": chosen.count if features is None else features,
             "seed": None if features is None else seed,
-            "precision": precision,
+            "precision": resolve(precision, device.type)[0],
         },
         "made_on": {
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),

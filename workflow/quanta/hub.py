@@ -29,6 +29,13 @@ from quanta.progress import Progress, log
 from quanta.surroundings import check_disk
 
 CHUNK = 2**20
+LONGEST_ANSWER = 2**26  # bytes: lists of the largest repositories have some MB
+NO_LOCKS = (
+    errno.ENOSYS,
+    errno.ENOLCK,
+    errno.EOPNOTSUPP,
+    errno.EBADF,
+)  # of file systems, EBADF of a guard on NFS that may only be read
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
@@ -98,6 +105,10 @@ def pin_of(content: Mapping[str, Any]) -> Pin:
         raise QuantaError("pin", f"damaged ({error!r})", "a pin written by this program", storage.RERUN) from error
     for file in files:
         _check_path(file.path, pin.repository)
+        if file.size < 0:
+            raise QuantaError(
+                f"pin of {pin.repository}", f"{file.size} bytes of {file.path}", "a size in bytes", "pin it anew"
+            )
         if not re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", file.digest):
             raise QuantaError(
                 f"pin of {pin.repository}", f"{file.digest!r}", "a SHA-256 or a git blob id", "pin it anew"
@@ -114,10 +125,17 @@ def endpoint() -> str:
 
 
 def _headers() -> dict[str, str]:
-    token = os.environ.get("HF_TOKEN") or os.environ.get("HUGGING_FACE_HUB_TOKEN")
-    return {"user-agent": "quanta", "accept-encoding": "identity"} | (
-        {"authorization": f"Bearer {token.strip()}"} if token and token.strip() else {}
-    )
+    name = "HF_TOKEN" if os.environ.get("HF_TOKEN") else "HUGGING_FACE_HUB_TOKEN"
+    token = os.environ.get(name, "").strip()
+    if not re.fullmatch(r"[!-~]*", token):  # the token itself is not shown
+        raise QuantaError(
+            f"environment, {name}",
+            "a blank, a line break or a letter beyond ASCII within the token",
+            "a token as the hub shows it",
+            "copy it once more, without what stands around it",
+        )
+    headers = {"user-agent": "quanta", "accept-encoding": "identity"}
+    return headers | ({"authorization": f"Bearer {token}"} if token else {})
 
 
 class _AgainError(Exception):
@@ -230,7 +248,17 @@ def _json(url: str, where: str, patience: Patience) -> Any:
     while True:
         try:
             with _get(url, where, patience) as response:
-                return json.loads(response.read())
+                answer = bytearray()
+                for chunk in response.iter_bytes():
+                    answer += chunk
+                    if len(answer) > LONGEST_ANSWER:
+                        raise QuantaError(
+                            where,
+                            f"an answer longer than {LONGEST_ANSWER / 1e6:.0f} MB",
+                            "a list of files",
+                            "look at HF_ENDPOINT",
+                        )
+                return json.loads(answer)
         except _AgainError as reason:
             tries.again(reason)
         except ValueError as error:
@@ -324,12 +352,23 @@ def ask(
 
 
 @contextlib.contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    """One process at a time: holds a lock on a file (made if need be) or a folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o644)
+def _exclusive(guard: Path) -> Iterator[None]:
+    """One process at a time: holds a lock on a file, which is made if need be and never removed.
+
+    A file and not a folder, whose lock NFS does not carry to other hosts. Where nothing can be locked, a warning says so.
+    """
+    guard.parent.mkdir(parents=True, exist_ok=True)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle = os.open(guard, os.O_RDWR | os.O_CREAT, 0o666)
+    except PermissionError:  # somebody else's
+        handle = os.open(guard, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            log.warning("%s cannot be locked (%s): let no two runs fetch at once", guard, error.strerror)
         yield
     finally:
         os.close(handle)
@@ -364,7 +403,7 @@ def pin(
         log.warning("%s: %s; %s is taken instead", error.where, error.found, instead)
         found = ask(kind, repository, instead, patterns, patience)
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with _exclusive(lock.parent):
+    with _exclusive(lock.with_name(f".{lock.name}.guard")):
         known = storage.read_json(lock) if lock.is_file() else {}
         found = pin_of(known[key]) if key in known else found
         storage.write_json(lock, known | {key: found.as_dict()})
@@ -460,8 +499,12 @@ def _append(url: str, file: File, partial: Path, where: str, patience: Patience,
             raise _AgainError("the hub cannot go on where it broke off; from the start")
         append = response.status_code == 206
         try:
+            size = have if append else 0
             with partial.open("ab" if append else "wb") as stream:
                 for chunk in response.iter_bytes():
+                    size += len(chunk)
+                    if size > file.size:
+                        break
                     stream.write(chunk)
                     progress.advance(len(chunk))
         except OSError as error:
@@ -474,8 +517,11 @@ def _append(url: str, file: File, partial: Path, where: str, patience: Patience,
                 f"{file.size / 1e9:.2f} GB for it",
                 "free some room, or set models.hub.store to a larger disk; what has arrived is kept",
             ) from error
-    if partial.stat().st_size < file.size:
-        raise _AgainError(f"ended after {partial.stat().st_size} of {file.size} bytes")
+    if size > file.size:
+        partial.unlink()
+        raise _AgainError(f"longer than the {file.size} bytes that were pinned")
+    if size < file.size:
+        raise _AgainError(f"ended after {size} of {file.size} bytes")
 
 
 def fetch_file(pin: Pin, file: File, store: str | Path, patience: Patience | None = None) -> Path:
@@ -493,21 +539,27 @@ def fetch_file(pin: Pin, file: File, store: str | Path, patience: Patience | Non
     prefix = "datasets/" if pin.kind == "dataset" else ""
     url = f"{endpoint()}/{prefix}{pin.repository}/resolve/{pin.commit}/{quote(file.path)}"
     partial = target.with_name(f"{digest}.incomplete")
-    with _exclusive(target.with_name(f"{digest}.guard")):
+    # whole files need no lock: a store may be somebody else's, to be read and not written
+    if target.is_file() and _digest_matches(target, file):
+        return target
+    with _exclusive(Path(store) / "guards" / digest):
         if target.is_file():
             if _digest_matches(target, file):
                 return target
             log.warning("%s: the copy in the store is damaged and is fetched anew", where)
             target.unlink()
+        target.parent.mkdir(parents=True, exist_ok=True)
         progress = Progress(f"fetch {pin.repository} {pin.revision} {file.path}", file.size, "bytes")
         tries, wrong = _Tries(where, patience), 0
+        largest = partial.stat().st_size if partial.exists() else 0
         while True:
-            before = partial.stat().st_size if partial.exists() else 0
             try:
                 _append(url, file, partial, where, patience, progress)
             except _AgainError as reason:
-                after = partial.stat().st_size if partial.exists() else 0
-                tries.again(reason, progressed=after > before)
+                # the same bytes once more, after a start from nothing, are no progress
+                size = partial.stat().st_size if partial.exists() else 0
+                tries.again(reason, progressed=size > largest)
+                largest = max(largest, size)
                 continue
             if not partial.exists():
                 partial.touch()
@@ -526,9 +578,9 @@ def fetch_file(pin: Pin, file: File, store: str | Path, patience: Patience | Non
             log.warning("%s: wrong hash; fetched anew from the start", where)
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
+        partial.chmod(0o444)  # runs have hard links to it: who edits one would edit all
         os.replace(partial, target)
         progress.done("hash checked")
-    target.with_name(f"{digest}.guard").unlink(missing_ok=True)
     return target
 
 
@@ -536,14 +588,24 @@ def fetch(pin: Pin, store: str | Path, folder: str | Path, patience: Patience | 
     """Put the files of a pin into a folder: hard links into the store, or copies where that is another disk.
 
     Raises:
-        QuantaError: see `fetch_file`; or the disk has no room for what is missing.
+        QuantaError: see `fetch_file`; or a disk has no room for what is missing.
     """
     folder, store = Path(folder), Path(store)
     check_room([pin], store)
     paths = [fetch_file(pin, file, store, patience) for file in pin.files]
+    folder.mkdir(parents=True, exist_ok=True)
+    if paths and folder.stat().st_dev != paths[0].stat().st_dev:
+        check_disk(folder, pin.size)
     for file, path in zip(pin.files, paths, strict=True):
         with storage.atomic(folder / file.path) as temporary:
             try:
                 os.link(path, temporary)
             except OSError:
                 shutil.copyfile(path, temporary)
+                if not _digest_matches(temporary, file):
+                    raise QuantaError(
+                        str(folder / file.path),
+                        "a copy with another hash than the file in the store",
+                        file.digest,
+                        "look at the disks: the file in the store was whole",
+                    ) from None

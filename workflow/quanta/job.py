@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 from threadpoolctl import threadpool_limits
 
 from quanta import cards, checksums, progress
@@ -19,8 +21,10 @@ from quanta.memory import keep_freed_memory
 THREADS = 1  # results of eigh and of a backward pass depend on it, so it is no option (docs/architecture.md)
 PARENT = "QUANTA_SNAKEMAKE_PID"
 FULL = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = re.compile(r"No space left on device|quota exceeded|\d+ requested and \d+ written", re.IGNORECASE)
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _card: str | None = None
+FREE = ("batch_tokens",)  # resources that scripts see as params: no result depends on them, and no change reruns
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
@@ -48,28 +52,45 @@ def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
             _settle_torch(_gpus(snakemake.resources))
         checksums.check(snakemake.input)
         with threadpool_limits(THREADS):
-            main(snakemake.input, snakemake.output, snakemake.params)
+            main(snakemake.input, snakemake.output, _with_free(snakemake.params, snakemake.resources))
         checksums.record(snakemake.output)
     except QuantaError as error:
         log.error("%s: %s", snakemake.rule, error)
         sys.exit(1)
-    except OSError as error:
-        if error.errno not in FULL | CLOSED:
-            log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
+    except Exception as error:
+        if (known := _disk(error, snakemake.input, snakemake.output)) is not None:
+            log.error("%s: %s", snakemake.rule, known)
         else:
-            log.error("%s: %s", snakemake.rule, _no_writing(error, snakemake.output))
-        sys.exit(1)
-    except Exception:
-        log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
+            log.exception("%s failed; this is a defect of Quanta or of the machine, not of the input", snakemake.rule)
         sys.exit(1)
 
 
-def _no_writing(error: OSError, outputs: Sequence[str]) -> QuantaError:
-    """What a user reads when a disk is full or a folder may not be written."""
-    where = Path(error.filename or outputs[0]).parent
-    if error.errno in FULL:
-        return QuantaError(str(where), f"{error.strerror}", "room for the outputs", "free some, then start again")
-    return QuantaError(str(where), f"{error.strerror}", "a folder that can be written", "allow it, then start again")
+def _disk(error: Exception, inputs: Sequence[str], outputs: Sequence[str]) -> QuantaError | None:
+    """What a user reads when a disk is full, or a file may not be read or written; None for any other error."""
+    number = error.errno if isinstance(error, OSError) else None
+    named = getattr(error, "filename", None)
+    file = Path(os.fsdecode(named) if isinstance(named, str | bytes) else next(iter(outputs), "."))
+    # some libraries pass on the text alone
+    if number in FULL or (number is None and NO_ROOM.search(str(error))):
+        found = error.strerror if isinstance(error, OSError) and number else str(error)
+        return QuantaError(str(file.parent), f"{found}", "room for the outputs", "free some, then start again")
+    if number not in CLOSED:
+        return None
+    if named and any(file == one or file.is_relative_to(one) for one in map(Path, inputs)):
+        return QuantaError(
+            str(file), f"{os.strerror(number)}", "a file that this user may read", "let it be read, then start again"
+        )
+    return QuantaError(
+        str(file.parent), f"{os.strerror(number)}", "a folder that can be written", "make it so, then start again"
+    )
+
+
+def _with_free(params: Any, resources: Any) -> Any:
+    """The params, with those resources that only say how a result is made."""
+    for name in FREE:
+        if resources.get(name) is not None:
+            setattr(params, name, int(resources.get(name)))
+    return params
 
 
 def _gpus(resources: Any) -> int:
@@ -151,6 +172,8 @@ def _alive(process: int) -> bool:
     except PermissionError:
         return True
     try:  # killed, but not yet collected by its own parent
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:
         return True

@@ -65,7 +65,8 @@ class _State:
         self.assign()
 
     def remove(self, which: Array) -> None:
-        keep = np.setdiff1d(np.arange(len(self.centres)), which)
+        keep = np.ones(len(self.centres), dtype=bool)
+        keep[which] = False
         self.centres, self.scores = self.centres[keep], np.ascontiguousarray(self.scores[:, keep])
         self.assign()
 
@@ -115,7 +116,9 @@ class _State:
             changed = np.flatnonzero(self.labels != old)
             if not len(changed):
                 break
-            moved = np.union1d(self.labels[changed], old[changed][old[changed] >= 0])
+            touched = np.zeros(k + 1, dtype=bool)  # the last for points that had no cluster, −1
+            touched[self.labels[changed]] = touched[old[changed]] = True
+            moved = np.flatnonzero(touched[:k])
             old = self.labels.copy()
             self._to_means(moved)
             self.scores[:, moved] = self._columns(self.centres[moved])
@@ -131,8 +134,10 @@ class _State:
         rank[which] = np.arange(len(which))
         rows = np.flatnonzero(rank[self.labels] >= 0)
         own = rank[self.labels[rows]]
-        sums = sp.csr_array((np.ones(len(rows)), (own, rows)), shape=(len(which), len(self.labels))) @ self.points
         counts = np.bincount(own, minlength=len(which))
+        # in order of their cluster, as a sparse matrix stores them: scipy would take twice the time to sort and check them
+        ordered, ends = rows[np.argsort(own, kind="stable")], np.concatenate([[0], np.cumsum(counts)])
+        sums = sp.csr_array((np.ones(len(rows)), ordered, ends), shape=(len(which), len(self.labels))) @ self.points
         filled = counts > 0
         self.centres[which[filled]] = sums[filled] / counts[filled][:, None]
 

@@ -14,6 +14,7 @@ from quanta import cards
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.models import unembedding
+from quanta.precision import settle
 from quanta.predictions import check_losses
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
@@ -64,13 +65,14 @@ def token_losses(
     """Losses in nats of the tokens of `documents` (a contiguous range), NaN at the first token of each.
 
     The result does not depend on `batch_tokens` beyond rounding (1e-5 nats); on a GPU it is lowered to what the card's
-    free memory holds. With `precision` "bfloat16" matrix
-    products run in bfloat16; the cross-entropy itself is float32 always.
+    free memory holds. With `precision` "bfloat16" matrix products run in bfloat16, with "auto" where that pays
+    (`quanta.precision`); the cross-entropy itself is float32 always.
 
     Raises:
         QuantaError: the model cannot take the tokens, or a loss is not finite.
     """
     device = next(model.parameters()).device
+    precision = settle(precision, device.type)
     first = tokens.offsets[documents.start]
     losses = np.full(int(tokens.offsets[documents.stop] - first), np.nan, dtype=np.float32)
     lengths = tokens.lengths[documents.start : documents.stop]

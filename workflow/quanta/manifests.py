@@ -77,7 +77,7 @@ def agree(
         found = _fingerprint(document.text)
         if expected.get(document.source) == found:
             rows.append((document.source, split[document.source], document.text, document.subset))
-            del differences[document.source]
+            differences.pop(document.source, None)
         elif document.source in expected:
             differences[document.source] = "changed"
         elif found not in texts:

@@ -52,6 +52,18 @@ def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeo
         return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))
 
 
+def fresh_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
+    """A model of the same configuration with the weights that its architecture starts from; global state is left alone."""
+    device = next(model.parameters()).device
+    build: Any = type(model)._from_config
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh: PreTrainedModel = build(model.config, attn_implementation="sdpa")
+    fresh.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
+    fresh.to(device)  # type: ignore[arg-type]
+    return fresh
+
+
 def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     """Load a causal language model of any architecture, in float32, ready for inference.
 

@@ -155,22 +155,24 @@ def cluster(
     n_clusters: Sequence[int],
     *,
     neighbours: int,
+    how: spectral.Assignment = spectral.MAIN,
     seed: int,
     rounds: int = kmeans.ROUNDS,
+    whole: int | None = None,
     device: str = "cpu",
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k from features (N, feature), without any N × N matrix; fewer neighbours where N is as small."""
     index, cosine = nearest(features, min(neighbours, len(features) - 1), device=device)
     vectors, _, _ = embedding(graph(index, cosine, linear=True), max(n_clusters), unit=unit_rows(features), seed=seed)
-    return spectral.assign(vectors, n_clusters, rounds=rounds, seed=seed)
+    return how(vectors, n_clusters, rounds=rounds, seed=seed, whole=whole)
 
 
 def of_features(
-    features: Float32[Array, "token feature"], neighbours: int
+    features: Float32[Array, "token feature"], neighbours: int, how: spectral.Assignment = spectral.MAIN
 ) -> Callable[..., dict[int, Int[Array, " token"]]]:
     """`cluster` of some of the tokens, as `stability.resample` asks for it."""
 
-    def some(tokens: Array, n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
-        return cluster(features[tokens], n_clusters, neighbours=neighbours, **how)
+    def some(tokens: Array, n_clusters: Sequence[int], **settings: Any) -> dict[int, Array]:
+        return cluster(features[tokens], n_clusters, neighbours=neighbours, how=how, **settings)
 
     return some

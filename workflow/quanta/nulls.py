@@ -4,23 +4,21 @@ Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 from scipy.stats import t as student_t
 
-from quanta import affinity, calibration, spectral, stability, zipf
+from quanta import affinity, calibration, simulations, spectral, stability, zipf
 from quanta.corpus import Tokens
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-HALVES = 4  # halves of the tokens that give a slope's deviation
+HALVES = 4  # halves of a sample of the tokens that give its slope's deviation
+DRAWS = 12  # of as many of the data's tokens as a smaller null has
 FEWEST = 40  # tokens that are worth clustering
 
 
@@ -112,48 +110,52 @@ def within_commonest(identity: Int[Array, " token"]) -> Int[Array, " chosen"]:
 
 
 def compare(values: Array, null_values: Array, value: float, null_value: float) -> dict[str, Any]:
-    """Whether a slope is distinguishable from a null's, with words a reader can check.
+    """Whether a slope is distinguishable from a null's of as many tokens, with words a reader can check.
 
-    `values` and `null_values` are both slopes on halves of their tokens, NaN where there was none; their deviations are standard
-    errors of `value` and `null_value` (the delete-half jackknife). Distinguishable: Welch's t test refuses equality at 5 %.
+    `values` and `null_values` are the slopes of both on the same halves of the tokens, NaN where there was none. The deviation of
+    their differences is the standard error of `value` − `null_value` (the delete-half jackknife), whatever the two have in
+    common. Distinguishable: the paired t test refuses equality at 5 %.
 
     Returns:
-        difference, standard_error, p_value, distinguishable (all None without two slopes and two halves of each), words.
+        difference, standard_error, p_value, distinguishable (all None without two slopes and two halves of both), words.
     """
-    nothing = {"difference": None, "standard_error": None, "p_value": None, "distinguishable": None}
-    ours, theirs = values[np.isfinite(values)], null_values[np.isfinite(null_values)]
+    pairs = np.asarray(values) - np.asarray(null_values)
+    pairs = pairs[np.isfinite(pairs)]
     if not (np.isfinite(value) and np.isfinite(null_value)):
-        return nothing | {"words": "no slope to compare"}
-    if len(ours) < 2 or len(theirs) < 2:
-        return nothing | {"words": "too few halves gave a slope"}
-    squares = np.array([ours.var(ddof=1), theirs.var(ddof=1)])
-    error, difference = float(np.sqrt(squares.sum())), value - null_value
+        return _UNCOMPARED | {"words": "no slope to compare"}
+    if len(pairs) < 2:
+        return _UNCOMPARED | {"words": "too few halves gave a slope"}
+    return _verdict(value, null_value, float(pairs.std(ddof=1)), len(pairs) - 1, "the same halves")
+
+
+def compare_sampled(drawn: Array, null_value: float) -> dict[str, Any]:
+    """The same for a null of fewer tokens: whether it could be one more draw of as many of the data's tokens at random.
+
+    `drawn` are slopes of such draws. One more draw differs from their mean by their deviation times √(1 + 1/draws), by Student's law.
+    """
+    drawn = np.asarray(drawn)[np.isfinite(drawn)]
+    if len(drawn) < 2 or not np.isfinite(null_value):
+        return _UNCOMPARED | {"words": "no slope to compare"}
+    error = float(drawn.std(ddof=1) * np.sqrt(1 + 1 / len(drawn)))
+    return _verdict(float(drawn.mean()), null_value, error, len(drawn) - 1, f"{len(drawn)} draws of as many tokens")
+
+
+_UNCOMPARED = {"difference": None, "standard_error": None, "p_value": None, "distinguishable": None}
+
+
+def _verdict(value: float, null_value: float, error: float, freedom: int, by: str) -> dict[str, Any]:
     if error == 0:
-        return nothing | {"words": "no spread over halves to compare with"}
-    freedom = squares.sum() ** 2 / (squares**2 / [len(ours) - 1, len(theirs) - 1]).sum()
+        return _UNCOMPARED | {"words": "no spread to compare with"}
+    difference = value - null_value
     p_value = float(2 * student_t.sf(abs(difference) / error, freedom))
     return {
         "difference": difference,
         "standard_error": error,
         "p_value": p_value,
         "distinguishable": p_value < 0.05,
-        "words": f"{value:.2f} against {null_value:.2f}, {abs(difference) / error:.1f} standard errors apart ({error:.2f}), "
-        f"p = {p_value:.2g}: {'distinguishable' if p_value < 0.05 else 'not distinguishable'}",
+        "words": f"data {value:.2f} against {null_value:.2f}, {abs(difference) / error:.1f} standard errors apart ({error:.2f}, from "
+        f"{by}), p = {p_value:.2g}: {'distinguishable' if p_value < 0.05 else 'not distinguishable'}",
     }
-
-
-def fresh_weights(model: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":
-    """A model of the same configuration with the weights that its architecture starts from; global state is left alone."""
-    import torch
-
-    device = next(model.parameters()).device
-    build: Any = type(model)._from_config
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        fresh: PreTrainedModel = build(model.config, attn_implementation="sdpa")
-    fresh.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
-    fresh.to(device)  # type: ignore[arg-type]
-    return fresh
 
 
 def make(
@@ -191,8 +193,11 @@ def sampled(
     n_tokens: int,
     n_clusters: Sequence[int],
     shares: tuple[float, float],
+    how: spectral.Assignment = spectral.MAIN,
     *,
+    halves: int = HALVES,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     """A sample of `n_tokens` as data of its own, so that null models of its size are held against like.
 
@@ -201,8 +206,8 @@ def sampled(
         numbers of clusters.
     """
     ks = sorted({max(round(k * len(cosines) / n_tokens), 2) for k in n_clusters})
-    found = stability.cluster_like_data(cosines, ks, seed=seed)
-    slopes = stability.half_slopes(cosines, ks, shares, draws=HALVES, seed=seed)
+    found = stability.cluster_like_data(cosines, ks, how, seed=seed)
+    slopes = stability.half_slopes(cosines, ks, shares, how, draws=halves, seed=seed, groups=groups)
     return spectral.as_table(found), pd.DataFrame({"draw": range(len(slopes)), "kind": "half", "slope": slopes}), ks
 
 
@@ -212,20 +217,25 @@ def table(
     labels: pd.DataFrame,
     draws: pd.DataFrame,
     calibrated: "calibration.Calibration",
+    how: spectral.Assignment = spectral.MAIN,
     *,
     n_clusters: Sequence[int],
     shares: tuple[float, float],
     n_tokens: int,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Slope and calibrated α of each null model beside the data's.
 
-    `draws` are the data's resamples (`stability.resample`), whose halves give its slope's deviation; a null's comes from
-    halves of its own. `n_tokens` is that of the simulations: larger matrices are thinned evenly.
+    `draws` are the data's resamples (`stability.resample`), whose halves give its slope's deviation; a null of as many tokens has
+    its own on the same halves. Slopes depend on the number of tokens: a null of fewer is held against random draws of as many of the
+    data's. `n_tokens` is that of the simulations: larger matrices are thinned evenly. `groups` are the texts that tokens are of: halves are
+    made of whole ones, the data's and the nulls' alike.
 
     Returns:
-        a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, difference,
-        standard_error, p_value, distinguishable, words; and the envelopes: model, rank, size.
+        a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, reference_slope (of
+        the data at as many tokens), difference (reference less null), standard_error, p_value, distinguishable, words; and the envelopes:
+        model, rank, size.
     """
     halves = draws.loc[draws["kind"] == "half", "slope"].to_numpy()
     by_k = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in labels.groupby("n_clusters")}
@@ -238,15 +248,43 @@ def table(
         if len(matrix) < FEWEST:
             rows.append(_row(name, matrix, float("nan"), None, calibrated, n_tokens) | {"words": "too few tokens"})
             continue
-        found = stability.cluster_like_data(matrix, ks, seed=seed)
+        found = stability.cluster_like_data(matrix, ks, how, seed=seed)
         value = stability.envelope_slope(found, len(matrix), shares)
-        own_halves = stability.half_slopes(matrix, ks, shares, draws=HALVES, seed=seed)
+        same = groups if len(matrix) == len(cosines) else None
+        own_halves = stability.half_slopes(matrix, ks, shares, how, draws=len(halves), seed=seed, groups=same)
         row = _row(name, matrix, value, _deviation(own_halves), calibrated, n_tokens)
-        rows.append(row | compare(halves, own_halves, slope, value))
+        if len(matrix) == len(cosines):
+            rows.append(row | {"reference_slope": slope} | compare(halves, own_halves, slope, value))
+        else:
+            drawn = sample_slopes(cosines, len(matrix), ks, shares, how, draws=DRAWS, seed=seed)
+            finite = drawn[np.isfinite(drawn)]
+            reference = {"reference_slope": float(finite.mean()) if len(finite) else None}
+            rows.append(row | reference | compare_sampled(drawn, value))
         curves.append(_curve(name, found))
         progress.advance()
     progress.done()
     return pd.DataFrame(rows), pd.concat(curves, ignore_index=True)
+
+
+def sample_slopes(
+    cosines: Float[Array, "token token"],
+    size: int,
+    n_clusters: Sequence[int],
+    shares: tuple[float, float],
+    how: spectral.Assignment = spectral.MAIN,
+    *,
+    draws: int,
+    seed: int,
+) -> Float[Array, " draw"]:
+    """Slopes of the envelope of `size` of the tokens, drawn without replacement; NaN where there is none."""
+    rng = np.random.default_rng([seed, 9])
+    slopes = []
+    for draw in range(draws):
+        chosen = np.sort(rng.choice(len(cosines), size, replace=False))
+        part = np.asarray(cosines)[np.ix_(chosen, chosen)]
+        found = stability.cluster_like_data(part, n_clusters, how, seed=seed + draw)
+        slopes.append(stability.envelope_slope(found, size, shares))
+    return np.array(slopes)
 
 
 def _deviation(slopes: Array) -> float | None:
@@ -260,8 +298,7 @@ def _row(
     row: dict[str, Any] = {"model": name, "n_tokens": len(cosines), "slope": slope, "slope_deviation": deviation}
     if len(cosines) < n:
         return row | {"verdict": "fewer tokens than were simulated"}
-    chosen = np.linspace(0, len(cosines) - 1, n).round().astype(int)
-    posterior = calibrated.infer(calibration.summaries(np.asarray(cosines[np.ix_(chosen, chosen)])))
+    posterior = calibrated.infer(simulations.summaries(calibration.thinned(cosines, n)[0]))
     low, high = posterior.interval
     return row | {"alpha": posterior.value, "alpha_low": low, "alpha_high": high, "verdict": posterior.verdict}
 

@@ -13,19 +13,16 @@ import numpy as np
 import pandas as pd
 
 from quanta import affinity, calibration, collisions, parity_qdg, planted
+from quanta import simulations as sims
 from quanta.errors import QuantaError
 from quanta.parity import ParityProblem
+from quanta.parity_tables import CASES, COSINES, ENVELOPE, LANGUAGE, PARITY, TASKS, TASKS_LEARNED, TRUE_SIZES
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Float32, Int
 
 FEWEST_QUANTA = 2
-FEWEST_SAMPLES = 40  # that `calibration.summaries` takes
+FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
 LEVEL = 1.645  # standard errors of a 90 % interval
-
-LANGUAGE, PARITY = "calibrated, prior of language models", "calibrated, prior of few quanta"
-ENVELOPE, TRUE_SIZES = "envelope", "sizes of the true tasks"
-TASKS, TASKS_LEARNED = "collisions of the true tasks", "collisions of the true tasks, K known"
-CASES, COSINES = "collisions of the true cases", "collisions by cosine"
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,8 @@ class Condition:
     learned_only: bool
 
 
+COLUMNS = ("alpha", "seed", "condition", "estimator", "value", "low", "high", "samples", "tasks", "learned_tasks",
+           "verdict", "surprise")  # fmt: skip
 CONDITIONS = {
     "base": Condition("frequency", by_loss=True, learned_only=False),
     "one pattern": Condition("one pattern", by_loss=True, learned_only=False),
@@ -46,7 +45,7 @@ CONDITIONS = {
 
 
 def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: int) -> pd.DataFrame:
-    """`calibration.simulate` with K log-uniform from 2 to `most_quanta`, all else from `planted.PRIOR`.
+    """`simulations.simulate` with K log-uniform from 2 to `most_quanta`, all else from `planted.PRIOR`.
 
     Returns:
         a row each: columns `simulation`, `planted_alpha`, `planted_n_quanta`, `planted_n_tokens`, and the summaries.
@@ -63,7 +62,7 @@ def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: i
             "planted_n_quanta": float(n_quanta),
             "planted_n_tokens": float(n_tokens),
         }
-        rows.append({"simulation": number} | known | calibration.summaries(np.clip(x @ x.T, -1, 1)))
+        rows.append({"simulation": number} | known | sims.summaries(np.clip(x @ x.T, -1, 1)))
         progress.advance()
     progress.done()
     return pd.DataFrame(rows)
@@ -92,7 +91,7 @@ def calibrations(
         )
     numbers = range(simulations)
     tables = {
-        LANGUAGE: calibration.simulate(numbers, n_tokens, seed=seed),
+        LANGUAGE: sims.simulate(numbers, n_tokens, seed=seed),
         PARITY: simulate(numbers, n_tokens, most_quanta, seed=seed),
     }
     found = {}
@@ -126,7 +125,7 @@ def estimates(
     below_bits: float,
     learned_bits: float,
 ) -> pd.DataFrame:
-    """α of one net by every estimator under each of `CONDITIONS`; a condition without two learned tasks is left out.
+    """α of one net by every estimator under each of `CONDITIONS`; with fewer than two learned tasks there is no row.
 
     With the true tasks known, pairs of one task give α for infinitely many quanta (`TASKS`) and for K learned tasks
     (`TASKS_LEARNED`, only where samples are of learned tasks). Cases are tasks with one pattern of the k bits: 2^k a task.
@@ -137,7 +136,7 @@ def estimates(
     """
     learned = np.asarray(loss_bits < learned_bits)
     if learned.sum() < 2:
-        return pd.DataFrame()
+        return pd.DataFrame(columns=list(COLUMNS))
     rows = []
     for name, condition in CONDITIONS.items():
         probes = parity_qdg.draw_probes(
@@ -157,7 +156,7 @@ def estimates(
         }
         keys = {"alpha": problem.alpha, "seed": problem.seed, "condition": name}
         rows += [keys | {"estimator": estimator} | value | about for estimator, value in found.items()]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def cosines_of(features: Float32[Array, "sample parameter"]) -> Float32[Array, "sample sample"]:
@@ -178,7 +177,7 @@ def _labels_known(problem: ParityProblem, probes: parity_qdg.Probes, learned: in
 def _from_cosines(
     cosines: Float32[Array, "sample sample"], calibrated: Mapping[str, Calibrated]
 ) -> dict[str, dict[str, Any]]:
-    summaries = calibration.summaries(cosines)
+    summaries = sims.summaries(cosines)
     found: dict[str, dict[str, Any]] = {}
     for name, own in calibrated.items():
         posterior = own.fitted.infer(summaries)
@@ -201,10 +200,16 @@ def envelope_rows(envelopes: pd.DataFrame) -> pd.DataFrame:
     """Slopes of `parity_qdg.envelope_fit`, under the conditions that are asked here, as estimates of α = −slope − 1."""
     asked = envelopes[envelopes["condition"].isin(list(CONDITIONS))]
     parts = [
-        asked[["alpha", "seed", "condition"]].assign(estimator=name, value=-asked[column].astype(float) - 1)
+        asked[["alpha", "seed", "condition", "width"]].assign(estimator=name, value=-asked[column].astype(float) - 1)
         for name, column in ((ENVELOPE, "envelope_slope"), (TRUE_SIZES, "true_sizes_slope"))
     ]
     return pd.concat(parts, ignore_index=True)
+
+
+def together(parts: Sequence[pd.DataFrame], envelopes: pd.DataFrame) -> pd.DataFrame:
+    """Estimates of several nets and `envelope_rows` in one table, with the columns of `COLUMNS` even if no net has a row."""
+    rows = [part for part in (*parts, envelope_rows(envelopes)) if len(part)]
+    return pd.concat(rows, ignore_index=True).reindex(columns=[*COLUMNS, "width"])
 
 
 def with_coverage(table: pd.DataFrame) -> pd.DataFrame:

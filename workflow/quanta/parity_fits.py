@@ -1,49 +1,19 @@
 """What sweeps over sparse-parity nets say: exponents beside the theory's, convergence against frequency, emergence.
 
-Curves come as one table, `CURVE_COLUMNS`: the held-out loss of every task (bits) at every step measured, for each net of a
+Curves come as one table (`quanta.parity_tables`): the held-out loss of every task (bits) at every step measured, for each net of a
 sweep. `sweep` is "fresh" (new samples each step; size is the width) or "data" (a fixed training set; size is its samples).
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from quanta import theory
 from quanta.errors import QuantaError
+from quanta.parity_tables import LEARNED_BITS
 from quanta.shapes import Array, Float
-
-if TYPE_CHECKING:  # torch costs four seconds a job, and fits need none of it
-    from quanta.parity_training import Curves
-
-CURVE_COLUMNS = ("sweep", "alpha", "seed", "size", "step", "task", "loss_bits")
-NET_COLUMNS = ("sweep", "alpha", "seed", "size", "parameters", "last_step", "diverged_step")
-LEARNED_BITS = 0.1  # the paper's mark of convergence (section 3)
-
-
-def curve_table(curves: "Curves", sizes: Sequence[int], *, sweep: str, alpha: float, seed: int) -> pd.DataFrame:
-    """The curves of nets as rows of `CURVE_COLUMNS`; steps that were not reached are left out. Tasks count from 1."""
-    n_nets, n_steps, n_tasks = curves.loss_bits.shape
-    table = pd.DataFrame(
-        {
-            "sweep": sweep,
-            "alpha": alpha,
-            "seed": seed,
-            "size": np.repeat(np.asarray(sizes, dtype=np.int64), n_steps * n_tasks),
-            "step": np.tile(np.repeat(curves.steps, n_tasks), n_nets),
-            "task": np.tile(np.arange(1, n_tasks + 1, dtype=np.int32), n_nets * n_steps),
-            "loss_bits": curves.loss_bits.reshape(-1),
-        }
-    )
-    return table[table["loss_bits"].notna()].reset_index(drop=True)
-
-
-def last_steps(curves: "Curves") -> list[int]:
-    """The last step measured of each net; −1 for one that diverged at once."""
-    reached = ~np.isnan(curves.loss_bits[:, :, 0])
-    return [int(curves.steps[found].max(initial=-1)) for found in list(reached)]
-
 
 # ------------------------------------------------------------------------------------------------ scaling points
 

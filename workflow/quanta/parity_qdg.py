@@ -177,18 +177,24 @@ def with_noise(features: Array, noise: float, rng: np.random.Generator) -> Float
 
 
 def cluster(
-    features: Array, n_clusters: Sequence[int], *, restarts: int, seed: int, unsigned: bool = False
+    features: Array,
+    n_clusters: Sequence[int],
+    *,
+    seed: int,
+    assignment: Mapping[str, Any] | None = None,
+    unsigned: bool = False,
 ) -> tuple[pd.DataFrame, Float32[Array, "sample sample"]]:
     """QDG's affinity and spectral sweep; labels (n_clusters, token, label) and the cosines.
 
-    `unsigned` clusters |cosine|, for which a gradient and its opposite are one direction.
+    `assignment` holds how `spectral.cluster` makes clusters for the language model: method, rows, restarts. `unsigned` clusters
+    |cosine|, for which a gradient and its opposite are one direction.
     """
     cosines = np.empty((len(features), len(features)), dtype=np.float32)
     affinity.cosine([features], cosines)
     similarity = affinity.angular(np.abs(cosines) if unsigned else cosines)
     wanted = [k for k in n_clusters if k < len(features)]
     vectors, _ = spectral.embedding(similarity, max(wanted))
-    return spectral.cluster(vectors, wanted, restarts=restarts, seed=seed), cosines
+    return spectral.cluster(vectors, wanted, seed=seed, **(assignment or {})), cosines
 
 
 def judged(
@@ -355,7 +361,7 @@ def ground_truth(
     asked: Sequence[Condition],
     *,
     n_clusters: Sequence[int],
-    restarts: int,
+    assignment: Mapping[str, Any] | None = None,
     below_bits: float,
     learned_bits: float,
     least: int,
@@ -364,7 +370,8 @@ def ground_truth(
     """Run QDG under each condition and hold it against the true tasks, and against their cases.
 
     `nets` and `loss_bits` (held-out, a task) are by step. A case is a task with one pattern of its k bits: 2^k a task.
-    `scores` has adjusted_rand (tasks) and adjusted_rand_cases. A condition without a learned task is left out.
+    `scores` has adjusted_rand (tasks) and adjusted_rand_cases. The number of learned tasks is asked for beside `n_clusters`,
+    but the envelope is over those alone. A condition without a learned task is left out.
     """
     scores, tasks, pairs, envelopes = [], [], [], []
     for condition in asked:
@@ -383,14 +390,16 @@ def ground_truth(
         features = gradients(net, probes, condition.parts)
         noise_seed = np.random.default_rng(stream(problem.seed, PROBES, 100))
         features = with_noise(features, condition.noise, noise_seed)
+        n_learned = int(learned.sum())
+        asked_for = sorted({*n_clusters, max(n_learned, 2)})
         labels, cosines = cluster(
-            features, n_clusters, restarts=restarts, seed=problem.seed, unsigned=condition.unsigned
+            features, asked_for, seed=problem.seed, assignment=assignment, unsigned=condition.unsigned
         )
         keep = judged(probes.tasks, losses, learned_bits=learned_bits, least=least)
         score, by_task = recovery(labels, probes.tasks, keep)
         found_cases, _ = recovery(labels, cases(probes, problem.subsets), keep)
         named = dataclasses.asdict(condition)
-        scores.append(score.assign(adjusted_rand_cases=found_cases["adjusted_rand"], **named))
+        scores.append(score.assign(adjusted_rand_cases=found_cases["adjusted_rand"], learned_tasks=n_learned, **named))
         extra = pd.DataFrame(
             {"task": np.arange(problem.n_tasks), "frequency": problem.frequencies, "loss_bits": losses}
         )
@@ -398,7 +407,7 @@ def ground_truth(
         pairs.append(pair_statistics(cosines, probes, problem.subsets).assign(condition=condition.name))
         envelopes.append(
             {"condition": condition.name, "seed": problem.seed}
-            | envelope_fit(labels, probes.tasks, problem.alpha, ranks)
+            | envelope_fit(labels[labels["n_clusters"].isin(n_clusters)], probes.tasks, problem.alpha, ranks)
         )
     if not scores:
         raise QuantaError(

@@ -7,14 +7,14 @@ all of them. What the straightforward way computes is kept to the letter; three 
   order of their task, so both run over neighbours.
 - Cross-entropy of two logits depends on their difference alone. The two rows of the last layer get opposite gradients,
   hence opposite Adam updates: one row, their difference, with twice the learning rate is the same net.
-- Samples are worked off in chunks that fit the cache, and all products of a chunk in bfloat16 if asked for; weights,
+- Samples are worked off in chunks that fit the cache, and all products of a chunk in bfloat16 where that pays; weights,
   gradients and Adam's moments are float32 throughout.
 
 A net never sees another one: the products that bring them together only add exact zeros.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class TrainingSettings:
     steps: int
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    precision: str = "bfloat16"
+    precision: str = "float32"
     evaluations: int = 60
     held_out_per_task: int = 100
     patience: float | None = None
@@ -69,6 +69,21 @@ class TrainingSettings:
     def evaluation_steps(self) -> list[int]:
         """Steps after which the loss is measured: 0, then evenly spaced in the logarithm up to the last."""
         return [0, *log_spaced(1, self.steps, self.evaluations)]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the state of a training is kept, also when it has ended: whoever has written its results removes it.
+
+    `key` names all that the state depends on (`states.key`); a state kept under another one is thrown away.
+    """
+
+    path: Path
+    key: str
+
+    def remove(self) -> None:
+        """Remove the state, if there is one."""
+        self.path.unlink(missing_ok=True)
 
 
 @dataclass
@@ -124,16 +139,17 @@ class Nets:
         """Parameters of one net, its two logits counted."""
         return (self.problem.n_tasks + self.problem.n_bits + 1) * width + 2 * width + 2
 
-    def one(self, net: int) -> dict[str, Array]:
-        """A copy of one net's weights."""
-        units = self.owner == net
-        return {
-            "bit_weight": self.bit_weight[units].cpu().numpy().copy(),
-            "code_weight": self.code_weight[:, units].cpu().numpy().copy(),
-            "bias": self.bias[units].cpu().numpy().copy(),
-            "output_weight": self.output_weight[units].cpu().numpy().copy(),
-            "output_bias": self.output_bias[net : net + 1].cpu().numpy().copy(),
+    def one(self, net: int, weights: Mapping[str, Tensor] | None = None) -> dict[str, Array]:
+        """A copy of one net's weights, of those that all nets have now or had at another time."""
+        units, every = self.owner == net, weights or self.weights
+        own = {
+            "bit_weight": every["bit_weight"][units],
+            "code_weight": every["code_weight"][:, units],
+            "bias": every["bias"][units],
+            "output_weight": every["output_weight"][units],
+            "output_bias": every["output_bias"][net : net + 1],
         }
+        return {name: weight.cpu().numpy().copy() for name, weight in own.items()}
 
     def stop(self, net: int) -> None:
         """Set a net's weights to zero, so that nothing of it can reach the others."""
@@ -147,7 +163,8 @@ class Nets:
     def unsound(self) -> list[int]:
         """Nets with a weight that is not finite or beyond `LARGEST_WEIGHT`."""
         # one pass over everything first: the answer is nearly always "none"
-        if all(bool(weight.abs().amax() <= LARGEST_WEIGHT) for weight in self.weights.values()):
+        ends = torch.stack([end for weight in self.weights.values() for end in torch.aminmax(weight)])
+        if bool(ends.abs().amax() <= LARGEST_WEIGHT):
             return []
         largest = torch.stack([self.bit_weight.abs().amax(1), self.code_weight.abs().amax(0), self.bias.abs()])
         worst = torch.maximum(largest.amax(0), self.output_weight.abs())
@@ -160,7 +177,7 @@ class Nets:
 class Engine:
     """Forward and backward passes of all nets over a batch, chunk by chunk."""
 
-    def __init__(self, nets: Nets, precision: str = "bfloat16") -> None:
+    def __init__(self, nets: Nets, precision: str = "float32") -> None:
         if precision not in DTYPES:
             raise QuantaError("parity.precision", repr(precision), f"one of {sorted(DTYPES)}", "change the value")
         self.nets, self.dtype = nets, DTYPES[precision]
@@ -188,7 +205,9 @@ class Engine:
         hidden = self._code_weight.index_select(0, tasks)
         torch.addmm(hidden, entries, self._bit_weight, out=hidden)
         _relu(hidden)
-        return entries, labels, hidden, (hidden @ self._spread).float() + self.nets.output_bias
+        # few nets make a thin product, which float32 libraries do four times as fast from the other side
+        thin = (self._spread.T @ hidden.T).T if self.dtype == torch.float32 else hidden @ self._spread
+        return entries, labels, hidden, thin.float() + self.nets.output_bias
 
     @torch.no_grad()
     def backward(self, batch: Batch) -> None:
@@ -209,7 +228,7 @@ class Engine:
             sums["output_weight"] += pairs[nets.owner, self._places]
             into = slope @ self._spread.T
             _mask(into, hidden)
-            sums["bit_weight"] += into.T @ entries
+            sums["bit_weight"] += (entries.T @ into).T
             # sums over each task's samples: neighbours, because the batch is in order of tasks
             first = int(np.searchsorted(batch.ends, low, side="right"))
             last = int(np.searchsorted(batch.ends, low + len(tasks) - 1, side="right"))
@@ -301,17 +320,14 @@ def train(
     settings: TrainingSettings,
     *,
     label: str = "parity",
-    checkpoint: Path | None = None,
+    checkpoint: Checkpoint | None = None,
     snapshots: Sequence[int] = (),
 ) -> tuple[Curves, dict[int, dict[str, Array]]]:
-    """Train the nets in place; return their curves and, for each step in `snapshots`, the last net's weights then.
+    """Train the nets in place. Return their curves, and the weights of the widest net that did not diverge at each of `snapshots`.
 
-    With a `checkpoint` path, the state is written there every `checkpoint_every` steps and taken up again if the file
-    exists: the result is the same to the last bit, because a batch depends on its step alone. The file is removed at
-    the end. A net that diverges is set to zero and named in the curves and the log; the others go on.
-
-    Raises:
-        QuantaError: the checkpoint belongs to another run.
+    With a `checkpoint`, the state is written there every `checkpoint_every` steps and at the end, and taken up again if
+    the file exists: the result is the same to the last bit, because a batch depends on its step alone. A net that diverges
+    is set to zero and named in the curves and the log; the others go on. If all diverge, no weights are returned.
     """
     problem, device = nets.problem, nets.device
     engine = Engine(nets, settings.precision)
@@ -322,17 +338,15 @@ def train(
     evaluations = settings.evaluation_steps()
     losses = np.full((len(nets.widths), len(evaluations), problem.n_tasks), np.nan, dtype=np.float32)
     state = _State(0, losses, np.full(len(nets.widths), -1, dtype=np.int64), {})
-    identity = repr((problem, nets.widths, settings, list(snapshots), label))
-    if checkpoint is not None and checkpoint.exists():
-        _resume(checkpoint, identity, state, nets, optimizer)
+    if checkpoint is not None and checkpoint.path.exists() and _resume(checkpoint, state, nets, optimizer):
         for name, weight in nets.weights.items():
             weight.grad = engine.gradients[name]
         engine.refresh()
-        log.info("%s: goes on from step %d", label, state.step)
+        log.info("%s: %s step %d", label, "had ended at" if state.ended else "goes on from", state.step)
 
     progress = Progress(label, settings.steps - state.step, "steps")
     frequencies = problem.frequencies
-    while True:
+    while not state.ended:
         step = state.step
         if step in evaluations:
             place = evaluations.index(step)
@@ -347,11 +361,11 @@ def train(
             if settings.patience is not None and _may_end(state, evaluations, frequencies, settings.patience):
                 break
         if step in snapshots:
-            state.snapshots[step] = nets.one(len(nets.widths) - 1)
+            state.snapshots[step] = {name: weight.clone() for name, weight in nets.weights.items()}
         if step == settings.steps:
             break
         if checkpoint is not None and step and step % settings.checkpoint_every == 0:
-            _save(checkpoint, identity, state, nets, optimizer)
+            _save(checkpoint, state, nets, optimizer)
         engine.backward(samples.batch(step))
         optimizer.step()
         state.step += 1
@@ -364,9 +378,13 @@ def train(
         engine.refresh()
         progress.advance()
     progress.done()
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
-    return Curves(np.array(evaluations), state.losses, state.diverged), state.snapshots
+    if checkpoint is not None and not state.ended:
+        state.ended = True
+        _save(checkpoint, state, nets, optimizer)
+    sound = np.flatnonzero(state.diverged < 0).tolist()
+    widest = max(sound, key=lambda net: nets.widths[net]) if sound else None
+    saved = {step: nets.one(widest, own) for step, own in state.snapshots.items() if widest is not None}
+    return Curves(np.array(evaluations), state.losses, state.diverged), saved
 
 
 @dataclass
@@ -374,7 +392,8 @@ class _State:
     step: int
     losses: Float32[Array, "net evaluation task"]
     diverged: Int[Array, " net"]
-    snapshots: dict[int, dict[str, Array]]
+    snapshots: dict[int, dict[str, Tensor]]
+    ended: bool = False
 
 
 def _drop(nets: Nets, net: int, step: int, state: _State, label: str) -> None:
@@ -403,35 +422,38 @@ def _may_end(state: _State, evaluations: list[int], frequencies: Array, patience
     return bool((late & decided).all())
 
 
-def _save(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
+def _save(checkpoint: Checkpoint, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
     content = {
-        "identity": identity,
+        "key": checkpoint.key,
         "step": state.step,
+        "ended": state.ended,
         "losses": torch.from_numpy(state.losses),
         "diverged": torch.from_numpy(state.diverged),
-        "snapshots": {
-            step: {name: torch.from_numpy(array) for name, array in net.items()}
-            for step, net in state.snapshots.items()
-        },
+        "snapshots": state.snapshots,
         "weights": nets.weights,
         "optimizer": optimizer.state_dict(),
     }
-    states.write(path, content)
+    states.write(checkpoint.path, content)
 
 
-def _resume(path: Path, identity: str, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
-    content = states.read(path, nets.device)
+def _resume(checkpoint: Checkpoint, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> bool:
+    """Take up what was kept; False where it is damaged or another run's, which removes it."""
+    content = states.read(checkpoint.path, nets.device)
     if content is None:
-        return
-    if content["identity"] != identity:
-        raise QuantaError(
-            str(path), "a checkpoint of another run", identity, "delete the file: the training will start from step 0"
+        return False
+    if content.get("key") != checkpoint.key:
+        log.warning(
+            "%s is of a training with other settings, code, PyTorch, device or precision and was removed: "
+            "the training starts from its beginning",
+            checkpoint.path,
         )
-    state.step = content["step"]
+        checkpoint.remove()
+        return False
+    state.step, state.ended = content["step"], content["ended"]
     state.losses[:] = content["losses"].cpu().numpy()
     state.diverged[:] = content["diverged"].cpu().numpy()
-    for step, net in content["snapshots"].items():
-        state.snapshots[step] = {name: tensor.cpu().numpy() for name, tensor in net.items()}
+    state.snapshots.update(content["snapshots"])
     for name, weight in nets.weights.items():
         weight.copy_(content["weights"][name])
     optimizer.load_state_dict(content["optimizer"])
+    return True

@@ -1,61 +1,44 @@
-"""Parts of one job: several outputs that one process makes, each made only where it is missing or would be another.
+"""Parts: another number of them is another set of inputs to Snakemake, and the same result.
 
-A process of its own for each output would spend most of its time on imports. So jobs of seconds are put together, and
-what a process of its own gave is kept by a key for each part: what the part is made of, and what was made. A job that
-is repeated, for one output that was lost or one input that changed, makes what is due and leaves the rest.
-
-Outputs of such rules are flagged `update`, so that Snakemake does not remove them beforehand.
+Imported while Snakemake parses: nothing heavy here.
 """
 
-import hashlib
+import base64
 import json
-import os
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from quanta import checksums, storage
-from quanta.errors import QuantaError
+from quanta import files
 
 
-def key(inputs: Iterable[str | Path], facts: Mapping[str, Any]) -> str:
-    """SHA-256 of what a part is made of: names and contents of its inputs, and `facts`, plain data.
+def keep(records: Path, output: str, parts: Sequence[str]) -> bool:
+    """Let Snakemake's record of `output` name the present `parts` where it was made of others.
 
-    The contents of inputs that this run made are taken from their checksums, which a job compares before it starts.
+    Parts are called `NAME.part{i}of{n}SUFFIX`, so that those of two numbers are never taken for one another. What
+    reruns them (params, code, inputs) belongs to the rule that joins them as well: Snakemake knows nothing of parts
+    that it has not made.
+
+    Args:
+        records: the folder of the records, `.snakemake/metadata`.
+        output: what was joined, as the rule names it.
+        parts: inputs of its rule that are parts, by their present names.
+
+    Returns:
+        whether the record was written anew.
     """
-    contents = {}
-    for path in map(Path, inputs):
-        recorded = checksums.path_of(path)
-        made_here = recorded is not None and recorded.is_file()
-        contents[str(path)] = storage.file_hash(recorded if recorded and made_here else path)
-    return hashlib.sha256(json.dumps([contents, dict(facts)], sort_keys=True).encode()).hexdigest()
-
-
-def is_made(outputs: Iterable[str | Path], key: str) -> bool:
-    """Whether all outputs of a part are there as they were made under this key; then they are as new.
-
-    Their time is set to now: Snakemake compares times, and an input of the same content may be newer.
-    """
-    paths = [Path(output) for output in outputs]
-    for path in paths:
-        try:
-            known = storage.read_json(_note(path))
-        except (FileNotFoundError, QuantaError):
-            return False
-        if not path.is_file() or known != {"key": key, "sha256": storage.file_hash(path)}:
-            return False
-    for path in paths:
-        os.utime(path)
+    path = records / base64.urlsafe_b64encode(output.encode()).decode()
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        recorded = [str(name) for name in record["input"]]
+    except (OSError, ValueError, TypeError, KeyError):  # not made yet; or a record of another kind, which reruns it
+        return False
+    number = re.compile(r"\.part\d+of\d+\b")
+    kinds = {number.sub("", name) for name in parts}
+    others = [name for name in recorded if not (number.search(name) and number.sub("", name) in kinds)]
+    record["input"] = sorted([*others, *parts])
+    if len(others) == len(recorded) or record["input"] == sorted(recorded):
+        return False
+    with files.atomic(path) as temporary:
+        temporary.write_text(json.dumps(record), encoding="utf-8")
     return True
-
-
-def record(outputs: Iterable[str | Path], key: str) -> None:
-    """Note under which key outputs were made."""
-    for path in map(Path, outputs):
-        storage.write_json(_note(path), {"key": key, "sha256": storage.file_hash(path)})
-
-
-def _note(path: Path) -> Path:
-    """Beside the checksum of an output; beside the output itself where no run has made it."""
-    recorded = checksums.path_of(path) or path.with_name(f".{path.name}")
-    return recorded.with_name(f"{path.name}.made")

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import spearmanr
-from sklearn.metrics import adjusted_rand_score
 
-from quanta import affinity, stability
+from quanta import affinity, spectral, stability
 from quanta.errors import QuantaError
 from quanta.shapes import Array, Float, Float32
 
@@ -60,17 +58,25 @@ def _settled(matrix: Array) -> Float32[Array, "token token"]:
 
 
 def agreement(
-    left: Float[Array, "token token"], right: Float[Array, "token token"], n_clusters: int, *, seed: int
+    left: Float[Array, "token token"],
+    right: Float[Array, "token token"],
+    n_clusters: int,
+    how: spectral.Assignment = spectral.MAIN,
+    *,
+    seed: int,
 ) -> dict[str, Any]:
     """How far two affinities agree: rank correlation over pairs, adjusted Rand index of their clusters, neighbours shared.
 
     `neighbours_by_chance` is what `neighbours_shared`, of ten, would be for unrelated affinities.
     """
+    from scipy.stats import spearmanr
+    from sklearn.metrics import adjusted_rand_score
+
     n = len(left)
     upper = np.triu_indices(n, 1)
     chosen = np.random.default_rng([seed, 11]).integers(0, len(upper[0]), min(len(upper[0]), 200_000))
     pairs = upper[0][chosen], upper[1][chosen]
-    labels = [stability.cluster_like_data(matrix, [n_clusters], seed=seed)[n_clusters] for matrix in (left, right)]
+    labels = [stability.cluster_like_data(matrix, [n_clusters], how, seed=seed)[n_clusters] for matrix in (left, right)]
     near = [np.argpartition(-(np.asarray(m) - 3 * np.eye(n)), 10, axis=1)[:, :10] for m in (left, right)]
     shared = [len(np.intersect1d(a, b)) for a, b in zip(*near, strict=True)]
     return {

@@ -9,7 +9,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,12 +37,12 @@ def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[D
 
     Only files that the distribution itself lists are read. Undecodable ones are left out.
     """
-    files = []
+    files: dict[str, Any] = {}  # a distribution may list a file twice
     for distribution in distributions:
         name = normalise(distribution.metadata["Name"])
         listed = distribution.files or []
-        files += [(f"{name}/{file.as_posix()}", file.locate()) for file in listed if file.suffix == ".py"]
-    for source, path in sorted(files, key=lambda item: (_unit(item[0]), item[0])):
+        files |= {f"{name}/{file.as_posix()}": file.locate() for file in listed if file.suffix == ".py"}
+    for source, path in sorted(files.items(), key=lambda item: (_unit(item[0]), item[0])):
         try:
             yield Document(source, Path(path).read_bytes().decode("utf-8"))
         except (UnicodeDecodeError, FileNotFoundError) as error:
@@ -99,7 +98,13 @@ def jsonl_documents(
     number = 0
     try:
         with _open_text(Path(path)) as lines:
-            for number, line in enumerate(islice(lines, limit), start=1):
+            found = 0
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():  # exporters end a file with one, and some write one between any two
+                    continue
+                if found == limit:
+                    break
+                found += 1
                 where = f"{path}, line {number}"
                 row = _object(line, field, where)
                 yield Document(f"{name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where))
@@ -165,7 +170,7 @@ def _open_text(path: Path) -> io.TextIOWrapper:
         stream = io.BufferedReader(_WholeZstandard(path.open("rb")), 2**20)
     else:
         stream = path.open("rb")
-    return io.TextIOWrapper(stream, encoding="utf-8", newline="\n")
+    return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")  # many exporters write a byte order mark
 
 
 class _WholeZstandard(io.RawIOBase):
@@ -239,6 +244,16 @@ def split_of(source: str, heldout_share: float) -> str:
     A source whose hash is small comes early in `python_sources`, so the split takes another hash.
     """
     return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
+
+
+def first(documents: Iterable[Document], number: int | None, heldout_share: float) -> Iterator[Document]:
+    """The documents up to the `number`-th that is held out: what is behind it is not read. None: all of them."""
+    held_out = 0
+    for document in documents:
+        yield document
+        held_out += split_of(document.source, heldout_share) == HELD_OUT
+        if number is not None and held_out >= number:
+            return
 
 
 def documents_table(

@@ -6,12 +6,13 @@ the choice of rows were settled by measurement: docs/clustering.md.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scipy.linalg import eigh
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from quanta import kmeans
 from quanta.errors import QuantaError
@@ -127,12 +128,14 @@ def assign(
     restarts: int = 30,
     rounds: int = kmeans.ROUNDS,
     seed: int = 0,
+    whole: int | None = None,
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k, from the first k eigenvectors; 0 is the largest cluster.
 
     `method` is `kmeans` (one improved solution, `quanta.kmeans`), `restarts` (scikit-learn's KMeans from `restarts`
     starts, as in the paper), `cluster_qr` or `discretize`; `rows` is for the first two, see `scaled_rows`. `rounds` is how
-    often `kmeans` breathes. Of more than 20,000 tokens, `kmeans` is scikit-learn's in mini-batches, each k by itself.
+    often `kmeans` breathes. Of more than 20,000 tokens, `kmeans` is scikit-learn's in mini-batches, each k by itself. For tokens that are part of
+    more, `whole` is the number of all: parts are clustered as the whole is.
 
     Raises:
         QuantaError: an unknown method, k above the number of eigenvectors or of distinct rows.
@@ -147,20 +150,23 @@ def assign(
     progress = Progress("clustering", sum(ks), "clusters")
     found: dict[int, Array] = {}
     scaled = scaled_rows(vectors)
-    if method == "kmeans" and rows == "degree" and len(scaled) <= FULL_SWEEP:
+    in_batches = (len(scaled) if whole is None else whole) > FULL_SWEEP
+    if method == "kmeans" and rows == "degree" and not in_batches:
         for k, partition in kmeans.sweep(scaled, ks, seed=seed, rounds=rounds):
             found[k] = by_size(partition.labels)
             progress.advance(k, f"at {k}")
     else:
         for k in ks:
             points = scaled[:, :k] if rows == "degree" else scaled_rows(vectors[:, :k], rows)
-            if method == "kmeans" and len(points) > FULL_SWEEP:
+            if method == "kmeans" and in_batches:
                 labels = _in_batches(points, k, seed=seed)
             elif method == "kmeans":
                 [(_, partition)] = kmeans.sweep(points, [k], seed=seed, rounds=rounds)
                 labels = partition.labels
             elif method == "restarts":
                 state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
+                from sklearn.cluster import KMeans  # more than a second, which no other method needs
+
                 labels = KMeans(k, n_init=restarts, random_state=state, copy_x=False).fit(points.copy()).labels_
             elif method == "cluster_qr":
                 labels = kmeans.cluster_qr(vectors[:, :k])
@@ -172,9 +178,31 @@ def assign(
     return found
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """How labels are made from eigenvectors (`assign`), for data, halves, null models and simulations alike."""
+
+    method: str = "kmeans"
+    rows: str = "degree"
+    restarts: int = 30
+
+    def __call__(self, vectors: Float[Array, "token k"], n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
+        """`assign`, given the rest of its settings: seed, rounds, whole."""
+        return assign(vectors, n_clusters, method=self.method, rows=self.rows, restarts=self.restarts, **how)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+MAIN = Assignment()
+
+
 def _in_batches(points: Array, k: int, *, seed: int) -> Int[Array, " token"]:
     state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
     # sampled points seed it: k-means++ over all tokens would cost more than the clustering
+    from sklearn.cluster import MiniBatchKMeans
+
     fit = MiniBatchKMeans(
         k, n_init=3, init_size=max(6 * k, 3000), batch_size=4096, max_iter=60, random_state=state
     ).fit(np.ascontiguousarray(points, dtype=np.float32))

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.optimize import linear_sum_assignment
-from scipy.stats import t as student_t
-from sklearn.metrics import adjusted_rand_score
+from scipy.special import stdtrit
 
-from quanta import affinity, kmeans, spectral, zipf
+from quanta import affinity, kmeans, resampling, spectral, zipf
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Int
@@ -37,18 +36,24 @@ def jaccard(left: Int[Array, " token"], right: Int[Array, " token"]) -> Float[Ar
 
 
 def cluster_like_data(
-    cosines: Array, n_clusters: Sequence[int], *, seed: int, rounds: int = kmeans.ROUNDS
+    cosines: Array,
+    n_clusters: Sequence[int],
+    how: spectral.Assignment = spectral.MAIN,
+    *,
+    seed: int,
+    rounds: int = kmeans.ROUNDS,
+    whole: int | None = None,
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k from cosines (N, N): the functions of the main line, as nulls and resamples go through them."""
     vectors, _ = spectral.embedding(affinity.angular(cosines), max(n_clusters))
-    return spectral.assign(vectors, n_clusters, rounds=rounds, seed=seed)
+    return how(vectors, n_clusters, rounds=rounds, seed=seed, whole=whole)
 
 
-def of_cosines(cosines: Array) -> Callable[..., dict[int, Array]]:
+def of_cosines(cosines: Array, how: spectral.Assignment = spectral.MAIN) -> Callable[..., dict[int, Array]]:
     """`cluster_like_data` of some of the tokens, as `resample` asks for it."""
 
-    def cluster(tokens: Array, n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
-        return cluster_like_data(np.asarray(cosines)[np.ix_(tokens, tokens)], n_clusters, **how)
+    def cluster(tokens: Array, n_clusters: Sequence[int], **settings: Any) -> dict[int, Array]:
+        return cluster_like_data(np.asarray(cosines)[np.ix_(tokens, tokens)], n_clusters, how, **settings)
 
     return cluster
 
@@ -58,34 +63,39 @@ def resample(
     vectors: Float[Array, "token k"],
     labels: Mapping[int, Array],
     shares: tuple[float, float],
+    how: spectral.Assignment = spectral.MAIN,
     *,
     draws: int,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cluster halves of the tokens anew and hold them against `labels` (n_clusters → labels of all tokens).
 
-    `cluster(tokens, n_clusters, seed=, rounds=)` gives labels of a half for each k, halved with N, as the main line does.
-    Odd draws take another seed of k-means on the `vectors` of all tokens instead.
+    `cluster(tokens, n_clusters, seed=, rounds=, whole=)` gives labels of a half for each k, halved with N, as the main line does.
+    Odd draws take another seed of the assignment `how` on the `vectors` of all tokens instead. The halves are the first of `halves`,
+    of whole `groups` where these are given.
 
     Returns:
         a row a cluster: n_clusters, label, stability_halves, stability_seeds (means of the best Jaccard index, NaN where
         no half holds two of its tokens); and a row a draw: draw, kind (half, seed), slope of the envelope, ari at the
         largest k.
     """
+    from sklearn.metrics import adjusted_rand_score  # more than a second, which what else is here need not wait
+
     n, ks = len(vectors), sorted(labels)
-    rng = np.random.default_rng([seed, 7])
+    chosen_halves = halves(n, (draws + 1) // 2, seed=seed, groups=groups)
     scores = {k: {"half": _Mean(labels[k].max() + 1), "seed": _Mean(labels[k].max() + 1)} for k in ks}
     progress = Progress("stability", draws, "draws")
     slopes = []
     for draw in range(draws):
         kind = "half" if draw % 2 == 0 else "seed"
         if kind == "half":
-            chosen = np.sort(rng.choice(n, n // 2, replace=False))
+            chosen = chosen_halves[draw // 2]
             halved = {k: max(k // 2, 2) for k in ks}
-            found = cluster(chosen, sorted(set(halved.values())), seed=seed + draw, rounds=FEW_ROUNDS)
+            found = cluster(chosen, sorted(set(halved.values())), seed=seed + draw, rounds=FEW_ROUNDS, whole=n)
         else:
             chosen, halved = np.arange(n), {k: k for k in ks}
-            found = spectral.assign(vectors, ks, seed=seed + 1000 + draw)
+            found = how(vectors, ks, seed=seed + 1000 + draw)
         for k in ks:
             whole = labels[k][chosen]
             # clusters may be absent from a half: their rows are all zero and not counted
@@ -322,17 +332,32 @@ def across(labels: Mapping[int, Array]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else lineage(at(ks[-1]), at(ks[-1])).assign(n_clusters=ks[-1])
 
 
+def halves(n: int, number: int, *, seed: int, groups: Int[Array, " token"] | None = None) -> list[Int[Array, " half"]]:
+    """Halves of N tokens, drawn without replacement: the same for all that is made of N tokens, which makes pairs of them.
+
+    By whole `groups`, the texts that tokens are of (`resampling.half`): then a half is as large as its texts make it.
+    """
+    rng = np.random.default_rng([seed, 7])
+    own = resampling.numbered(groups, n)
+    return [resampling.half(own, rng) for _ in range(number)]
+
+
 def half_slopes(
-    cosines: Array, n_clusters: Sequence[int], shares: tuple[float, float], *, draws: int, seed: int
+    cosines: Array,
+    n_clusters: Sequence[int],
+    shares: tuple[float, float],
+    how: spectral.Assignment = spectral.MAIN,
+    *,
+    draws: int,
+    seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> Float[Array, " draw"]:
-    """Slopes of the envelope on halves of the tokens drawn without replacement, k halved with N; NaN where there is none."""
-    rng = np.random.default_rng([seed, 9])
-    n = len(cosines)
+    """Slopes of the envelope on the first of `halves`, k halved with N, as `resample` has them; NaN where there is none."""
+    n, cluster = len(cosines), of_cosines(cosines, how)
     ks = sorted({max(k // 2, 2) for k in n_clusters})
     slopes = []
-    for draw in range(draws):
-        chosen = np.sort(rng.choice(n, n // 2, replace=False))
-        found = cluster_like_data(np.asarray(cosines)[np.ix_(chosen, chosen)], ks, seed=seed + draw, rounds=FEW_ROUNDS)
+    for draw, chosen in enumerate(halves(n, draws, seed=seed, groups=groups)):
+        found = cluster(chosen, ks, seed=seed + 2 * draw, rounds=FEW_ROUNDS, whole=n)
         slopes.append(envelope_slope(found, len(chosen), shares))
     return np.array(slopes)
 
@@ -356,5 +381,5 @@ def half_sample_interval(value: float, halves: Array, level: float = 0.9) -> dic
     if len(kept) < 2:
         return {"value": value, "interval": None, "why_no_interval": f"{len(kept)} halves gave a value"}
     sd = float(np.std(kept, ddof=1))
-    reach = sd * float(student_t.ppf((1 + level) / 2, len(kept) - 1))
+    reach = sd * float(stdtrit(len(kept) - 1, (1 + level) / 2))
     return {"value": value, "interval": [value - reach, value + reach], "standard_deviation": sd}

@@ -5,6 +5,7 @@
 
 import hashlib
 import io
+import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,10 +20,10 @@ DIGEST = hashlib.sha256().digest_size
 
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values; the checksum comes first."""
+    """Write tensors and plain values; the checksum comes first. A power cut leaves this state or the one before."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    with storage.atomic(path) as temporary, temporary.open("wb") as stream:
+    with storage.atomic(path, durable=True) as temporary, temporary.open("wb") as stream:
         stream.write(hashlib.sha256(buffer.getbuffer()).digest())
         stream.write(buffer.getbuffer())
 
@@ -37,6 +38,11 @@ def read(path: Path, device: torch.device) -> dict[str, Any] | None:
         return None
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=device, weights_only=True)
     return state
+
+
+def key(*parts: object) -> str:
+    """A hash of all that a training depends on, PyTorch's version among it: what is kept under another one is of no use."""
+    return hashlib.sha256(json.dumps([*parts, torch.__version__], sort_keys=True).encode()).hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -1,12 +1,9 @@
-"""Files that can be trusted: written under a temporary name and renamed, checked when they are read.
+"""Arrays, tables and JSON: written under a temporary name and renamed, checked when they are read."""
 
-A file that exists is whole, whatever was killed while it was being written.
-"""
-
+import errno
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,27 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quanta import files
 from quanta.errors import QuantaError
 from quanta.shapes import Array
 
 if TYPE_CHECKING:  # half a second, which jobs that read no table need not wait
     import pandas as pd
 
+atomic = files.atomic
+ZEROS = bytes(2**20)
+NO_ALLOCATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take room beforehand
 RERUN = "delete the file and start the run again: the step that makes it will make it anew"
-
-
-@contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path in the folder of `path`; rename it to `path` if the block ends well, else remove it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # the suffix stays, because writers choose a format by it
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def file_hash(path: str | Path) -> str:
@@ -51,12 +38,35 @@ def write_array(path: str | Path, array: Array) -> None:
 
 @contextmanager
 def new_array(path: str | Path, shape: tuple[int, ...], dtype: Any) -> Iterator[Array]:
-    """Yield a writable memory map that becomes `path` when the block ends well: for arrays larger than memory."""
+    """Yield a writable memory map that becomes `path` when the block ends well: for arrays larger than memory.
+
+    Raises:
+        OSError: the disk has less room than the array needs; nothing of it is left.
+    """
     with atomic(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        _allocate(temporary, array.offset)
         yield array
         array.flush()
         del array
+
+
+def _allocate(path: Path, header: int) -> None:
+    """Take the room of a sparse file now: a full disk would kill the process (SIGBUS) when it writes to a map of it."""
+    size = path.stat().st_size
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, size)
+        except AttributeError:  # macOS has no such call
+            pass
+        except OSError as error:
+            if error.errno not in NO_ALLOCATION:
+                raise OSError(error.errno, error.strerror, str(path)) from error
+        else:
+            return
+        stream.seek(header)  # the rest of a new file is zeros already
+        for begin in range(header, size, len(ZEROS)):
+            stream.write(ZEROS[: size - begin])
 
 
 def read_array(
@@ -145,7 +155,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no UTF-8
         raise QuantaError(str(path), f"not JSON ({error})", "a JSON object", RERUN) from error
     if not isinstance(content, dict):
         raise QuantaError(str(path), f"holds a {type(content).__name__}", "a JSON object", RERUN)

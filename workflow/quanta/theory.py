@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import zeta
-from scipy.stats import binom
+from scipy.special import bdtr, zeta
 
 from quanta import storage
 from quanta.errors import QuantaError
@@ -211,7 +210,7 @@ def simulate_data(
 def expected_data_loss(sizes: Sequence[int], alpha: float, n_quanta: int, *, threshold: int) -> Float[Array, " size"]:
     """The mean of `simulate_data`: Σ p_k P(Binomial(D, p_k) < τ), exact."""
     p = frequencies(alpha, n_quanta)
-    return np.array([float((p * binom.cdf(threshold - 1, size, p)).sum()) for size in sizes])
+    return np.array([float((p * bdtr(threshold - 1, size, p)).sum()) for size in sizes])
 
 
 def simulate_parameters(

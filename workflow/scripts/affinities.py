@@ -7,7 +7,7 @@ Makes: `qdg/affinity_of_losses.npy`, float32 (token, token), of the tokens that 
 from typing import Any
 
 import numpy as np
-from quanta import affinity, corpus, predictions, selection, similarities, storage
+from quanta import affinity, corpus, predictions, selection, similarities, spectral, storage
 from quanta.job import run
 
 
@@ -20,7 +20,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = np.stack([predictions.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
     found = similarities.CHOICES["loss_curves"](similarities.Evidence(losses=curves))
     storage.write_array(outputs.losses, found)
-    agreement = similarities.agreement(cosines, found, params.show, seed=params.seed)
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    agreement = similarities.agreement(cosines, found, params.show, how, seed=params.seed)
     storage.write_json(outputs.agreement, agreement | {"n_members": curves.shape[1]})
 
 

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, calibration, collisions, resampling, storage
+from quanta import affinity, calibration, collisions, resampling, simulations, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    simulations = pd.concat([storage.read_table(path) for path in inputs.simulations], ignore_index=True)
-    simulations = simulations.sort_values("simulation", kind="stable", ignore_index=True)
-    known, held_out = simulations.iloc[: -params.held_out], simulations.iloc[-params.held_out :]
+    table = pd.concat([storage.read_table(path) for path in inputs.simulations], ignore_index=True)
+    table = table.sort_values("simulation", kind="stable", ignore_index=True)
+    known, held_out = calibration.split(table, params.held_out)
     fitted = calibration.Calibration(known, seed=params.seed)
     coverage = fitted.coverage(held_out)
-    storage.write_table(outputs.simulations, simulations)
+    storage.write_table(outputs.simulations, table)
     storage.write_table(outputs.coverage, coverage)
     storage.write_table(outputs.estimators, calibration.compare_estimators(held_out, coverage))
 
@@ -28,9 +28,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     n_tokens = len(document)
     n_documents = len(storage.read_array(inputs.offsets, dtype="int64", shape=(None,))) - 1
     text = resampling.texts_of_documents(inputs.documents, n_documents)[document]
-    chosen = np.linspace(0, len(cosines) - 1, params.tokens).round().astype(int)
-    thinned = np.asarray(cosines[chosen][:, chosen])
-    found = calibration.summaries(thinned)
+    thinned, chosen = calibration.thinned(cosines, calibration.n_tokens(table))
+    found = simulations.summaries(thinned)
     posterior = fitted.infer(found)
     curve = collisions.resolution_curve(
         cosines,
@@ -86,7 +85,7 @@ def _sketch_deviation(paths: list[str], chosen: np.ndarray, fitted: calibration.
     values = []
     for half in (slice(0, middle), slice(middle, None)):
         unit = affinity.unit_rows(np.asarray(features[:, half][chosen]))
-        values.append(fitted.infer(calibration.summaries(np.clip(unit @ unit.T, -1, 1))).value)
+        values.append(fitted.infer(simulations.summaries(np.clip(unit @ unit.T, -1, 1))).value)
     # twice the variance lies between two halves, each of twice the variance of the whole
     return float(abs(values[0] - values[1]) / 2)
 

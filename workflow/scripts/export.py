@@ -57,11 +57,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         shutil.copyfile(file, target / "tokenizer" / file.name)
     shutil.copyfile(str(inputs.manifest), target / "manifest.csv")
     sources = storage.read_json(inputs.sources)
-    card = _card(family, sizes, recipe, sources, params)
+    settled = {name for curve in inputs.curves for name in storage.read_table(curve, ("precision",))["precision"]}
+    card = _card(family, sizes, recipe, sources, params, " or ".join(sorted(settled)))
     (target / "README.md").write_text(card, encoding="utf-8")
 
 
-def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any) -> str:
+def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any, precisions: str) -> str:
     steps = recipe["steps"]
     lines = []
     for row in family[family["step"] == steps].itertuples():
@@ -85,7 +86,7 @@ def _card(family: Any, sizes: Any, recipe: Any, sources: Any, params: Any) -> st
         origin=_origin(sources),
         texts=sources["texts"],
         hardware=_processor(),
-        precisions=" or ".join(sorted({size["precision"] for size in sizes.values()})),
+        precisions=precisions,
         torch=torch.__version__,
         command=params.command,
         **recipe,

@@ -6,17 +6,17 @@ Makes: `report/figures/parity_recovery`.
 from typing import Any
 
 import pandas as pd
-from quanta import figures, parity_calibration, storage
+from quanta import figures, parity_tables, storage
 from quanta.job import run
 
 CAUSES = ("base", "unsigned", "one pattern", "equal", "equal, unsigned", "equal, one pattern")
 # estimators of α, the condition that each is shown under, how it is drawn and named
 SHOWN = (
-    (parity_calibration.ENVELOPE, "base", "o", "envelope, −slope − 1"),
-    (parity_calibration.COSINES, "base", "s", "collisions by cosine"),
-    (parity_calibration.LANGUAGE, "base", "D", "calibrated"),
-    (parity_calibration.LANGUAGE, "one pattern", "^", "calibrated, one pattern"),
-    (parity_calibration.TASKS_LEARNED, "learned tasks, one pattern", "x", "tasks and K known"),
+    (parity_tables.ENVELOPE, "base", "o", "envelope, −slope − 1"),
+    (parity_tables.COSINES, "base", "s", "collisions by cosine"),
+    (parity_tables.LANGUAGE, "base", "D", "calibrated"),
+    (parity_tables.LANGUAGE, "one pattern", "^", "calibrated, one pattern"),
+    (parity_tables.TASKS_LEARNED, "learned tasks, one pattern", "x", "tasks and K known"),
 )
 FOUND = 0.95  # adjusted Rand from which tasks are said to be found (docs/parity.md)
 COLOURS = [colour for colour in figures.PALETTE if colour != figures.FIT]  # which is the truth's

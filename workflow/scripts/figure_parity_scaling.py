@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import figures, parity_fits, storage
+from quanta import figures, parity_fits, parity_tables, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    curves = pd.concat([storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves])
-    nets = pd.concat([storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets])
+    curves = pd.concat([storage.read_table(path, parity_tables.CURVE_COLUMNS) for path in inputs.curves])
+    nets = pd.concat([storage.read_table(path, parity_tables.NET_COLUMNS) for path in inputs.nets])
     resources = parity_fits.resources_of(curves)
     points = storage.read_table(inputs.points, ("scale", "loss_bits", "alpha", "resource"))
     fits = {f["resource"]: f for f in storage.read_json(inputs.fits)["exponents"] if f["alpha"] == params.alpha}

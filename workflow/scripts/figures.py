@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from quanta import parts
+from quanta import together
 from quanta.job import run
 
 
@@ -21,17 +21,19 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for figure in figures:
         paths = {kind: str(folder / f"{figure['name']}.{kind}") for kind in ("png", "pdf", "csv")}
         files = [path for value in figure["inputs"].values() for path in ([value] if isinstance(value, str) else value)]
-        key = parts.key(files, figure | {"look": params.look})
-        if parts.is_made(paths.values(), key):
+        key = together.key(files, figure | {"look": params.look})
+        if together.is_made(paths.values(), key):
             log.info("%s is as it would be drawn", figure["name"])
             continue
-        spec = importlib.util.spec_from_file_location(figure["script"], Path(__file__).with_name(f"{figure['script']}.py"))
+        spec = importlib.util.spec_from_file_location(
+            figure["script"], Path(__file__).with_name(f"{figure['script']}.py")
+        )
         assert spec is not None and spec.loader is not None
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
         own = SimpleNamespace(**figure["params"], look=params.look)
         script.main(SimpleNamespace(**figure["inputs"]), SimpleNamespace(**paths), own)
-        parts.record(paths.values(), key)
+        together.record(paths.values(), key)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from quanta.job import device, run
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
-    part = int(Path(outputs.features).suffixes[-2].removeprefix(".part"))
-    rows = losses.shard(len(table), part, params.shards)
+    part, of = Path(outputs.features).suffixes[-2].removeprefix(".part").split("of")
+    rows = losses.shard(len(table), int(part), int(of))
     chosen = table.iloc[rows.start : rows.stop]
     model = models.load(inputs.model, device())
     how: Any = {key: getattr(params, key) for key in ("features", "seed", "parameters", "precision")}

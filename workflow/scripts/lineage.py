@@ -1,6 +1,6 @@
 """Which clusters are found again by other models and steps, on the same tokens, beside chance and beside another seed.
 
-Makes: `qdg/lineage.csv`, a row a cluster and relative: relative (`model/step`, or `other seed`: k-means anew on the same embedding),
+Makes: `qdg/lineage.csv`, a row a cluster and relative: relative (`model/step`, or `other seed`: assigned anew on the same embedding),
 n_clusters, label, size, match, match_size, tokens, score (Jaccard index), score_by_chance.
 """
 
@@ -17,12 +17,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     own = clusters.at(clusters.read_labels(inputs.labels, n_tokens), params.show)
     largest = max(params.n_clusters)
     vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(n_tokens, None), finite=True)[:, :largest]
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
     ks = [k for k in params.n_clusters if k <= params.show]
     others = {
         f"{model}/step{step}": clusters.at(clusters.read_labels(path, n_tokens), params.show)
         for (model, step), path in zip(json.loads(params.members), inputs.relatives, strict=True)
     }
-    others["other seed"] = spectral.assign(vectors, ks, seed=params.seed + 1)[params.show]
+    others["other seed"] = how(vectors, ks, seed=params.seed + 1)[params.show]
     tables = [
         stability.found_again(own, labels, seed=params.seed).assign(relative=name, n_clusters=params.show)
         for name, labels in others.items()

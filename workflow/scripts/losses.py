@@ -7,31 +7,35 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from quanta import corpus, losses, models, parts, storage
+from quanta import corpus, losses, models, storage, together
 from quanta.job import device, run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     log = logging.getLogger("quanta")
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
+    tokenizer = corpus.load_tokenizer(Path(inputs.tokenizer).parent)
     facts = {"precision": params.precision, "code": params.code}
     for source, target in zip(map(Path, inputs.models), map(Path, outputs.losses), strict=True):
         name = f"{source.parent.name} {source.name}"
-        part = int(target.suffixes[-2].removeprefix(".part")) if params.shards > 1 else 0
-        key = parts.key([source, inputs.tokens, inputs.offsets], facts | {"part": [part, params.shards]})
-        if parts.is_made([target], key):
+        whole = len(target.suffixes) == 1
+        part, of = (0, 1) if whole else map(int, target.suffixes[-2].removeprefix(".part").split("of"))
+        key = together.key([source, inputs.tokens, inputs.offsets], facts | {"part": [part, of]})
+        if together.is_made([target], key):
             log.info("losses of %s are there as they would be made", name)
             continue
+        if not corpus.check_tokenizer(source, tokenizer):
+            log.info("%s brings no tokenizer.json: its ids are taken to be those of the corpus", name)
         values = losses.token_losses(
             models.load(source, device()),
             tokens,
-            losses.shard(tokens.n_documents, part, params.shards),
+            losses.shard(tokens.n_documents, part, of),
             batch_tokens=params.batch_tokens,
             precision=params.precision,
             label=f"of {name}",
         )
         storage.write_array(target, values)
-        parts.record([target], key)
+        together.record([target], key)
 
 
 if __name__ == "__main__":

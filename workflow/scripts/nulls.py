@@ -8,7 +8,7 @@ the data's row is of that sample too, clustered anew.
 from typing import Any
 
 import numpy as np
-from quanta import affinity, calibration, clusters, corpus, nulls, selection, storage
+from quanta import affinity, calibration, clusters, corpus, nulls, resampling, selection, spectral, storage
 from quanta.job import run
 
 
@@ -18,9 +18,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     labels = clusters.read_labels(inputs.labels, len(chosen))
     draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
     held, ks = affinity.spread(len(chosen), len(cosines)), params.n_clusters
     if len(held) < len(chosen):
-        labels, draws, ks = nulls.sampled(cosines, len(chosen), ks, tuple(params.rank_shares), seed=params.seed)
+        labels, draws, ks = nulls.sampled(
+            cosines, len(chosen), ks, tuple(params.rank_shares), how, seed=params.seed, groups=text[held]
+        )
         chosen = chosen.iloc[held]
     features = None
     if inputs.features:
@@ -35,17 +39,20 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         dimension=params.features,
         seed=params.seed,
     )
-    simulations = storage.read_table(inputs.simulations, ("simulation", "planted_alpha"))
+    simulations = storage.read_table(inputs.simulations, ("simulation", "planted_alpha", "planted_n_tokens"))
+    known, _ = calibration.split(simulations, params.held_out)  # as for the data: one calibration, of known coverage
     table, curves = nulls.table(
         made,
         cosines,
         labels,
         draws,
-        calibration.Calibration(simulations, seed=params.seed),
+        calibration.Calibration(known, seed=params.seed),
+        how,
         n_clusters=ks,
         shares=tuple(params.rank_shares),
-        n_tokens=params.tokens,
+        n_tokens=calibration.n_tokens(simulations),
         seed=params.seed,
+        groups=text[held],
     )
     storage.write_table(outputs.table, table)
     storage.write_table(outputs.curves, curves)

@@ -1,14 +1,14 @@
 """The exponent of parity nets, whose truth is known, by the calibration of language models and by every simpler estimator.
 
 Makes: `parity/calibration/estimates.csv` (a row a net, condition and estimator), `coverage.csv` (how often intervals hold the
-truth). The nets are the widest ones at their last step.
+truth). The nets are the widest ones that did not diverge, at their last step; `width` says which.
 """
 
 import json
 from typing import Any
 
 import pandas as pd
-from quanta import parity, parity_calibration, parity_fits, parity_qdg, storage
+from quanta import parity, parity_calibration, parity_qdg, parity_tables, storage
 from quanta.job import run
 
 
@@ -21,13 +21,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for weights, curves, nets, (alpha, seed) in zip(
         inputs.weights, inputs.curves, inputs.nets, params.nets, strict=True
     ):
+        width = parity_tables.widest_sound(storage.read_table(nets, parity_tables.NET_COLUMNS), nets)
         snapshots = parity_qdg.read_snapshots(weights)
         last = max(snapshots)
-        losses = parity_qdg.losses_at(
-            storage.read_table(curves, parity_fits.CURVE_COLUMNS),
-            int(storage.read_table(nets, parity_fits.NET_COLUMNS)["size"].max()),
-            [last],
-        )
+        losses = parity_qdg.losses_at(storage.read_table(curves, parity_tables.CURVE_COLUMNS), width, [last])
         parts.append(
             parity_calibration.estimates(
                 parity.ParityProblem(**known, alpha=alpha, seed=seed),
@@ -36,12 +33,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 calibrated,
                 samples=qdg["samples"],
                 below_bits=qdg["below_bits"],
-                learned_bits=parity_fits.LEARNED_BITS,
-            )
+                learned_bits=parity_tables.LEARNED_BITS,
+            ).assign(width=width)
         )
-    envelopes = pd.concat([storage.read_table(path, ("condition", "seed", "alpha")) for path in inputs.envelopes])
-    table = pd.concat([*parts, parity_calibration.envelope_rows(envelopes)], ignore_index=True)
-    table = parity_calibration.with_coverage(table)
+    envelopes = [storage.read_table(path, ("condition", "seed", "alpha", "width")) for path in inputs.envelopes]
+    table = parity_calibration.with_coverage(parity_calibration.together(parts, pd.concat(envelopes)))
     storage.write_table(outputs.estimates, table)
     storage.write_table(outputs.coverage, parity_calibration.coverage(table, calibrated))
 

@@ -1,7 +1,7 @@
 """Train one net on each fixed training set of the sweep in data.
 
-Makes: `curves.parquet` (held-out loss of every task over steps) and `nets.csv`; size is the number of training samples. A
-job that was killed goes on from its checkpoints.
+Makes: `curves.parquet` (held-out loss of every task over steps) and `nets.csv` (with the precision of the products); size is
+the number of training samples. A job that was killed goes on from its checkpoints, and nets that were done are not trained again.
 """
 
 import json
@@ -10,45 +10,46 @@ from typing import Any
 
 import pandas as pd
 import torch
-from quanta import cards, parity, parity_fits, parity_training, storage
+from quanta import cards, parity, parity_tables, parity_training, precision, states, storage
 from quanta.job import device, run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     problem = parity.ParityProblem(**json.loads(params.problem), alpha=params.alpha, seed=params.seed)
     data = json.loads(params.data)
-    settings = parity_training.TrainingSettings(
-        steps=data["steps"], patience=data["patience"], **json.loads(params.training)
-    )
     where = torch.device(device())
+    training = json.loads(params.training)
+    settled = precision.settle(training.pop("precision"), where.type)
+    settings = parity_training.TrainingSettings(
+        steps=data["steps"], patience=data["patience"], precision=settled, **training
+    )
     widths, sizes = [data["width"]], sorted(data["sizes"])
     need = parity_training.estimated_bytes(
         problem, widths, params.batch_size, settings, training_set=sizes[-1], device=where.type
     )
     parity_training.check_memory(need, cards.free_bytes(where))
-    keys = {"sweep": "data", "alpha": params.alpha, "seed": params.seed}
-    curves, rows = [], []
+    # not of the list of sizes: sets that were done stay so when others are added
+    shared = [params.problem, params.training, widths, data["steps"], data["patience"], params.batch_size]
+    shared += [params.alpha, params.seed, params.code, str(where), settled]
+    keys: Any = {"sweep": "data", "alpha": params.alpha, "seed": params.seed}
+    curves, rows, kept = [], [], []
     for size in sizes:
         nets = parity_training.Nets(problem, widths, where)
+        kept.append(parity_training.Checkpoint(Path(f"{params.checkpoint}-{size}.pt"), states.key(size, *shared)))
         found, _ = parity_training.train(
             nets,
             parity.TrainingSet(problem, size, params.batch_size, where),
             settings,
             label=f"parity, α = {params.alpha:g}, {size} samples",
-            checkpoint=Path(f"{params.checkpoint}-{size}.pt"),
+            checkpoint=kept[-1],
         )
-        curves.append(parity_fits.curve_table(found, [size], **keys))
-        rows.append(
-            {
-                **keys,
-                "size": size,
-                "parameters": nets.parameters_of(widths[0]),
-                "last_step": parity_fits.last_steps(found)[0],
-                "diverged_step": int(found.diverged_step[0]),
-            }
-        )
+        parameters = [nets.parameters_of(width) for width in widths]
+        curves.append(parity_tables.curve_table(found, [size], **keys))
+        rows.append(parity_tables.net_table(found, [size], parameters, precision=settled, **keys))
     storage.write_table(outputs.curves, pd.concat(curves, ignore_index=True))
-    storage.write_table(outputs.nets, pd.DataFrame(rows))
+    storage.write_table(outputs.nets, pd.concat(rows, ignore_index=True))
+    for checkpoint in kept:
+        checkpoint.remove()
 
 
 if __name__ == "__main__":

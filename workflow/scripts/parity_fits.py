@@ -8,14 +8,14 @@ import json
 from typing import Any
 
 import pandas as pd
-from quanta import parity_fits, storage
+from quanta import parity_fits, parity_tables, storage
 from quanta.job import run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     fit = json.loads(params.fit)
-    curves = [storage.read_table(path, parity_fits.CURVE_COLUMNS) for path in inputs.curves]
-    nets = [storage.read_table(path, parity_fits.NET_COLUMNS) for path in inputs.nets]
+    curves = [storage.read_table(path, parity_tables.CURVE_COLUMNS) for path in inputs.curves]
+    nets = [storage.read_table(path, parity_tables.NET_COLUMNS) for path in inputs.nets]
     fits, points, emergence = parity_fits.fit_all(
         pd.concat(curves, ignore_index=True),
         pd.concat(nets, ignore_index=True),

@@ -1,47 +1,43 @@
 """Clusters of the selected tokens under another model or step: its gradients, clustered like those of qdg.model.
 
-Makes: `qdg/relatives/{model}/step{step}.parquet`: n_clusters, token, label. Gradients are sketched, in exact mode too.
+Makes: `qdg/relatives/{model}/step{step}.parquet`: n_clusters, token, label. Gradients are exact where
+the data's are (`qdg.mode`).
 """
 
+import tempfile
 from typing import Any
 
 import numpy as np
-from quanta import affinity, corpus, gradients, models, neighbours, selection, spectral, storage
+from quanta import affinity, corpus, exact, gradients, models, neighbours, selection, spectral, storage
 from quanta.job import device, run
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
-    features, _ = gradients.token_gradients(
-        models.load(inputs.model, device()),
-        tokens,
-        table["document"].to_numpy(),
-        table["position"].to_numpy(),
-        features=params.features,
-        seed=params.seed,
-        parameters=params.parameters,
-        precision=params.precision,
-        batch_tokens=params.batch_tokens,
-    )
-    features = np.asarray(features)
-    largest = max(params.n_clusters)
+    model, largest = models.load(inputs.model, device()), max(params.n_clusters)
+    document, position = table["document"].to_numpy(), table["position"].to_numpy()
+    how = {name: getattr(params, name) for name in ("parameters", "precision", "batch_tokens")}
+    cosines = np.empty((0, 0) if params.neighbours else (len(table), len(table)), dtype=np.float32)
+    if params.memory_bytes is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            exact.exact_cosines(
+                model, tokens, document, position, cosines, memory_bytes=params.memory_bytes, scratch=scratch, **how
+            )
+    else:
+        found, _ = gradients.token_gradients(
+            model, tokens, document, position, features=params.features, seed=params.seed, **how
+        )
+        features = np.asarray(found)
+        if not params.neighbours:
+            affinity.cosine([features], cosines)
     if params.neighbours:
         graph = neighbours.graph(*neighbours.nearest(features, params.neighbours), linear=True)
         vectors, _, _ = neighbours.embedding(graph, largest, unit=neighbours.unit_rows(features), seed=params.seed)
     else:
-        cosines = np.empty((len(features), len(features)), dtype=np.float32)
-        affinity.cosine([features], cosines)
         vectors, _ = spectral.embedding(affinity.angular(cosines), largest)
-    found = spectral.cluster(
-        vectors,
-        params.n_clusters,
-        method=params.method,
-        rows=params.rows,
-        restarts=params.restarts,
-        seed=params.seed,
-    )
-    storage.write_table(outputs.labels, found)
+    assign = spectral.Assignment(params.method, params.rows, params.restarts)
+    storage.write_table(outputs.labels, spectral.as_table(assign(vectors, params.n_clusters, seed=params.seed)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta import affinity, clusters, corpus, neighbours, nulls, selection, soft, stability, storage
+from quanta import affinity, clusters, corpus, neighbours, nulls, selection, soft, spectral, stability, storage
 from quanta.job import run
 
 
@@ -23,18 +23,22 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     cosines = np.asarray(affinity.read_affinity(inputs.affinity))
     document, position = chosen["document"].to_numpy(), chosen["position"].to_numpy()
     held = affinity.spread(len(chosen), len(cosines))
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
     if inputs.features:
         features = storage.read_array(inputs.features[0], dtype="float32", shape=(None, None))
-        anew = neighbours.of_features(features, params.neighbours)
+        anew = neighbours.of_features(features, params.neighbours, how)
     else:
-        anew = stability.of_cosines(cosines)
+        anew = stability.of_cosines(cosines, how)
     vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
     shares = tuple(params.rank_shares)
-    scores, draws = stability.resample(anew, vectors, labels, shares, draws=params.draws, seed=params.seed)
+    text = pd.factorize(source[document])[0]
+    scores, draws = stability.resample(
+        anew, vectors, labels, shares, how, draws=params.draws, seed=params.seed, groups=text
+    )
     groups = {
         "target": chosen["token_id"].to_numpy(),
         "bigram": nulls.bigrams(tokens, document, position),
-        "source": pd.factorize(source[document])[0],
+        "source": text,
     }
     storage.write_table(outputs.clusters, stability.describe(cosines, held, labels, groups, scores))
     storage.write_table(outputs.tree, stability.tree(labels))

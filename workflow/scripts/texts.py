@@ -8,7 +8,7 @@ corpus is known again. Given such a manifest, only the texts that it knows are k
 
 import json
 from collections.abc import Iterator
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         found = surroundings.find_distributions(names, pins, all_needed=not inputs.manifest)
         documents, origin = sources.python_sources(found), {"distributions": versions}
     elif settings["source"] == "hub":
-        pin = storage.read_json(f"{inputs.file}.pin.json")
+        pin = storage.read_json(inputs.pin[0])
         paths = [Path(str(inputs.file)) / file["path"] for file in pin["files"]]
         documents = chain.from_iterable(map(read, paths))
         origin = {key: pin[key] for key in ("repository", "revision", "commit", "files")}
@@ -46,7 +46,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         table, differences = manifests.agree(kept, known, versions, params.minimum_agreement)
         storage.write_table(str(outputs.differences), differences)
     else:
-        table = sources.documents_table(islice(kept, params.documents), settings["heldout_share"], params.containment)
+        table = sources.documents_table(
+            sources.first(kept, params.documents, settings["heldout_share"]),
+            settings["heldout_share"],
+            params.containment,
+        )
     if outputs.manifest:
         storage.write_table(str(outputs.manifest), manifests.of(table, versions))
     with storage.atomic(outputs.texts) as temporary:

@@ -7,7 +7,7 @@ alpha_collisions at the threshold half-way between the cosines within clusters a
 from typing import Any
 
 import pandas as pd
-from quanta import calibration, storage
+from quanta import calibration, spectral, storage
 from quanta.job import run
 
 EXPONENTS = (1.1, 1.3, 1.5, 1.8)
@@ -15,8 +15,9 @@ NOISES = (0.3, 1.0, 2.0)
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
     rows = [
-        calibration.toy_row(params.tokens, exponent, noise, seed=params.seed)
+        calibration.toy_row(params.tokens, exponent, noise, how, seed=params.seed)
         for exponent in EXPONENTS
         for noise in NOISES
     ]

@@ -1,6 +1,7 @@
 """Train one size of the ladder.
 
-Makes: `models/{model}/step{step}/` for each saved step, with the tokenizer beside the weights, and the learning curve.
+Makes: `models/{model}/step{step}/` for each saved step, with the tokenizer beside the weights, and the learning curve,
+whose column `precision` says what the products were computed in.
 The same tokens in the same order for every size of a seed. While it runs, its state lies under `unfinished/{model}/`: a killed
 training goes on from there.
 """
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quanta import corpus, models, storage, training
+from quanta import corpus, models, precision, storage, training
 from quanta.job import device, run
 
 
@@ -21,11 +22,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     shared = json.loads(params.recipe)
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     tokenizer = corpus.load_tokenizer(Path(inputs.tokenizer).parent)
-    recipe = training.Recipe(learning_rate=size["learning_rate"], precision=size["precision"], **shared)
+    where = device()
+    settled = precision.settle(size["precision"], where)
+    recipe = training.Recipe(learning_rate=size["learning_rate"], precision=settled, **shared)
     shape = models.Size(**{key: size[key] for key in ("name", "width", "layers", "heads")})
     seed = params.seed + size["seed"]
     model = models.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=seed)
-    model = model.to(device())
+    model = model.to(where)
     everything = [
         params.size,
         params.recipe,
@@ -33,6 +36,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         params.steps,
         params.code,
         str(model.device),
+        settled,
         torch.__version__,
     ]
     content = hashlib.sha256(json.dumps(everything).encode() + tokens.ids.tobytes()).hexdigest()
@@ -55,7 +59,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     for step, folder in zip(params.steps, outputs.folders, strict=True):
         shutil.move(unfinished.folder_of(step), folder)
-    storage.write_table(outputs.curve, curve)
+    storage.write_table(outputs.curve, curve.assign(precision=settled))
     shutil.rmtree(unfinished.folder)
 
 

@@ -1,12 +1,14 @@
 """Cosines of the same tokens' gradients in a model of the same shape with fresh weights: a null model.
 
-Makes: `calibration/untrained.npy`, float32 (token, token); of so many tokens, evenly spread, as `tokens` says.
+Makes: `calibration/untrained.npy`, float32 (token, token); of so many tokens, evenly spread, as `tokens` says. Gradients
+are exact where the data's are (`qdg.mode`).
 """
 
+import tempfile
 from typing import Any
 
 import numpy as np
-from quanta import affinity, corpus, gradients, models, nulls, selection, storage
+from quanta import affinity, corpus, exact, gradients, models, selection, storage
 from quanta.job import device, run
 
 
@@ -14,20 +16,20 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = corpus.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
     table = table.iloc[affinity.spread(len(table), params.tokens)]
-    features, _ = gradients.token_gradients(
-        nulls.fresh_weights(models.load(inputs.model, device()), seed=params.seed),
-        tokens,
-        table["document"].to_numpy(),
-        table["position"].to_numpy(),
-        features=params.features,
-        seed=params.seed,
-        parameters=params.parameters,
-        precision=params.precision,
-        batch_tokens=params.batch_tokens,
-        label="untrained",
-    )
-    with storage.new_array(outputs.affinity, (len(features), len(features)), "float32") as out:
-        affinity.cosine([np.asarray(features)], out)
+    model = models.fresh_weights(models.load(inputs.model, device()), seed=params.seed)
+    document, position = table["document"].to_numpy(), table["position"].to_numpy()
+    how = {name: getattr(params, name) for name in ("parameters", "precision", "batch_tokens")}
+    with storage.new_array(outputs.affinity, (len(table), len(table)), "float32") as out:
+        if params.memory_bytes is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                exact.exact_cosines(
+                    model, tokens, document, position, out, memory_bytes=params.memory_bytes, scratch=scratch, **how
+                )
+        else:
+            features, _ = gradients.token_gradients(
+                model, tokens, document, position, features=params.features, seed=params.seed, label="untrained", **how
+            )
+            affinity.cosine([np.asarray(features)], out)
 
 
 if __name__ == "__main__":

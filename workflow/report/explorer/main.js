@@ -45,6 +45,7 @@
     if (lacking.length) trouble(Q.plain(`The address asks for what this run does not have: no ${lacking.join(", no ")}. Shown is the nearest that it has.`)); else $("trouble").hidden = true;
     if (given.has("q")) {
       $("query").value = given.get("q");
+      brought = !own.has(given.get("q")) && /[\\^$.*+?()[\]{}|]/.test(given.get("q")) ? given.get("q") : null;
       $("scope").value = Object.hasOwn(TEXTS, given.get("in") ?? "") ? given.get("in") : "until";
       $("case").checked = given.get("case") === "1";
     }
@@ -274,8 +275,24 @@
   };
   let running = 0, waiting = null;
 
+  /* An expression of the address is somebody else's, and may take for ever: it is shown, and runs on Enter. Plain words run. */
+  let brought = null;
+  const own = new Set(); // expressions that were typed or confirmed here
+
+  function refused() {
+    if (brought === null || brought !== $("query").value) return false;
+    running++; // ends what runs
+    $("query").removeAttribute("aria-invalid");
+    $("query-status").textContent = "The address brought this expression: press Enter in its field to search.";
+    $("query-clusters").replaceChildren();
+    found.show([]);
+    return true;
+  }
+
   /* In slices, so that the page stays alive while a slow expression runs; a newer search ends an older one. */
   async function search() {
+    if (refused()) return;
+    own.add($("query").value);
     const mine = ++running, text = $("query").value, of = TEXTS[$("scope").value], begun = performance.now();
     let pattern;
     try { pattern = new RegExp(text, $("case").checked ? "u" : "iu"); } catch (error) {
@@ -286,7 +303,7 @@
       return;
     }
     $("query").removeAttribute("aria-invalid");
-    const own = Q.clustering(state.k), tokens = $("inside").checked ? own.of(state.cluster) : Array.from({ length: Q.n }, (_, i) => i);
+    const clustering = Q.clustering(state.k), tokens = $("inside").checked ? clustering.of(state.cluster) : Array.from({ length: Q.n }, (_, i) => i);
     const hits = [];
     let slice = performance.now();
     for (const token of tokens) {
@@ -299,16 +316,18 @@
     }
     found.show(hits);
     const counts = new Map();
-    for (const token of hits) counts.set(own.label[token], (counts.get(own.label[token]) ?? 0) + 1);
+    for (const token of hits) counts.set(clustering.label[token], (counts.get(clustering.label[token]) ?? 0) + 1);
     const most = text ? [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0]).slice(0, 8) : [];
     const short = (said) => (said.length > 60 ? `${said.slice(0, 59)}…` : said);
     $("query-clusters").replaceChildren(
-      ...most.map(([c, n]) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", cluster: c, token: null }) }, `${n} of the ${own.size(c)} in cluster ${c}: ${short(Q.names.get(state.k, c) || Q.rule(state.k, c))}`)),
+      ...most.map(([c, n]) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", cluster: c, token: null }) }, `${n} of the ${clustering.size(c)} in cluster ${c}: ${short(Q.names.get(state.k, c) || Q.rule(state.k, c))}`)),
       text && counts.size > most.length ? Q.el("span", { class: "faint" }, `and in ${counts.size - most.length} more`) : "");
     Q.searchTime = performance.now() - begun;
     $("query-status").textContent = `${hits.length} of ${tokens.length} tokens, in ${counts.size} of ${state.k} clusters (${Q.searchTime.toFixed(0)} ms)`;
     if (state.view === "search") history.replaceState(null, "", address());
   }
+  $("query").addEventListener("input", () => { brought = null; });
+  $("query").addEventListener("keydown", (event) => { if (event.key === "Enter" && brought !== null) { brought = null; search(); } });
   for (const id of ["query", "scope", "case", "inside"]) $(id).addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(search, 60); });
 
   /* ------------------------------------------------------------------------------------------------------ gallery */
