@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 RULES = "<!-- rules: begin -->", "<!-- rules: end -->"
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
-BESIDE = ("identity_slope", "calibrated_alpha", "coverage")
+BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
 
 
 def rule_graph() -> str:

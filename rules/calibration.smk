@@ -280,6 +280,7 @@ rule nulls:
         selection=rules.select.output.tokens,
         tokens=rules.tokens.output.tokens,
         offsets=rules.tokens.output.offsets,
+        documents=rules.tokens.output.documents,
     output:
         table=f"{R}/calibration/nulls.csv",
         curves=f"{R}/calibration/nulls_rank_frequency.csv",

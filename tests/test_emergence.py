@@ -132,6 +132,21 @@ def test_tokens_dealt_out_anew_say_where_the_correlation_is_without_any_order():
     assert emergence.dealt(SMALL[:3], anew[:, :3]) is None
 
 
+def test_ties_at_the_first_point_are_no_order():
+    """Nine of ten tokens are there at once: only small clusters can look late. About 0 that is an order, about its centre none."""
+    own, number, small, off = labels_of(SMALL)["label"].to_numpy(), 100, 0, 0
+    for seed in range(number):
+        rng = np.random.default_rng(seed)
+        places = np.where(rng.random(SMALL.sum()) < 0.75, 1.0, rng.lognormal(3, 1, SMALL.sum()))
+        anew = np.array([emergence.middle_ranks(own, rng.permutation(places)) for _ in range(40)])
+        null = emergence.dealt(SMALL, anew)
+        middle = emergence.middle_ranks(own, places)
+        small += emergence.correlate(SMALL, middle, centre=null["mean"], draws=200, seed=seed)["p_value"] <= 0.05
+        off += emergence.correlate(SMALL, middle, draws=200, seed=seed)["p_value"] <= 0.05
+    assert null["mean"] < -0.1 and off > 0.25 * number
+    assert counted_as_nominal(small, number, 0.05)
+
+
 def test_middle_ranks_are_medians_of_ranks_and_the_unlearned_share_the_last():
     places = np.array([1.0, 3.0, 2.0, np.inf, np.inf, 5.0])
     group = np.array([0, 0, 2, 2, 3, 3])

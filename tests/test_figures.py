@@ -199,3 +199,35 @@ def test_no_null_model_is_left_out_of_the_rank_frequency_plot(tmp_path):
     script("figure_rank_frequency")(given, outputs(tmp_path), names(look=LOOK, seed=0))
     drawn = set(pd.read_csv(tmp_path / "x.csv")["curve"])
     assert {f"null: {name}" for name in models} <= drawn
+
+
+def test_figures_without_alpha_n_leave_its_lines_out(tmp_path):
+    """One size, however many seeds, has no α_N: what is there is drawn."""
+    sizes = pd.DataFrame({"rank": range(1, 13), "size": np.arange(24, 0, -2)})
+    storage.write_table(tmp_path / "rank.csv", pd.concat([sizes.assign(n_clusters=k) for k in (0, 12)]))
+    storage.write_table(tmp_path / "tokens.parquet", pd.DataFrame({"token_id": np.repeat(range(12), 13)}))
+    slope = {"value": -1.0, "interval": [-1.1, -0.9], "ranks": [2, 8]}
+    calibrated = {"value": 0.1, "interval": [0.0, 0.2]}
+    fits = {"envelope_slope": slope, "alpha": calibrated, "alpha_by_collisions": {"threshold": 0.5}}
+    storage.write_json(tmp_path / "fits.json", fits)
+    storage.write_json(tmp_path / "scaling.json", {"alpha_n": {"value": None, "interval": None}})
+    models = [("a", 9, 100, 3.0), ("a-seed1", 9, 100, 3.1)]
+    columns = ["model", "step", "non_embedding_parameters", "mean_loss_nats"]
+    storage.write_table(tmp_path / "mean_loss.csv", pd.DataFrame(models, columns=columns))
+    curve = {"threshold": [0.4, 0.5], "alpha": 0.1, "low": 0.0, "high": 0.2, "alpha_triples": 0.1}
+    storage.write_table(tmp_path / "resolution.csv", pd.DataFrame(curve))
+    paths = {"fits": tmp_path / "fits.json", "scaling": tmp_path / "scaling.json"}
+    script("figure_rank_frequency")(
+        names(**paths, table=tmp_path / "rank.csv", selection=tmp_path / "tokens.parquet", nulls=[]),
+        outputs(tmp_path), names(look=LOOK, seed=0),
+    )  # fmt: skip
+    assert "theory, finite tokens" not in set(pd.read_csv(tmp_path / "x.csv")["curve"])
+    script("figure_resolution")(
+        names(**paths, resolution=tmp_path / "resolution.csv"), outputs(tmp_path), names(look=LOOK)
+    )
+    script("figure_mean_loss")(
+        names(table=tmp_path / "mean_loss.csv", fits=tmp_path / "scaling.json"),
+        outputs(tmp_path), names(look=LOOK, final_step=9, leave_out=[]),
+    )  # fmt: skip
+    drawn = pd.read_csv(tmp_path / "x.csv")
+    assert len(drawn) == 2 and drawn["power_law_nats"].isna().all()

@@ -113,6 +113,25 @@ def test_half_samples_have_the_variance_of_the_whole():
     assert stability.half_sample_interval(1.0, np.array([np.nan, 2.0]))["interval"] is None
 
 
+def test_halves_of_whole_texts_have_the_variance_of_the_whole():
+    """Of tokens that are alike within a text: halves of whole texts deviate as corpora drawn anew do, halves of tokens by less."""
+    rng = np.random.default_rng(0)
+    text = np.repeat(np.arange(60), rng.integers(5, 15, 60))
+
+    def drawn():
+        return rng.normal(size=60)[text] + rng.normal(size=len(text))
+
+    true = np.std([drawn().mean() for _ in range(2000)])
+    found = {True: [], False: []}
+    for seed in range(60):
+        values = drawn()
+        for by_text, kept in found.items():
+            halves = stability.halves(len(text), 40, seed=seed, groups=text if by_text else None)
+            kept.append(np.var([values[half].mean() for half in halves], ddof=1))
+    assert np.sqrt(np.mean(found[True])) == pytest.approx(true, rel=0.15)
+    assert np.sqrt(np.mean(found[False])) < 0.6 * true
+
+
 def test_tokens_learned_together_correlate():
     rng = np.random.default_rng(0)
     when = rng.integers(1, 7, 60)

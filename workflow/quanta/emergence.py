@@ -114,13 +114,15 @@ def correlate(
     place: Float[Array, " cluster"],
     *,
     given: Float[Array, " cluster"] | None = None,
+    centre: float = 0.0,
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """Spearman's rank correlation of frequency with the place of learning, partial with `given` held fixed.
 
     Partial: the correlation of what is left of both ranks after their regression on the ranks of `given`. The interval, 90 %,
-    is by bootstrap over clusters, the two-sided p-value by permutation of the frequencies' residuals. Kendall's τ-b stands
+    is by bootstrap over clusters, the two-sided p-value by permutation of the frequencies' residuals: how often these lie further from 0 than the correlation from
+    `centre`, where it is without any order (`dealt`). Kendall's τ-b stands
     beside it where nothing is given. Values are None where there are too few clusters, or no spread.
     """
     n = len(place)
@@ -136,7 +138,7 @@ def correlate(
     found = _pearson(*_residuals(frequency, place, given, rng.integers(0, n, (draws, n))))
     found = found[np.isfinite(found)]
     permuted = _pearson(rng.permuted(np.tile(x, (draws, 1)), axis=1), y[None, :])
-    exceed = int((np.abs(permuted) >= abs(value) - 1e-12).sum())
+    exceed = int((np.abs(permuted) >= abs(value - centre) - 1e-12).sum())
     return {
         "value": value,
         "interval": [float(q) for q in np.quantile(found, INTERVAL)] if len(found) else None,
@@ -332,8 +334,8 @@ def order_of_learning(
             kept = frequencies["size"] >= least
             of, held = frequencies[frequency][kept], frequencies[given][kept] if given else None
             middle = middles[groups][kept]
-            found = correlate(of, middle, given=held, **draw)
-            found["dealt"] = dealt(of, anew[groups][:, kept], given=held)
+            null = dealt(of, anew[groups][:, kept], given=held)
+            found = correlate(of, middle, given=held, centre=null["mean"] if null else 0.0, **draw) | {"dealt": null}
             ends = {
                 "not_learned": int(np.isinf(where[kept]).sum()),
                 "at_first_point": int((where[kept] <= starts[axis]).sum()),

@@ -197,6 +197,7 @@ def sampled(
     *,
     halves: int = HALVES,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame, list[int]]:
     """A sample of `n_tokens` as data of its own, so that null models of its size are held against like.
 
@@ -206,7 +207,7 @@ def sampled(
     """
     ks = sorted({max(round(k * len(cosines) / n_tokens), 2) for k in n_clusters})
     found = stability.cluster_like_data(cosines, ks, how, seed=seed)
-    slopes = stability.half_slopes(cosines, ks, shares, how, draws=halves, seed=seed)
+    slopes = stability.half_slopes(cosines, ks, shares, how, draws=halves, seed=seed, groups=groups)
     return spectral.as_table(found), pd.DataFrame({"draw": range(len(slopes)), "kind": "half", "slope": slopes}), ks
 
 
@@ -222,12 +223,14 @@ def table(
     shares: tuple[float, float],
     n_tokens: int,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Slope and calibrated α of each null model beside the data's.
 
     `draws` are the data's resamples (`stability.resample`), whose halves give its slope's deviation; a null of as many tokens has
     its own on the same halves. Slopes depend on the number of tokens: a null of fewer is held against random draws of as many of the
-    data's. `n_tokens` is that of the simulations: larger matrices are thinned evenly.
+    data's. `n_tokens` is that of the simulations: larger matrices are thinned evenly. `groups` are the texts that tokens are of: halves are
+    made of whole ones, the data's and the nulls' alike.
 
     Returns:
         a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, reference_slope (of
@@ -247,7 +250,8 @@ def table(
             continue
         found = stability.cluster_like_data(matrix, ks, how, seed=seed)
         value = stability.envelope_slope(found, len(matrix), shares)
-        own_halves = stability.half_slopes(matrix, ks, shares, how, draws=len(halves), seed=seed)
+        same = groups if len(matrix) == len(cosines) else None
+        own_halves = stability.half_slopes(matrix, ks, shares, how, draws=len(halves), seed=seed, groups=same)
         row = _row(name, matrix, value, _deviation(own_halves), calibrated, n_tokens)
         if len(matrix) == len(cosines):
             rows.append(row | {"reference_slope": slope} | compare(halves, own_halves, slope, value))

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from scipy.special import stdtrit
 
-from quanta import affinity, kmeans, spectral, zipf
+from quanta import affinity, kmeans, resampling, spectral, zipf
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.shapes import Array, Float, Int
@@ -67,11 +67,13 @@ def resample(
     *,
     draws: int,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Cluster halves of the tokens anew and hold them against `labels` (n_clusters → labels of all tokens).
 
     `cluster(tokens, n_clusters, seed=, rounds=, whole=)` gives labels of a half for each k, halved with N, as the main line does.
-    Odd draws take another seed of the assignment `how` on the `vectors` of all tokens instead. The halves are the first of `halves`.
+    Odd draws take another seed of the assignment `how` on the `vectors` of all tokens instead. The halves are the first of `halves`,
+    of whole `groups` where these are given.
 
     Returns:
         a row a cluster: n_clusters, label, stability_halves, stability_seeds (means of the best Jaccard index, NaN where
@@ -81,7 +83,7 @@ def resample(
     from sklearn.metrics import adjusted_rand_score  # more than a second, which what else is here need not wait
 
     n, ks = len(vectors), sorted(labels)
-    chosen_halves = halves(n, (draws + 1) // 2, seed=seed)
+    chosen_halves = halves(n, (draws + 1) // 2, seed=seed, groups=groups)
     scores = {k: {"half": _Mean(labels[k].max() + 1), "seed": _Mean(labels[k].max() + 1)} for k in ks}
     progress = Progress("stability", draws, "draws")
     slopes = []
@@ -330,10 +332,14 @@ def across(labels: Mapping[int, Array]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True) if tables else lineage(at(ks[-1]), at(ks[-1])).assign(n_clusters=ks[-1])
 
 
-def halves(n: int, number: int, *, seed: int) -> list[Int[Array, " half"]]:
-    """Halves of N tokens, drawn without replacement: the same for all that is made of N tokens, which makes pairs of them."""
+def halves(n: int, number: int, *, seed: int, groups: Int[Array, " token"] | None = None) -> list[Int[Array, " half"]]:
+    """Halves of N tokens, drawn without replacement: the same for all that is made of N tokens, which makes pairs of them.
+
+    By whole `groups`, the texts that tokens are of (`resampling.half`): then a half is as large as its texts make it.
+    """
     rng = np.random.default_rng([seed, 7])
-    return [np.sort(rng.choice(n, n // 2, replace=False)) for _ in range(number)]
+    own = resampling.numbered(groups, n)
+    return [resampling.half(own, rng) for _ in range(number)]
 
 
 def half_slopes(
@@ -344,12 +350,13 @@ def half_slopes(
     *,
     draws: int,
     seed: int,
+    groups: Int[Array, " token"] | None = None,
 ) -> Float[Array, " draw"]:
     """Slopes of the envelope on the first of `halves`, k halved with N, as `resample` has them; NaN where there is none."""
     n, cluster = len(cosines), of_cosines(cosines, how)
     ks = sorted({max(k // 2, 2) for k in n_clusters})
     slopes = []
-    for draw, chosen in enumerate(halves(n, draws, seed=seed)):
+    for draw, chosen in enumerate(halves(n, draws, seed=seed, groups=groups)):
         found = cluster(chosen, ks, seed=seed + 2 * draw, rounds=FEW_ROUNDS, whole=n)
         slopes.append(envelope_slope(found, len(chosen), shares))
     return np.array(slopes)

@@ -8,7 +8,7 @@ the data's row is of that sample too, clustered anew.
 from typing import Any
 
 import numpy as np
-from quanta import affinity, calibration, clusters, corpus, nulls, selection, spectral, storage
+from quanta import affinity, calibration, clusters, corpus, nulls, resampling, selection, spectral, storage
 from quanta.job import run
 
 
@@ -19,9 +19,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     labels = clusters.read_labels(inputs.labels, len(chosen))
     draws = storage.read_table(inputs.draws, ("draw", "kind", "slope"))
     how = spectral.Assignment(params.method, params.rows, params.restarts)
+    text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
     held, ks = affinity.spread(len(chosen), len(cosines)), params.n_clusters
     if len(held) < len(chosen):
-        labels, draws, ks = nulls.sampled(cosines, len(chosen), ks, tuple(params.rank_shares), how, seed=params.seed)
+        labels, draws, ks = nulls.sampled(
+            cosines, len(chosen), ks, tuple(params.rank_shares), how, seed=params.seed, groups=text[held]
+        )
         chosen = chosen.iloc[held]
     features = None
     if inputs.features:
@@ -49,6 +52,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         shares=tuple(params.rank_shares),
         n_tokens=calibration.n_tokens(simulations),
         seed=params.seed,
+        groups=text[held],
     )
     storage.write_table(outputs.table, table)
     storage.write_table(outputs.curves, curves)

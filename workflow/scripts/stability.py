@@ -31,11 +31,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         anew = stability.of_cosines(cosines, how)
     vectors = storage.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
     shares = tuple(params.rank_shares)
-    scores, draws = stability.resample(anew, vectors, labels, shares, how, draws=params.draws, seed=params.seed)
+    text = pd.factorize(source[document])[0]
+    scores, draws = stability.resample(
+        anew, vectors, labels, shares, how, draws=params.draws, seed=params.seed, groups=text
+    )
     groups = {
         "target": chosen["token_id"].to_numpy(),
         "bigram": nulls.bigrams(tokens, document, position),
-        "source": pd.factorize(source[document])[0],
+        "source": text,
     }
     storage.write_table(outputs.clusters, stability.describe(cosines, held, labels, groups, scores))
     storage.write_table(outputs.tree, stability.tree(labels))
