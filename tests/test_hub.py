@@ -626,5 +626,5 @@ def test_the_papers_full_plan_is_counted_offline(repository):
     jobs = {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", table, re.MULTILINE)}
     checkpoints = 7 + 142  # seven sizes at step 143000, the smallest at 142 steps before
     assert jobs["pin"] == jobs["fetch"] == jobs["gather_losses"] == checkpoints and jobs["pins"] == 1
-    assert jobs["losses"] == 143 * 2 + 4 + 8 + 4 * 20
+    assert jobs["losses_part"] == 143 * 2 + 4 + 8 + 4 * 20
     assert jobs["gradients"] == 10 and jobs["labels"] == 1 and jobs["subset_losses"] == jobs["subset_clusters"] == 1

@@ -531,11 +531,17 @@ def test_a_damaged_intermediate_file_is_named(work):
 # --------------------------------------------------------------------------------------------- other ways to run
 
 
-def test_the_papers_configuration_plans_offline(fresh):
-    text = snakemake(fresh, "--cores", "1", "--configfile", "config/pythia.yaml", "--dry-run")
-    table = text.split("Job stats:")[1]
-    assert re.search(r"^fetch +149$", table, re.MULTILINE), "7 models at the final step, one of them at 142 more"
-    assert re.search(r"^losses_part +378$", table, re.MULTILINE) and re.search(r"^gradients +10$", table, re.MULTILINE)
+def test_what_is_derived_for_the_documentation_is_fresh(fresh):
+    """config/README.md and the picture of the rules; a page that is not is named."""
+    check = [sys.executable, "docs/make.py", "--check"]
+    here = {"cwd": fresh, "env": environment() | {"PYTHONPATH": "workflow"}, "capture_output": True, "text": True}
+    done = subprocess.run(check, **here)
+    assert done.returncode == 0, done.stderr
+    replace(fresh / "docs/architecture.md", "    tokens --> ", "    texts --> ")
+    replace(fresh / "config/README.md", "| `seed` |", "| `sed` |")
+    done = subprocess.run(check, **here)
+    assert done.returncode != 0
+    assert "docs/architecture.md" in done.stderr and "config/README.md" in done.stderr and "make docs" in done.stderr
 
 
 def test_the_slurm_profile_plans(fresh):
