@@ -364,6 +364,23 @@ def test_a_changed_file_of_texts_reruns_the_corpus_and_what_follows(fresh):
     assert {"tokenizer", "tokens", "training_tokens", "train"} <= set(planned(fresh, over))
 
 
+def test_a_given_checkpoint_that_is_changed_in_place_is_taken_again(fresh):
+    """Where no family.csv has its hash; files beside it that are not taken do not count."""
+    for name in ("a", "b", "tokenizer"):
+        (fresh / "given" / name).mkdir(parents=True)
+        (fresh / "given" / name / "config.json").write_text("{}")
+        (fresh / "given" / name / "model.safetensors").write_bytes(b"weights")
+    models = {"source": "folder", "folder": {"path": "given", "final_step": 60}}
+    over = {"models": models, "dynamics": {"model": None}, "qdg": {"model": "a"}}
+    targets = ("--", "results/smoke/models/a/step60", "results/smoke/models/b/step60")
+    assert planned(fresh, over, *targets) == {"adopt": 2}, "the folder `tokenizer` is no model"
+    smoke(fresh, *targets, over=over)
+    (fresh / "given/b/notes.txt").write_text("none of the model")
+    assert planned(fresh, over, *targets) == {}
+    (fresh / "given/b/model.safetensors").write_bytes(b"Weights")
+    assert planned(fresh, over, *targets) == {"adopt": 1}
+
+
 def test_a_dry_run_says_why(work):
     """Which key had which value, and which module of the library is another one."""
     text = smoke(work, "--dry-run", over={"figures": {"dpi": 60}})
