@@ -498,7 +498,7 @@ def test_a_bad_configuration_is_refused_while_planning(fresh, over, message):
     [
         ({"corpus": {"python": {"distributions": ["no-such-package"]}}}, ["'no-such-package' is not installed", "pip install"]),
         ({"corpus": {"source": "jsonl", "jsonl": {"path": "absent.jsonl"}}}, ["absent.jsonl is not a file"]),
-        ({"qdg": {"tokens": 10_000_000}}, ["GB free", "for this configuration", "qdg.tokens"]),
+        ({"qdg": {"tokens": 10_000_000, "rank_shares": [1e-7, 1e-6]}}, ["GB free", "for this configuration", "qdg.tokens"]),
         (None, ["networkx 1.0, as in the lock file", "corpus.python.versions: any"]),
     ],
 )  # fmt: skip
