@@ -25,12 +25,14 @@ def rule_graph() -> str:
     text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603 (a fixed command)
     names = dict(re.findall(r"^\s*(id\d+)\[([\w]+)\]", text, re.MULTILINE))
     edges = re.findall(r"^\s*(id\d+)\s*-+>\s*(id\d+)", text, re.MULTILINE)
+    # rules made in a loop are one rule to a reader
+    names = {node: re.sub(r"_\d+$", "", name) for node, name in names.items()}
     kept = sorted({(names[a], names[b]) for a, b in edges if not (_is_figure(names[a]) or _is_figure(names[b]))})
     return "\n".join(["```mermaid", "flowchart TB", *(f"    {a} --> {b}" for a, b in kept), "```"])
 
 
 def _is_figure(name: str) -> bool:
-    return name.startswith("figure_") or name == "all"
+    return name.startswith("figures_") or name == "all"
 
 
 def between(path: Path, marks: tuple[str, str], text: str) -> str:
@@ -63,8 +65,9 @@ if __name__ == "__main__":
         readme = ROOT / "README.md"
         readme.write_text(between(readme, NUMBERS, numbers(sys.argv[-1])), encoding="utf-8")
         sys.exit(0)
-    stale = [path for path, text in documents().items() if not path.exists() or path.read_text("utf-8") != text]
+    derived = documents()
+    stale = [path for path, text in derived.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
         sys.exit(f"not fresh, run `make docs`: {', '.join(str(p.relative_to(ROOT)) for p in stale)}" if stale else 0)
     for path in stale:
-        path.write_text(documents()[path], encoding="utf-8")
+        path.write_text(derived[path], encoding="utf-8")

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from jsonschema import Draft202012Validator
 from quanta import config as settings
 from quanta import weights
 from quanta.errors import QuantaError
-from support import SCHEMA, over, read, settled
+from support import ROOT, SCHEMA, over, read, settled
 
 
 def entries(schema=SCHEMA, name=""):
@@ -358,6 +359,12 @@ def test_steps_of_further_models_are_evaluated():
     assert settings.saved_steps(found, "neox-25k") == [2048]
     with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
         settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
+
+
+def test_the_settings_for_many_tokens_that_the_documentation_shows_are_taken():
+    text = (ROOT / "docs/many-tokens.md").read_text(encoding="utf-8")
+    found = settings.settle(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]), SCHEMA)
+    assert found["qdg"]["graph"] == "neighbours"
 
 
 @pytest.mark.parametrize("name", ["a{model}.jsonl", "{", "x}"])

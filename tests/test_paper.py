@@ -107,6 +107,16 @@ def test_the_reason_is_what_the_settings_differ_in_and_only_that():
     assert paper.parity_differences(paper.PARITY | {"n_tasks": 30}) == "n_tasks 30, not 500"
 
 
+def test_settings_of_a_run_are_held_against_the_papers():
+    sizes = pd.DataFrame({"model": ["a"], "non_embedding_parameters": [100], "n_predictions": [10]})
+    slope = {"value": -1.2, "n_tokens": 60, "ranks": [1, 8]}
+    settings = {"context": 48, "density_bins": 3000, "threshold": 0.1, "fitted_models": 2}
+    ours = paper.of_run(sizes, {"alpha_n": {"value": None}}, {"envelope_slope": slope}, settings)
+    agrees = paper.checks(ours).set_index("quantity")["agrees"]
+    assert agrees["tokens at which a document is cut"] == agrees["tokens clustered"] == "no"
+    assert agrees["bins of p(L) over 0 to 30 bits"] == "yes"
+
+
 def test_every_number_follows_settings_that_the_paper_states():
     for one in paper.PUBLISHED:
         assert all(key == paper.MODELS or key in paper.BY_KEY for key in one.follows)

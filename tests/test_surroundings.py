@@ -84,7 +84,7 @@ def test_the_estimate_counts_what_grows():
     assert base > 4 * n * n + 2 * 4 * n * 32769, "the affinity and the features alone"
     assert surroundings.estimated_bytes(settled(qdg={"tokens": 4000})) > base + 4 * 3 * n * n
     assert surroundings.estimated_bytes(settled(corpus={"documents": 4000})) > base + 4 * 2000 * 256 * 2
-    sparse = {"graph": "neighbours", "tokens": 100_000}
+    sparse = {"graph": "neighbours", "tokens": 100_000, "rank_shares": [0.0002, 0.002]}
     assert surroundings.estimated_bytes(settled(qdg=sparse)) < base + 2 * 4 * 100_000 * 32769 + 4 * n * n + 3e8
     exact = surroundings.estimated_bytes(settled(qdg={"mode": "exact"}))
     assert exact > base, "exact gradients are larger than their sketches"
