@@ -77,7 +77,7 @@ rule gather_losses:
     params:
         # what makes the parts anew makes this anew, whatever their number was
         precision=config["losses"]["precision"],
-        parts_code=code("losses"),
+        made_by=code("losses"),
         code=code("gather_losses"),
     message:
         "Gather the losses of {wildcards.member}"

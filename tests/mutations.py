@@ -171,7 +171,7 @@ FUNCTIONS = (
             ),
             M(
                 "bfloat16 never",
-                'self.dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32',
+                'self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32',
                 "self.dtype = torch.float32",
             ),
             M(

@@ -220,3 +220,21 @@ def test_the_order_of_learning_finds_what_was_planted_and_its_null_does_not():
     assert emergence.line_of(order, "size", frequency="rule", given=None)["value"] == pytest.approx(line["value"])
     null = emergence.line_of(order, "size", groups="targets", frequency="size")
     assert null["interval"][1] > line["value"] + 0.2
+
+
+def test_the_order_of_learning_takes_its_p_value_about_the_centre_that_it_tells():
+    """Three of four tokens are there at once, so that small clusters alone can look late: the centre is off 0."""
+    labels = labels_of(SMALL)
+    own = labels["label"].to_numpy()
+    rng = np.random.default_rng(3)
+    values = np.where(rng.random(len(own)) < 0.75, 1.0, rng.lognormal(3, 1, len(own)))
+    target = rng.integers(0, 12, len(own))
+    places = {("size", "even odds"): values}
+    order = emergence.order_of_learning(
+        emergence.learned(labels, places), labels, places, target, np.bincount(target, minlength=12), SMALL * 10.0,
+        {"size": 1.0}, show=len(SMALL), least=1, draws=200, seed=0,
+    )  # fmt: skip
+    line = emergence.line_of(order, "size", frequency="size", given=None)
+    middle, centre = emergence.middle_ranks(own, values), line["dealt"]["mean"]
+    about = {at: emergence.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)}
+    assert centre < -0.1 and line["p_value"] == about[centre] != about[0.0]

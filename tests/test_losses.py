@@ -155,11 +155,11 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
     for shards in (1, 3):
         parts = []
         for index in range(shards):
-            parts.append(tmp_path / f"{shards}.part{index}.npy")
+            parts.append(tmp_path / f"{shards}.part{index}of{shards}.npy")
             script("losses")(
-                names(model=model_folder, **corpus),
-                names(losses=parts[-1]),
-                names(shards=shards, batch_tokens=128, precision="float32"),
+                names(models=[model_folder], **corpus),
+                names(losses=[parts[-1]]),
+                names(batch_tokens=128, precision="float32", code="this"),
             )
         target = tmp_path / f"step{shards}.npy"
         script("gather_losses")(names(parts=list(map(str, parts)), **corpus), names(losses=target), names())

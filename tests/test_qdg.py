@@ -234,11 +234,23 @@ def clustered(folder, exact, tmp_path_factory):
             labels=here / "labels.parquet",
             selection=folder / "tokens.parquet",
             calibration=calibrated(here),
+            **further(here, folder),
         ),
         names(table=here / "rank_frequency.csv", fits=here / "fits.json"),
-        names(rank_shares=[0.05, 0.3], draws=10, show=4, seed=0),
+        names(rank_shares=[0.05, 0.3], draws=10, show=4, seed=0, **ASSIGNED),
     )
     return here
+
+
+ASSIGNED = {"method": "kmeans", "rows": "degree", "restarts": 3}
+
+
+def further(here, folder):
+    """What else the law of ranks reads: the embedding, and which text each token is of; here each document is one."""
+    n_documents = len(np.load(folder / "offsets.npy")) - 1
+    table = pd.DataFrame({"document": range(n_documents), "source": [f"text {i}" for i in range(n_documents)]})
+    storage.write_table(here / "documents.parquet", table)
+    return {"embedding": here / "embedding.npy", "offsets": folder / "offsets.npy", "documents": here / "documents.parquet"}
 
 
 def label(here, n_clusters=N_CLUSTERS):
@@ -303,9 +315,10 @@ def test_labels_that_miss_a_token_are_refused(clustered, folder, tmp_path):
                 labels=tmp_path / "labels.parquet",
                 selection=folder / "tokens.parquet",
                 calibration=calibrated(tmp_path),
+                **further(clustered, folder),
             ),
             names(table=tmp_path / "rank_frequency.csv", fits=tmp_path / "fits.json"),
-            names(rank_shares=[0.05, 0.3], draws=10, show=5, seed=0),
+            names(rank_shares=[0.05, 0.3], draws=10, show=5, seed=0, **ASSIGNED),
         )
     assert "start the run again" in caught.value.mend
 

@@ -112,7 +112,7 @@ def test_only_these_rules_inherit_their_resources():
 
 def test_the_hash_in_a_rule_is_that_of_its_own_script():
     for name, text in rules():
-        hashed = re.search(r'code=code\("(\w+)"\)', text)
+        hashed = re.search(r'\bcode=code\("(\w+)"\)', text)
         script = re.search(r'"\.\./workflow/scripts/(\w+)\.py"', text)
         if script:
             assert hashed[1] == script[1], name

@@ -171,7 +171,7 @@ def test_the_hash_is_the_same_under_every_python(tmp_path):
 
 def test_shipped_results_rest_on_these_modules_alone(tmp_path):
     """Of others a change makes no file anew."""
-    own = {"simulations", "collisions", "planted"}
+    own = {"simulations", "collisions", "planted", "resampling"}
     assert set(syntax.closure("simulations")) == own
     assert set(syntax.closure("naive")) == own | {"naive", "affinity", "kmeans", "spectral", "stability", "zipf"}
     (tmp_path / "a.py").write_text("from quanta import lost\n")

@@ -27,7 +27,9 @@ def key(inputs: Iterable[str | Path], facts: Mapping[str, Any]) -> str:
     for path in map(Path, inputs):
         recorded = checksums.path_of(path)
         made_here = recorded is not None and recorded.is_file()
-        contents[str(path)] = storage.file_hash(recorded if recorded and made_here else path)
+        source = recorded if recorded and made_here else path
+        files = sorted(file for file in source.rglob("*") if file.is_file()) if source.is_dir() else [source]
+        contents[str(path)] = [storage.file_hash(file) for file in files]
     return hashlib.sha256(json.dumps([contents, dict(facts)], sort_keys=True).encode()).hexdigest()
 
 
