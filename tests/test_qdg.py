@@ -250,7 +250,11 @@ def further(here, folder):
     n_documents = len(np.load(folder / "offsets.npy")) - 1
     table = pd.DataFrame({"document": range(n_documents), "source": [f"text {i}" for i in range(n_documents)]})
     storage.write_table(here / "documents.parquet", table)
-    return {"embedding": here / "embedding.npy", "offsets": folder / "offsets.npy", "documents": here / "documents.parquet"}
+    return {
+        "embedding": here / "embedding.npy",
+        "offsets": folder / "offsets.npy",
+        "documents": here / "documents.parquet",
+    }
 
 
 def label(here, n_clusters=N_CLUSTERS):

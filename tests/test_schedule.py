@@ -44,7 +44,12 @@ def test_the_forecast_follows_the_speed_of_this_machine():
 
 def test_records_of_the_run_come_before_those_shipped(tmp_path):
     (tmp_path / "shipped.csv").write_text("rule,seconds\nselect,3\nlabels,9\n")
-    for name, seconds in {"select.tsv": 1, "losses/m/step1.tsv": 4, "losses/m/step2.tsv": 8, "figures_x.tsv": 2}.items():
+    for name, seconds in {
+        "select.tsv": 1,
+        "losses/m/step1.tsv": 4,
+        "losses/m/step2.tsv": 8,
+        "figures_x.tsv": 2,
+    }.items():
         path = tmp_path / "benchmarks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"s\th:m:s\n{seconds}\t0:00:01\n")

@@ -94,9 +94,7 @@ def left(jobs: Mapping[int, Job], cores: int, now: float) -> float:
         return chains[number]
 
     ready = [(-chain(n), n) for n in jobs if not waits[n] and jobs[n].began is None]
-    running = [
-        (max(job.seconds - (now - job.began), 1.0), n) for n, job in jobs.items() if job.began is not None
-    ]
+    running = [(max(job.seconds - (now - job.began), 1.0), n) for n, job in jobs.items() if job.began is not None]
     heapq.heapify(ready)
     heapq.heapify(running)
     at = 0.0
@@ -143,7 +141,9 @@ class Overview(logging.Handler):
 
     def line(self, now: float) -> str:
         """What a user reads."""
-        factor = (self.taken + 20) / (self.forecast + 20)  # twenty seconds as forecast, so that first jobs alone decide little
+        factor = (self.taken + 20) / (
+            self.forecast + 20
+        )  # twenty seconds as forecast, so that first jobs alone decide little
         rest = left(dict(self.jobs), self.cores, now) * factor
         gone = f"{self.total - len(self.jobs)} of {self.total} jobs done, {clock(now - self.began)} gone"
         return f"{gone}, about {clock(max(round(rest / 10) * 10, 10))} left" if self.jobs else gone

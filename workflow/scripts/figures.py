@@ -25,7 +25,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         if together.is_made(paths.values(), key):
             log.info("%s is as it would be drawn", figure["name"])
             continue
-        spec = importlib.util.spec_from_file_location(figure["script"], Path(__file__).with_name(f"{figure['script']}.py"))
+        spec = importlib.util.spec_from_file_location(
+            figure["script"], Path(__file__).with_name(f"{figure['script']}.py")
+        )
         assert spec is not None and spec.loader is not None
         script = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(script)
