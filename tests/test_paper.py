@@ -110,8 +110,9 @@ def test_the_reason_is_what_the_settings_differ_in_and_only_that():
 def test_settings_of_a_run_are_held_against_the_papers():
     sizes = pd.DataFrame({"model": ["a"], "non_embedding_parameters": [100], "n_predictions": [10]})
     slope = {"value": -1.2, "n_tokens": 60, "ranks": [1, 8]}
-    settings = {"context": 48, "density_bins": 3000, "threshold": 0.1, "fitted_models": 2}
-    ours = paper.of_run(sizes, {"alpha_n": {"value": None}}, {"envelope_slope": slope}, settings)
+    settings = {"context": 48, "density_bins": 3000, "threshold": 0.1}
+    alpha = {"value": None, "n_sizes": 1}
+    ours = paper.of_run(sizes, {"alpha_n": alpha}, {"envelope_slope": slope}, settings, documents=140)
     agrees = paper.checks(ours).set_index("quantity")["agrees"]
     assert agrees["tokens at which a document is cut"] == agrees["tokens clustered"] == "no"
     assert agrees["bins of p(L) over 0 to 30 bits"] == "yes"
