@@ -40,8 +40,8 @@ run: .venv/.run-stamp ## Run the default pipeline on all cores; ARGS="--configfi
 dry: .venv/.run-stamp ## Show what a run would do
 	$(SNAKEMAKE) $(ARGS) --dry-run
 
-test: .venv/.dev-stamp ## Run all tests, offline; ARGS="-k affinity" for some
-	$(BIN)/python -m pytest $(ARGS)
+test: .venv/.dev-stamp ## Run all tests on all cores, offline; ARGS="-k affinity" for some
+	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
 
 test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole or --cgroups
 	$(BIN)/python tests/slurm/cluster.py install

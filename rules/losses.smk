@@ -100,7 +100,7 @@ for number, members in enumerate(LOSSES["together"]):
         log:
             f"{R}/logs/losses/together_{number}.log",
         benchmark:
-            f"{R}/benchmarks/losses/together_{number}.tsv"
+            f"{R}/benchmarks/losses_together_{number}.tsv"
         conda:
             "../envs/quanta.yaml"
         threads: 1

@@ -53,3 +53,10 @@ def finished(tmp_path_factory):
     folder = copy_of_the_repository(tmp_path_factory.mktemp("finished") / "quanta")
     folder.joinpath("output.txt").write_text(smoke(folder, cores=4))
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Tests that run Snakemake share one finished run, so one worker has them all; the others' tests run beside them."""
+    for item in items:
+        if item.get_closest_marker("workflow"):
+            item.add_marker(pytest.mark.xdist_group("workflow"))

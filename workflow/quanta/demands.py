@@ -91,8 +91,8 @@ def losses_seconds(parameters: int, tokens: float) -> float:
 
 
 def gradients_seconds(parameters: int, samples: float, context: int) -> float:
-    """Forecast of the time of single-token gradients on a core: forward and backward over half of the context."""
-    return samples * context / 2 * (TOKEN + 6 * parameters / FORECAST)
+    """Forecast of the time of single-token gradients on a core: half of the context, and as much again for the fold."""
+    return samples * context / 2 * (TOKEN + 12 * parameters / FORECAST)
 
 
 def parts(seconds: float | None, most: int = 16) -> int:

@@ -83,7 +83,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         figures.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
         line = emergence.main_line(order, axis)
         correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""
-        ax.set_title(f"{axis}{correlation}", fontsize=8)
+        ax.set_title(f"{axis}{correlation}", fontsize=7)
         drawn.append(part.assign(words=[words[i] for i in part["label"]]))
 
     ax = axes.flat[len(lines)]
