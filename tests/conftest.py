@@ -55,6 +55,7 @@ def finished(tmp_path_factory):
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
     """Tests that run Snakemake share one finished run, so one worker has them all; the others' tests run beside them."""
     for item in items:
