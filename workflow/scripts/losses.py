@@ -20,7 +20,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         whole = len(target.suffixes) == 1
         part, of = (0, 1) if whole else map(int, target.suffixes[-2].removeprefix(".part").split("of"))
         key = together.key([source, inputs.tokens, inputs.offsets], facts | {"part": [part, of]})
-        if together.is_made([target], key):
+        if whole and together.is_made([target], key):
             log.info("losses of %s are there as they would be made", name)
             continue
         values = losses.token_losses(
@@ -32,7 +32,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             label=f"of {name}",
         )
         storage.write_array(target, values)
-        together.record([target], key)
+        if whole:  # parts are removed once they are joined
+            together.record([target], key)
 
 
 if __name__ == "__main__":
