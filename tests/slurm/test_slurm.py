@@ -177,7 +177,9 @@ def test_every_job_ends_well_and_every_rule_went_where_the_profile_says(through_
         assert job["account"] == "lab" and job["mb"] >= 500 and job["minutes"] >= 5, job
     assert {"train", "losses", "gradients"} <= {job["rule"] for job in jobs}
     figures = [job for job in jobs if job["rule"].startswith("figure")]
-    assert 4 <= len(figures) <= 6, "all figures of a stage are one job"
+    assert 1 <= len(figures) <= 5 and len({job["rule"] for job in figures}) == len(figures), (
+        "a stage's figures are one job"
+    )
     assert not {"all", "enough"} & {job["rule"] for job in jobs}, "local rules stay local"
 
 
