@@ -180,12 +180,9 @@ def shards(member):
 def qdg_shards():
     """Jobs that share the gradients."""
     number, size = config["qdg"]["shards"], non_embedding_parameters(config["qdg"]["model"])
-    if number != "auto":
-        return number
-    if size is None:
-        return demands.parts(None)
     samples, context = config["qdg"]["tokens"], config["corpus"]["context"]
-    return demands.parts(demands.gradients_seconds(size, samples, context))
+    seconds = None if size is None else demands.gradients_seconds(size, samples, context)
+    return demands.parts(seconds) if number == "auto" else number
 
 
 def losses_by_job():

@@ -24,7 +24,7 @@ def path_of(file: Path) -> Path | None:
     return Path(*parts[:2], "checksums", *parts[2:-1], f"{parts[-1]}.sha256")
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
     """The file itself, or all that a folder holds but dot files: marks of Snakemake, of editors, of file managers."""
     if not path.is_dir():
         yield path
@@ -40,7 +40,7 @@ def record(outputs: Iterable[str]) -> None:
         target = path_of(output)
         if target is not None and output.exists():
             lines = []
-            for file in _files(output):
+            for file in files_of(output):
                 lines.append(f"{file_hash(file)}  {file}\n")
                 sync(file)
             with atomic(target, durable=True) as temporary:
@@ -68,7 +68,7 @@ def check(inputs: Iterable[str]) -> None:
         known = {name: value for value, _, name in (line.partition("  ") for line in lines) if value or name}
         # a dot file in a list is one that an earlier version noted
         known = {name: value for name, value in known.items() if not Path(name).name.startswith(".")}
-        found = {str(file) for file in _files(path)}
+        found = {str(file) for file in files_of(path)}
         for name in sorted(found | set(known)):
             if name not in known:
                 raise _other(path, f"{name} is none of its files", recorded)

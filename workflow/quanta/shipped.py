@@ -6,7 +6,6 @@ are made here. Where all agree, a few are made here all the same and compared, s
 numbers makes all of its own. `resources/calibration/make.py` makes the files.
 """
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -32,7 +31,7 @@ def of_simulations(n_tokens: int, *, seed: int) -> dict[str, Any]:
 def write(name: str, table: pd.DataFrame, made_from: Mapping[str, Any], folder: Path = FOLDER) -> None:
     """Write `{name}.parquet` and the record of what it was made from, `{name}.json`."""
     storage.write_table(folder / f"{name}.parquet", table)
-    digest = hashlib.sha256((folder / f"{name}.parquet").read_bytes()).hexdigest()
+    digest = storage.file_hash(folder / f"{name}.parquet")
     storage.write_json(folder / f"{name}.json", {"made_from": dict(made_from), "sha256": digest})
 
 
@@ -44,7 +43,7 @@ def read(name: str, made_from: Mapping[str, Any], folder: Path = FOLDER) -> pd.D
     written = storage.read_json(known)
     if written.get("made_from") != dict(made_from):
         return None
-    if written.get("sha256") != hashlib.sha256(table.read_bytes()).hexdigest():
+    if written.get("sha256") != storage.file_hash(table):
         log.warning("%s is not the file that %s describes: it is not used", table, known.name)
         return None
     return storage.read_table(table, ("simulation",))

@@ -28,8 +28,7 @@ def key(inputs: Iterable[str | Path], facts: Mapping[str, Any]) -> str:
         recorded = checksums.path_of(path)
         made_here = recorded is not None and recorded.is_file()
         source = recorded if recorded and made_here else path
-        files = sorted(file for file in source.rglob("*") if file.is_file()) if source.is_dir() else [source]
-        contents[str(path)] = [storage.file_hash(file) for file in files]
+        contents[str(path)] = [storage.file_hash(file) for file in checksums.files_of(source)]
     return hashlib.sha256(json.dumps([contents, dict(facts)], sort_keys=True).encode()).hexdigest()
 
 
