@@ -52,7 +52,7 @@ tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 
 test-browser: .venv/.dev-stamp ## Use every control of the explorer in a headless Chromium; needs node, npm and chromium
 	$(MAKE) --no-print-directory tests/browser/node_modules/.package-lock.json
-	QUANTA_BROWSER=required $(BIN)/python -m pytest tests/test_explorer.py -k in_a_browser -s
+	QUANTA_BROWSER=required $(BIN)/python -m pytest tests/report/test_explorer.py -k in_a_browser -s
 
 lint: .venv/.dev-stamp ## Check style, formats, rules and types
 	$(BIN)/python -m ruff check .

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import quanta
-from quanta import config
+from quanta.config import members
 
 ROOT = Path(__file__).parent.parent
 RULES = "<!-- rules: begin -->", "<!-- rules: end -->"
@@ -55,7 +55,7 @@ def documents() -> dict[Path, str]:
     """Text of every derived document by its path."""
     architecture = ROOT / "docs/architecture.md"
     return {
-        ROOT / "config/README.md": config.describe(config.read_schema(ROOT / "config/schema.yaml")),
+        ROOT / "config/README.md": members.describe(members.read_schema(ROOT / "config/schema.yaml")),
         architecture: between(architecture, RULES, rule_graph()),
     }
 

@@ -20,38 +20,11 @@ PAGES = {  # page of the site: file of the repository
     "changelog.md": "CHANGELOG.md",
     "notebook.md": "docs/notebook/results.ipynb",
 }
-STAGES = {  # modules of the library in the order of the pipeline; all others stand under the last
-    "For notebooks": ["results"],
-    "Corpus and models": ["corpus", "models", "family", "training", "precision", "hub", "parameters"],
-    "Losses and scaling": ["losses", "predictions", "scaling"],
-    "QDG": ["selection", "gradients", "folding", "exact", "affinity", "neighbours", "spectral", "kmeans", "zipf"],
-    "Clusters": ["clusters", "descriptions", "stability"],
-    "Calibration": [
-        "calibration",
-        "simulations",
-        "shipped",
-        "shipped_slopes",
-        "syntax",
-        "naive",
-        "collisions",
-        "planted",
-        "nulls",
-        "soft",
-        "paper",
-    ],
-    "Theory and parity": [
-        "theory",
-        "parity",
-        "parity_training",
-        "parity_tables",
-        "parity_fits",
-        "parity_qdg",
-        "parity_calibration",
-    ],
-    "Further modules": [],
-}
-
-
+# packages of the library in the order of the paper
+ROOMS = (
+    *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
+    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
+)
 # attributes of a run say what they are in their definition
 OF_RESULTS = """    options:
       members: [Run, Fits, Context]
@@ -61,12 +34,14 @@ OF_RESULTS = """    options:
 
 
 def modules() -> dict[str, list[str]]:
-    """Modules of the library by stage; each once."""
-    present = sorted(path.stem for path in (ROOT / "workflow/quanta").glob("*.py") if path.stem != "__init__")
-    named = {name for names in STAGES.values() for name in names}
-    stages = {stage: [name for name in names if name in present] for stage, names in STAGES.items()}
-    stages["Further modules"] += [name for name in present if name not in named]
-    return stages
+    """Modules of the library by package, in the order of the paper (`ROOMS`); what every package uses comes first."""
+    package = ROOT / "workflow/quanta"
+    found = {"Used by all": sorted(path.stem for path in package.glob("*.py") if path.stem != "__init__")}
+    for room in ROOMS:
+        found[room] = [
+            f"{room}.{path.stem}" for path in sorted((package / room).glob("*.py")) if path.stem != "__init__"
+        ]
+    return found
 
 
 def as_markdown(notebook: str) -> str:
@@ -84,7 +59,9 @@ def on_config(config: Any) -> Any:
     section = next(entry["How to"] for entry in config.nav if "How to" in entry)
     section += sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in placed)
     reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
-    reference.append({"Library": [{s: [{n: f"api/{n}.md"} for n in names]} for s, names in modules().items()]})
+    reference.append(
+        {"Library": [{s: [{n.rpartition(".")[2]: f"api/{n}.md"} for n in names]} for s, names in modules().items()]}
+    )
     return config
 
 

@@ -1,7 +1,7 @@
 """Write the lock files anew: the newest versions that pyproject.toml admits, torch as it is.
 
 `python envs/lock.py` (`make lock`). pip resolves; nothing is installed. `--keep` keeps every pin that there is and only
-adds what a new dependency needs. The conda environments follow by hand; tests/test_environment.py says where they differ.
+adds what a new dependency needs. The conda environments follow by hand; tests/workflow/test_environment.py says where they differ.
 """
 
 import argparse

@@ -24,11 +24,11 @@ rule subset_losses:
         gpu=0,
     params:
         members=of(MEMBERS),
-        code=code("subset_losses"),
+        code=code("losses/by_subset"),
     message:
         "Mean losses by part of the corpus"
     script:
-        "../workflow/scripts/subset_losses.py"
+        "../workflow/scripts/losses/by_subset.py"
 
 
 rule subset_clusters:
@@ -50,11 +50,11 @@ rule subset_clusters:
         runtime=minutes(10),
         gpu=0,
     params:
-        code=code("subset_clusters"),
+        code=code("catalogue/by_subset"),
     message:
         "Clusters by part of the corpus"
     script:
-        "../workflow/scripts/subset_clusters.py"
+        "../workflow/scripts/catalogue/by_subset.py"
 
 
 rule seeds:
@@ -76,11 +76,11 @@ rule seeds:
         gpu=0,
     params:
         final_step=FINAL,
-        code=code("seeds"),
+        code=code("scaling/seeds"),
     message:
         "Spread of the mean loss between seeds"
     script:
-        "../workflow/scripts/seeds.py"
+        "../workflow/scripts/scaling/seeds.py"
 
 
 if SEEDED:
@@ -118,8 +118,8 @@ if SEEDED:
             predictions=config["scaling"]["token_curves_predictions"],
             draws=config["scaling"]["bootstrap"],
             seed=config["seed"],
-            code=code("seeds_sharpness"),
+            code=code("scaling/seeds_sharpness"),
         message:
             "Which sharp drops recur in another seed"
         script:
-            "../workflow/scripts/seeds_sharpness.py"
+            "../workflow/scripts/scaling/seeds_sharpness.py"

@@ -35,11 +35,11 @@ rule simulate:
         tokens=SIMULATED,
         shipped=shipped("simulations"),
         seed=config["seed"],
-        code=code("simulate"),
+        code=code("calibration/simulate"),
     message:
         "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}"
     script:
-        "../workflow/scripts/simulate.py"
+        "../workflow/scripts/calibration/simulate.py"
 
 
 rule calibrate:
@@ -72,14 +72,14 @@ rule calibrate:
         made_from=of(
             {"n": config["calibration"]["simulations"], "tokens": SIMULATED, "shipped": shipped("simulations")}
         ),
-        made_by=code("simulate"),
+        made_by=code("calibration/simulate"),
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
-        code=code("calibrate"),
+        code=code("calibration/calibrate"),
     message:
         "The exponent by simulation, with its interval and coverage"
     script:
-        "../workflow/scripts/calibrate.py"
+        "../workflow/scripts/calibration/calibrate.py"
 
 
 rule naive_bias:
@@ -108,11 +108,11 @@ rule naive_bias:
         restarts=config["qdg"]["restarts"],
         shipped=shipped("slopes"),
         seed=config["seed"],
-        code=code("naive_bias"),
+        code=code("calibration/naive_bias"),
     message:
         "Bias of the envelope's slope on planted quanta"
     script:
-        "../workflow/scripts/naive_bias.py"
+        "../workflow/scripts/calibration/naive_bias.py"
 
 
 rule untrained:
@@ -142,11 +142,11 @@ rule untrained:
         tokens=HELD,
         memory_bytes=EXACT_BYTES,
         seed=config["seed"],
-        code=code("untrained"),
+        code=code("validation/untrained"),
     message:
         "Gradients of the same tokens in an untrained model"
     script:
-        "../workflow/scripts/untrained.py"
+        "../workflow/scripts/validation/untrained.py"
 
 
 rule stability:
@@ -185,11 +185,11 @@ rule stability:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("stability"),
+        code=code("validation/stability"),
     message:
         "Stability, purity and splits of the clusters"
     script:
-        "../workflow/scripts/stability.py"
+        "../workflow/scripts/validation/stability.py"
 
 
 rule relative:
@@ -228,11 +228,11 @@ rule relative:
         restarts=config["qdg"]["restarts"],
         memory_bytes=EXACT_BYTES,
         seed=config["seed"],
-        code=code("relative"),
+        code=code("validation/relative"),
     message:
         "Clusters of the same tokens under {wildcards.model}, step {wildcards.step}"
     script:
-        "../workflow/scripts/relative.py"
+        "../workflow/scripts/validation/relative.py"
 
 
 rule lineage:
@@ -262,11 +262,11 @@ rule lineage:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("lineage"),
+        code=code("validation/lineage"),
     message:
         "Clusters that other models and steps find again"
     script:
-        "../workflow/scripts/lineage.py"
+        "../workflow/scripts/validation/lineage.py"
 
 
 rule nulls:
@@ -304,11 +304,11 @@ rule nulls:
         restarts=config["qdg"]["restarts"],
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
-        code=code("nulls"),
+        code=code("validation/nulls"),
     message:
         "Null models through the same functions"
     script:
-        "../workflow/scripts/nulls.py"
+        "../workflow/scripts/validation/nulls.py"
 
 
 rule toy:
@@ -331,11 +331,11 @@ rule toy:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("toy"),
+        code=code("calibration/toy"),
     message:
         "The toy of the paper's appendix"
     script:
-        "../workflow/scripts/toy.py"
+        "../workflow/scripts/calibration/toy.py"
 
 
 rule affinities:
@@ -365,8 +365,8 @@ rule affinities:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("affinities"),
+        code=code("affinity/affinities"),
     message:
         "A second affinity, from loss curves, against the gradients'"
     script:
-        "../workflow/scripts/affinities.py"
+        "../workflow/scripts/affinity/affinities.py"

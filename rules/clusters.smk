@@ -23,11 +23,11 @@ rule describe:
         runtime=minutes(60),
         gpu=0,
     params:
-        code=code("describe"),
+        code=code("catalogue/describe"),
     message:
         "Describe every cluster by a rule over its contexts"
     script:
-        "../workflow/scripts/describe.py"
+        "../workflow/scripts/catalogue/describe.py"
 
 
 rule layout:
@@ -48,8 +48,8 @@ rule layout:
         gpu=0,
     params:
         seed=config["seed"],
-        code=code("layout"),
+        code=code("catalogue/layout"),
     message:
         "Lay the tokens out in two dimensions"
     script:
-        "../workflow/scripts/layout.py"
+        "../workflow/scripts/catalogue/layout.py"

@@ -10,15 +10,17 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.io import apply_wildcards, is_flagged
 
-from quanta import code as library
-from quanta import config as settings
-from quanta import cluster, demands, failures, job, joining, recovery, schedule, surroundings, weights
+from quanta.config import demands, preflight
+from quanta.config import members as settings
 from quanta.errors import QuantaError
+from quanta.jobs import failures, job, joining, recovery, rerun_hash, schedule, slurm
+from quanta.models import weights
+from quanta.storage import code as source_code
 
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
-    library.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
+    rerun_hash.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
 
 try:
     config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
@@ -76,7 +78,7 @@ def look():
 
 def code(script):
     """Hashes of what a script imports from the library; Snakemake itself watches only the script."""
-    return library.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
+    return rerun_hash.code_hash(f"{workflow.basedir}/workflow/scripts/{script}.py")
 
 
 def shipped(name):
@@ -248,7 +250,7 @@ def members_on_axis(wildcards):
 
 
 def paper_settings():
-    """The run's settings that the paper states, by the names in quanta/paper.py."""
+    """The run's settings that the paper states, by the names in quanta/report/paper.py."""
     return of(
         {
             "context": config["corpus"]["context"],
@@ -275,9 +277,13 @@ def recipe():
     return of({key: config["models"]["train"][key] for key in shared} | {"context": config["corpus"]["context"]})
 
 
-def draw(name, category, inputs, params=None, *, stage=None, script=None):
-    """Enter a figure among those of its stage; `category` is its place in Snakemake's own report."""
-    script = f"figure_{script or name}"
+def draw(script, category, inputs, params=None, *, name=None, stage=None):
+    """Enter a figure, drawn by `scripts/{room}/figure_{…}.py` for a `script` of "room/…", among those of its stage.
+
+    `category` is its place in Snakemake's own report.
+    """
+    script = script.replace("/", "/figure_")
+    name = name or script.partition("figure_")[2]
     one = {"name": name, "category": category, "script": script, "inputs": inputs, "params": params or {}}
     stage = stage or {"0": "theory", "1": "scaling", "2": "scaling", "3": "clusters", "5": "parity"}[category[0]]
     DRAWN.setdefault(stage, []).append(one | {"code": figure_code(script)})
@@ -286,7 +292,7 @@ def draw(name, category, inputs, params=None, *, stage=None, script=None):
 def figure_code(script):
     """Hashes of a figure's script and of what it imports: the job's own script is that of all figures."""
     path = f"{workflow.basedir}/workflow/scripts/{script}.py"
-    return f"{library.digest(path)[:8]}, {code(script)}"
+    return f"{source_code.digest(path)[:8]}, {code(script)}"
 
 
 def figure_names():
@@ -523,11 +529,11 @@ def check_surroundings():
     try:
         recovery.cancel_orphans(Path(".snakemake"))
         if not workflow.local_exec:
-            cluster.check_queue(getattr(workflow.executor_settings, "status_command", None))
+            slurm.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(Path(".snakemake"))
-            cluster.Waker(Path()).start()
+            slurm.Waker(Path()).start()
         lock = Path(workflow.basedir) / "envs/requirements.lock"
-        surroundings.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
+        preflight.check(config, Path(R), lock=lock, manifest=bool(manifest_file()))
         schedule.calm(workflow)
         watch_jobs()
     except QuantaError as error:
@@ -570,7 +576,7 @@ def parity_problem():
 
 
 def parity_extent():
-    """Its settings that the paper states, by the names in quanta/paper.py."""
+    """Its settings that the paper states, by the names in quanta/report/paper.py."""
     largest = {"width": max(PARITY["widths"]), "samples": max(PARITY["data"]["sizes"], default=0)}
     return of({key: PARITY[key] for key in ("n_tasks", "n_bits", "k", "batch_size", "steps")} | largest)
 

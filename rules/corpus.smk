@@ -22,11 +22,11 @@ if config["corpus"]["source"] == "hub":
             lock=config["models"]["hub"]["lock"],
             store=config["models"]["hub"]["store"],
             patience=patience(),
-            code=code("fetch_texts"),
+            code=code("corpus/fetch_texts"),
         message:
             "Fetch the texts from the hub"
         script:
-            "../workflow/scripts/fetch_texts.py"
+            "../workflow/scripts/corpus/fetch_texts.py"
 
 
 rule texts:
@@ -65,12 +65,12 @@ rule texts:
         containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
         documents=settings.texts_needed(config),
         minimum_agreement=config["corpus"]["minimum_agreement"] if manifest_file() else None,
-        versions=of(surroundings.versions(config)),
-        code=code("texts"),
+        versions=of(preflight.versions(config)),
+        code=code("corpus/texts"),
     message:
         "Read the texts of the corpus"
     script:
-        "../workflow/scripts/texts.py"
+        "../workflow/scripts/corpus/texts.py"
 
 
 rule tokenizer:
@@ -94,11 +94,11 @@ rule tokenizer:
         gpu=0,
     params:
         vocabulary=config["corpus"]["tokenizer"]["vocabulary"] if SOURCE == "train" else None,
-        code=code("tokenizer"),
+        code=code("corpus/tokenizer"),
     message:
         "Train the tokenizer, or take the models' own"
     script:
-        "../workflow/scripts/tokenizer.py"
+        "../workflow/scripts/corpus/tokenizer.py"
 
 
 rule tokens:
@@ -128,11 +128,11 @@ rule tokens:
         documents=config["corpus"]["documents"],
         take=config["corpus"]["take"],
         limit_tokens=None,
-        code=code("tokens"),
+        code=code("corpus/tokens"),
     message:
         "Encode the held-out documents"
     script:
-        "../workflow/scripts/tokens.py"
+        "../workflow/scripts/corpus/tokens.py"
 
 
 use rule tokens as training_tokens with:
@@ -151,6 +151,6 @@ use rule tokens as training_tokens with:
         documents=None,
         take="first",
         limit_tokens=config["corpus"]["training_tokens"],
-        code=code("tokens"),
+        code=code("corpus/tokens"),
     message:
         "Encode the training documents"

@@ -10,27 +10,27 @@ shown = {"show": config["qdg"]["show"]}
 # ------------------------------------------------------------------------------------------------------- scaling
 if curves(of_first_seed()):
     draw(
-        "learning_curves",
+        "models/learning_curves",
         "1 Models",
         {"curves": curves(of_first_seed()), "family": rules.family.output.table},
         {"models": of_first_seed()},
     )
 draw(
-    "mean_loss",
+    "scaling/mean_loss",
     "2 Scaling",
     {"table": rules.mean_loss.output.table, "fits": rules.mean_loss.output.fits},
     {"final_step": FINAL, "leave_out": config["scaling"]["leave_out"]},
 )
 for axis in AXES:
     draw(
-        f"density_{axis}",
+        "scaling/density",
         "2 Scaling",
         {"density": rules.density.output.density},
         {"members": of(on_axis(axis))},
-        script="density",
+        name=f"density_{axis}",
     )
     draw(
-        f"token_curves_{axis}",
+        "scaling/token_curves",
         "2 Scaling",
         in_words
         | {
@@ -39,19 +39,19 @@ for axis in AXES:
             "family": rules.family.output.table,
         },
         {"members": of(on_axis(axis)), "drop": config["scaling"]["drop_nats"]},
-        script="token_curves",
+        name=f"token_curves_{axis}",
     )
 if DYNAMICS:
-    draw("dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": FOLLOWED})
+    draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": FOLLOWED})
 draw(
-    "sharpness",
+    "scaling/sharpness",
     "2 Scaling",
     {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in AXES]},
     {"axes": AXES, "drop": config["scaling"]["drop_nats"]},
 )
 if SEEDED:
     draw(
-        "seeds",
+        "scaling/seeds",
         "2 Scaling",
         {
             "table": rules.seeds_sharpness.output.table,
@@ -61,15 +61,15 @@ if SEEDED:
     )
 
 # ------------------------------------------------------------------------------------------------------ clusters
-draw("clusters", "3 QDG", described | in_words, shown)
+draw("catalogue/clusters", "3 QDG", described | in_words, shown)
 draw(
-    "emergence",
+    "catalogue/emergence",
     "3 QDG",
     described | encoded | {"losses": losses_of(MEMBERS), "family": rules.family.output.table},
     shown | {"members": of(MEMBERS), "sizes": of(on_axis("size")), "dynamics": DYNAMICS},
 )
 draw(
-    "learned",
+    "catalogue/learned",
     "3 QDG",
     described
     | in_words
@@ -80,10 +80,10 @@ draw(
     },
     shown | {"axes": of(learning_axes())},
 )
-draw("affinity", "3 QDG", described | {"affinity": AFFINITY}, shown)
-draw("spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
+draw("affinity/affinity", "3 QDG", described | {"affinity": AFFINITY}, shown)
+draw("clustering/spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
 draw(
-    "rank_frequency",
+    "rank_frequency/rank_frequency",
     "3 QDG",
     {
         "table": rules.rank_frequency.output.table,
@@ -97,7 +97,7 @@ draw(
 
 # --------------------------------------------------------------------------------------------------- calibration
 draw(
-    "calibration",
+    "calibration/calibration",
     "3 QDG",
     {
         "coverage": rules.calibrate.output.coverage,
@@ -108,7 +108,7 @@ draw(
     stage="calibration",
 )
 draw(
-    "resolution",
+    "calibration/resolution",
     "3 QDG",
     {
         "resolution": rules.calibrate.output.resolution,
@@ -118,14 +118,14 @@ draw(
     stage="calibration",
 )
 draw(
-    "nulls",
+    "validation/nulls",
     "3 QDG",
     {"table": rules.nulls.output.table, "curves": rules.nulls.output.curves},
     stage="calibration",
 )
-draw("stability", "3 QDG", {"clusters": rules.stability.output.clusters}, shown, stage="calibration")
+draw("validation/stability", "3 QDG", {"clusters": rules.stability.output.clusters}, shown, stage="calibration")
 draw(
-    "affinities",
+    "affinity/affinities",
     "3 QDG",
     {
         "affinity": AFFINITY,
@@ -134,23 +134,23 @@ draw(
     },
     stage="calibration",
 )
-draw("toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
+draw("calibration/toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
 if RELATIVES:
-    draw("lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
+    draw("validation/lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
 
 # -------------------------------------------------------------------------------------------------------- theory
 draw(
-    "theory",
+    "theory/theory",
     "0 Theory",
     {"losses": rules.theory.output.losses, "simulation": rules.theory.output.simulation},
 )
 draw(
-    "published",
+    "theory/published",
     "0 Theory",
     {"published": rules.theory.output.published, "fits": rules.theory.output.fits},
 )
 draw(
-    "accounts",
+    "theory/accounts",
     "0 Theory",
     {
         "accounts": rules.theory.output.accounts,
@@ -162,7 +162,7 @@ draw(
 
 # -------------------------------------------------------------------------------------------------------- parity
 draw(
-    "parity_scaling",
+    "parity/scaling",
     "5 Parity",
     {
         "curves": parity_shown("curves.parquet"),
@@ -171,30 +171,40 @@ draw(
         "fits": rules.parity_fits.output.fits,
     },
     {"alpha": PARITY["alpha"]},
+    name="parity_scaling",
 )
-draw("parity_heatmap", "5 Parity", {"curves": parity_shown("curves.parquet"), "nets": parity_shown("nets.csv")})
 draw(
-    "parity_convergence",
+    "parity/heatmap",
+    "5 Parity",
+    {"curves": parity_shown("curves.parquet"), "nets": parity_shown("nets.csv")},
+    name="parity_heatmap",
+)
+draw(
+    "parity/convergence",
     "5 Parity",
     {"emergence": rules.parity_fits.output.emergence, "fits": rules.parity_fits.output.fits},
+    name="parity_convergence",
 )
 draw(
-    "parity_exponents",
+    "parity/exponents",
     "5 Parity",
     {"fits": rules.parity_fits.output.fits, "paper": "workflow/data/parity_exponents.csv"},
+    name="parity_exponents",
 )
 draw(
-    "parity_recovery",
+    "parity/recovery",
     "5 Parity",
     {
         "scores": f"{R}/parity/qdg/{SHOWN}/scores.csv",
         "estimates": rules.parity_calibration.output.estimates,
     },
+    name="parity_recovery",
 )
 draw(
-    "parity_tasks",
+    "parity/tasks",
     "5 Parity",
     {name: f"{R}/parity/qdg/{SHOWN}/{name}.csv" for name in ("scores", "tasks", "pairs")},
+    name="parity_tasks",
 )
 
 
@@ -222,8 +232,8 @@ for stage, drawn in DRAWN.items():
         params:
             figures=of(drawn),
             look=look(),
-            code=code("figures"),
+            code=code("report/figures"),
         message:
             f"Figures of {stage}"
         script:
-            "../workflow/scripts/figures.py"
+            "../workflow/scripts/report/figures.py"

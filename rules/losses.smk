@@ -34,11 +34,11 @@ rule losses:
         batch_tokens=config["losses"]["batch_tokens"],
     params:
         precision=config["losses"]["precision"],
-        code=code("losses"),
+        code=code("losses/losses"),
     message:
         "Losses of {wildcards.member}"
     script:
-        "../workflow/scripts/losses.py"
+        "../workflow/scripts/losses/losses.py"
 
 
 use rule losses as losses_part with:
@@ -77,12 +77,12 @@ rule gather_losses:
     params:
         # what makes the parts anew makes this anew, whatever their number was
         precision=config["losses"]["precision"],
-        made_by=code("losses"),
-        code=code("gather_losses"),
+        made_by=code("losses/losses"),
+        code=code("losses/gather"),
     message:
         "Gather the losses of {wildcards.member}"
     script:
-        "../workflow/scripts/gather_losses.py"
+        "../workflow/scripts/losses/gather.py"
 
 
 for number, members in enumerate(LOSSES["together"]):
@@ -111,8 +111,8 @@ for number, members in enumerate(LOSSES["together"]):
             batch_tokens=config["losses"]["batch_tokens"],
         params:
             precision=config["losses"]["precision"],
-            code=code("losses"),
+            code=code("losses/losses"),
         message:
             f"Losses of {members[0]} to {members[-1]}"
         script:
-            "../workflow/scripts/losses.py"
+            "../workflow/scripts/losses/losses.py"

@@ -30,11 +30,11 @@ if SOURCE == "train":
             steps=[FINAL],
             seed=config["seed"],
             unfinished=f"{R}/unfinished/{{model}}",
-            code=code("train"),
+            code=code("models/train"),
         message:
             "Train {wildcards.model}"
         script:
-            "../workflow/scripts/train.py"
+            "../workflow/scripts/models/train.py"
 
     if FOLLOWED:
 
@@ -50,7 +50,7 @@ if SOURCE == "train":
                 steps=config["dynamics"]["steps"],
                 seed=config["seed"],
                 unfinished=f"{R}/unfinished/{{model}}",
-                code=code("train"),
+                code=code("models/train"),
 
         ruleorder: train_dynamics > train
 
@@ -75,11 +75,11 @@ if SOURCE == "folder":
             only_step=FINAL,
             sha256=hash_of,
             files=files_given,
-            code=code("adopt"),
+            code=code("models/adopt"),
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"
         script:
-            "../workflow/scripts/adopt.py"
+            "../workflow/scripts/models/adopt.py"
 
 
 if SOURCE == "hub":
@@ -101,11 +101,11 @@ if SOURCE == "hub":
             request=on_hub,
             lock=config["models"]["hub"]["lock"],
             patience=patience(),
-            code=code("pin"),
+            code=code("models/pin"),
         message:
             "Pin {wildcards.model} at step {wildcards.step} to a commit"
         script:
-            "../workflow/scripts/pin.py"
+            "../workflow/scripts/models/pin.py"
 
     rule pins:
         input:
@@ -125,11 +125,11 @@ if SOURCE == "hub":
         params:
             members=of(MEMBERS),
             store=config["models"]["hub"]["store"],
-            code=code("pins"),
+            code=code("models/pins"),
         message:
             "Check before any download that all checkpoints are there, differ, and fit on the disk"
         script:
-            "../workflow/scripts/pins.py"
+            "../workflow/scripts/models/pins.py"
 
     rule fetch:
         input:
@@ -152,11 +152,11 @@ if SOURCE == "hub":
             request=on_hub,
             store=config["models"]["hub"]["store"],
             patience=patience(),
-            code=code("fetch"),
+            code=code("models/fetch"),
         message:
             "Fetch {wildcards.model} at step {wildcards.step} from the hub"
         script:
-            "../workflow/scripts/fetch.py"
+            "../workflow/scripts/models/fetch.py"
 
 
 if SOURCE != "train":
@@ -177,11 +177,11 @@ if SOURCE != "train":
             runtime=minutes(10),
             gpu=0,
         params:
-            code=code("tokenizers"),
+            code=code("models/tokenizers"),
         message:
             "Compare the tokenizers of the family"
         script:
-            "../workflow/scripts/tokenizers.py"
+            "../workflow/scripts/models/tokenizers.py"
 
 
 rule family:
@@ -203,11 +203,11 @@ rule family:
         gpu=0,
     params:
         members=family_members(),
-        code=code("family"),
+        code=code("models/family"),
     message:
         "Count and hash the weights of the family"
     script:
-        "../workflow/scripts/family.py"
+        "../workflow/scripts/models/family.py"
 
 
 if SOURCE == "train":
@@ -242,8 +242,8 @@ if SOURCE == "train":
             recipe=recipe(),
             times=f"{R}/benchmarks/train",
             command=f"snakemake export --cores 2 --configfile config/{config['run']}.yaml",
-            code=code("export"),
+            code=code("models/export"),
         message:
             "Put the trained family into one folder"
         script:
-            "../workflow/scripts/export.py"
+            "../workflow/scripts/models/export.py"

@@ -27,11 +27,11 @@ rule parity_fresh:
         alpha=parity_alpha,
         seed=parity_seed,
         checkpoint=f"{R}/unfinished/parity-fresh-alpha{{alpha}}-{{replicate}}.pt",
-        code=code("parity_fresh"),
+        code=code("parity/fresh"),
     message:
         "Train nets of all widths on parity, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
-        "../workflow/scripts/parity_fresh.py"
+        "../workflow/scripts/parity/fresh.py"
 
 
 rule parity_data:
@@ -57,11 +57,11 @@ rule parity_data:
         alpha=parity_alpha,
         seed=parity_seed,
         checkpoint=f"{R}/unfinished/parity-data-alpha{{alpha}}-{{replicate}}",
-        code=code("parity_data"),
+        code=code("parity/data"),
     message:
         "Train nets on fixed training sets, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
-        "../workflow/scripts/parity_data.py"
+        "../workflow/scripts/parity/data.py"
 
 
 rule parity_fits:
@@ -88,11 +88,11 @@ rule parity_fits:
     params:
         fit=of(PARITY["fit"]),
         seed=config["seed"],
-        code=code("parity_fits"),
+        code=code("parity/fits"),
     message:
         "Fit exponents, convergence and emergence on parity"
     script:
-        "../workflow/scripts/parity_fits.py"
+        "../workflow/scripts/parity/fits.py"
 
 
 rule parity_qdg:
@@ -123,11 +123,11 @@ rule parity_qdg:
         shown=parity_is_shown,
         alpha=parity_alpha,
         seed=parity_seed,
-        code=code("parity_qdg"),
+        code=code("parity/qdg"),
     message:
         "Hold QDG against the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
-        "../workflow/scripts/parity_qdg.py"
+        "../workflow/scripts/parity/qdg.py"
 
 
 rule parity_calibration:
@@ -156,8 +156,8 @@ rule parity_calibration:
         calibration=of(PARITY["calibration"]),
         nets=[(float(alpha), config["seed"] + int(replicate)) for alpha in ALPHAS for replicate in REPLICATES],
         first_seed=config["seed"],
-        code=code("parity_calibration"),
+        code=code("parity/calibration"),
     message:
         "Calibrate the exponent of parity nets, whose truth is known"
     script:
-        "../workflow/scripts/parity_calibration.py"
+        "../workflow/scripts/parity/calibration.py"

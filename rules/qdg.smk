@@ -42,11 +42,11 @@ rule select:
         tokens=config["qdg"]["tokens"],
         induction=config["qdg"]["induction"],
         selection=config["qdg"]["selection"],
-        code=code("select"),
+        code=code("gradients/select"),
     message:
         "Select tokens that the model predicts well, not by induction"
     script:
-        "../workflow/scripts/select.py"
+        "../workflow/scripts/gradients/select.py"
 
 
 # no part of `select`: other numbers of clusters select no other tokens and need no new gradients
@@ -70,11 +70,11 @@ rule enough:
     params:
         threshold=config["qdg"]["threshold"],
         largest=max(config["qdg"]["n_clusters"]),
-        code=code("enough"),
+        code=code("gradients/enough"),
     message:
         "Check that there are more tokens than clusters"
     script:
-        "../workflow/scripts/enough.py"
+        "../workflow/scripts/gradients/enough.py"
 
 
 # how the parts are made, as a param of what joins them
@@ -107,11 +107,11 @@ rule gradients:
         parameters=config["qdg"]["parameters"],
         precision=config["qdg"]["precision"],
         seed=config["seed"],
-        code=code("gradients"),
+        code=code("gradients/gradients"),
     message:
         "Gradients of single tokens, part {wildcards.shard} of {wildcards.shards}"
     script:
-        "../workflow/scripts/gradients.py"
+        "../workflow/scripts/gradients/gradients.py"
 
 
 rule features:
@@ -139,12 +139,12 @@ rule features:
         gpu=0,
     params:
         gradients=GRADIENTS,
-        made_by=code("gradients"),
-        code=code("features"),
+        made_by=code("gradients/gradients"),
+        code=code("gradients/features"),
     message:
         "Gather the gradient features"
     script:
-        "../workflow/scripts/features.py"
+        "../workflow/scripts/gradients/features.py"
 
 
 # nothing asks for a sketch where the matrix is exact
@@ -168,11 +168,11 @@ if NEIGHBOURS:
             gpu=0,
         params:
             tokens=HELD,
-            code=code("affinity_sample"),
+            code=code("affinity/affinity_sample"),
         message:
             "Cosine similarity of gradients, a sample of the tokens"
         script:
-            "../workflow/scripts/affinity_sample.py"
+            "../workflow/scripts/affinity/affinity_sample.py"
 
 elif config["qdg"]["mode"] == "exact":
 
@@ -200,11 +200,11 @@ elif config["qdg"]["mode"] == "exact":
             parameters=config["qdg"]["parameters"],
             precision=config["qdg"]["precision"],
             memory_bytes=int(config["qdg"]["exact_memory_gb"] * 1e9),
-            code=code("exact_affinity"),
+            code=code("affinity/exact_affinity"),
         message:
             "Cosine similarity of exact gradients"
         script:
-            "../workflow/scripts/exact_affinity.py"
+            "../workflow/scripts/affinity/exact_affinity.py"
 
 else:
 
@@ -226,11 +226,11 @@ else:
             runtime=minutes(60),
             gpu=0,
         params:
-            code=code("affinity"),
+            code=code("affinity/affinity"),
         message:
             "Cosine similarity of gradients"
         script:
-            "../workflow/scripts/affinity.py"
+            "../workflow/scripts/affinity/affinity.py"
 
 
 if NEIGHBOURS:
@@ -254,11 +254,11 @@ if NEIGHBOURS:
             gpu=config["resources"]["gpu"],
         params:
             neighbours=config["qdg"]["neighbours"],
-            code=code("neighbours"),
+            code=code("clustering/neighbours"),
         message:
             "Nearest neighbours of every token"
         script:
-            "../workflow/scripts/neighbours.py"
+            "../workflow/scripts/clustering/neighbours.py"
 
     rule embedding:
         input:
@@ -291,11 +291,11 @@ if NEIGHBOURS:
         params:
             largest=max(config["qdg"]["n_clusters"]),
             seed=config["seed"],
-            code=code("neighbour_embedding"),
+            code=code("clustering/neighbour_embedding"),
         message:
             "Eigenvectors of the normalised affinity, from neighbours and features"
         script:
-            "../workflow/scripts/neighbour_embedding.py"
+            "../workflow/scripts/clustering/neighbour_embedding.py"
 
 else:
 
@@ -320,11 +320,11 @@ else:
             gpu=0,
         params:
             largest=max(config["qdg"]["n_clusters"]),
-            code=code("embedding"),
+            code=code("clustering/embedding"),
         message:
             "Eigenvectors of the normalised affinity"
         script:
-            "../workflow/scripts/embedding.py"
+            "../workflow/scripts/clustering/embedding.py"
 
 
 rule labels:
@@ -349,11 +349,11 @@ rule labels:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("labels"),
+        code=code("clustering/labels"),
     message:
         "Spectral clustering for every number of clusters"
     script:
-        "../workflow/scripts/labels.py"
+        "../workflow/scripts/clustering/labels.py"
 
 
 rule rank_frequency:
@@ -386,11 +386,11 @@ rule rank_frequency:
         rows=config["qdg"]["rows"],
         restarts=config["qdg"]["restarts"],
         seed=config["seed"],
-        code=code("rank_frequency"),
+        code=code("rank_frequency/rank_frequency"),
     message:
         "Rank-frequency law of the clusters"
     script:
-        "../workflow/scripts/rank_frequency.py"
+        "../workflow/scripts/rank_frequency/rank_frequency.py"
 
 
 rule learned:
@@ -424,8 +424,8 @@ rule learned:
         least=config["dynamics"]["least_tokens"],
         draws=config["scaling"]["bootstrap"],
         seed=config["seed"],
-        code=code("learned"),
+        code=code("catalogue/learned"),
     message:
         "When each cluster is learned, and whether frequent ones are first"
     script:
-        "../workflow/scripts/learned.py"
+        "../workflow/scripts/catalogue/learned.py"

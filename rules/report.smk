@@ -49,11 +49,11 @@ rule summary:
         parity_alpha=config["parity"]["alpha"],
         settings=paper_settings(),
         parity=parity_extent(),
-        code=code("summary"),
+        code=code("report/summary"),
     message:
         "Summary: the paper against this run"
     script:
-        "../workflow/scripts/summary.py"
+        "../workflow/scripts/report/summary.py"
 
 
 rule page:
@@ -115,8 +115,8 @@ rule page:
         final_step=FINAL,
         dynamics=DYNAMICS,
         members=of(MEMBERS),
-        code=code("page"),
+        code=code("report/page"),
     message:
         "The explorer"
     script:
-        "../workflow/scripts/page.py"
+        "../workflow/scripts/report/page.py"

@@ -29,11 +29,11 @@ rule mean_loss:
         leave_out=config["scaling"]["leave_out"],
         draws=config["scaling"]["bootstrap"],
         seed=config["seed"],
-        code=code("mean_loss"),
+        code=code("scaling/mean_loss"),
     message:
         "Fit the mean loss against size"
     script:
-        "../workflow/scripts/mean_loss.py"
+        "../workflow/scripts/scaling/mean_loss.py"
 
 
 rule density:
@@ -58,11 +58,11 @@ rule density:
         members=of(MEMBERS),
         bins=config["scaling"]["density_bins"],
         limit_bits=config["scaling"]["density_limit_bits"],
-        code=code("density"),
+        code=code("scaling/density"),
     message:
         "Densities of token losses"
     script:
-        "../workflow/scripts/density.py"
+        "../workflow/scripts/scaling/density.py"
 
 
 rule token_curves:
@@ -92,8 +92,8 @@ rule token_curves:
         drop=config["scaling"]["drop_nats"],
         share=config["scaling"]["smooth_share"],
         predictions=config["scaling"]["token_curves_predictions"],
-        code=code("token_curves"),
+        code=code("scaling/token_curves"),
     message:
         "Curves of single tokens over {wildcards.axis}"
     script:
-        "../workflow/scripts/token_curves.py"
+        "../workflow/scripts/scaling/token_curves.py"

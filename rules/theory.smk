@@ -31,8 +31,8 @@ rule theory:
         exponents=config["theory"]["exponents"],
         factor=config["theory"]["factor"],
         seed=config["seed"],
-        code=code("theory"),
+        code=code("theory/theory"),
     message:
         "Predict losses and exponents, simulate learning by frequency"
     script:
-        "../workflow/scripts/theory.py"
+        "../workflow/scripts/theory/theory.py"

@@ -20,9 +20,9 @@ settings.load_profile("quanta")
 def model():
     """A GPT-NeoX of two layers whose losses spread widely: fresh weights, enlarged."""
     import torch
-    from quanta import models
+    from quanta.models import pretrained
 
-    net = models.new_model(models.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
+    net = pretrained.new_model(pretrained.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim > 1:

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quanta import corpus, storage, zipf
-from quanta.corpus import Tokens
+from quanta.corpus import encoding
+from quanta.corpus.encoding import Tokens
+from quanta.rank_frequency import zipf
+from quanta.storage import files
 from support import ROOT, names, script
 
 MARKUP = [
@@ -29,54 +31,54 @@ def write(folder: Path) -> Path:
     """Write the run. The selection has four planted groups, each with a loss of its own."""
     rng = np.random.default_rng(5)
     texts = [" ".join(rng.permutation(MARKUP * 3)) + f" the end of {i}\n    return x" for i in range(24)]
-    tokenizer = corpus.train_tokenizer(texts, 400)
-    corpus.save_tokenizer(tokenizer, folder / "corpus/tokenizer")
+    tokenizer = encoding.train_tokenizer(texts, 400)
+    encoding.save_tokenizer(tokenizer, folder / "corpus/tokenizer")
     ids = [np.asarray(tokenizer.encode(text).ids, dtype=np.uint16) for text in texts]
     tokens = Tokens(np.concatenate(ids), np.concatenate([[0], np.cumsum([len(one) for one in ids])]).astype(np.int64))
-    storage.write_array(folder / "corpus/tokens.npy", tokens.ids)
-    storage.write_array(folder / "corpus/offsets.npy", tokens.offsets)
+    files.write_array(folder / "corpus/tokens.npy", tokens.ids)
+    files.write_array(folder / "corpus/offsets.npy", tokens.offsets)
     documents = pd.DataFrame(
         {"document": range(24), "source": [MARKUP[i % 8] for i in range(24)], "n_tokens": tokens.lengths}
     )
-    storage.write_table(folder / "corpus/documents.parquet", documents)
+    files.write_table(folder / "corpus/documents.parquet", documents)
 
     flat = np.sort(rng.choice(np.flatnonzero(tokens.predicted()), 96, replace=False))
     document, position = tokens.place(flat)
     group = rng.permutation(np.repeat(np.arange(GROUPS), SIZES))
     family = pd.DataFrame(MEMBERS, columns=["model", "step"])
     family["non_embedding_parameters"] = family["model"].map({"small": 1000, "middle": 20_000, "large": 400_000})
-    storage.write_table(folder / "models/family.csv", family.assign(revision="r", sha256=[f"{i}" for i in range(5)]))
+    files.write_table(folder / "models/family.csv", family.assign(revision="r", sha256=[f"{i}" for i in range(5)]))
     for i, (model, step) in enumerate(MEMBERS):
         losses = rng.uniform(0.2, 9, len(tokens.ids)).astype(np.float32)
         losses[flat] = np.where(group < i, 0.05, 4 + group) + rng.uniform(0, 0.04, 96)
         losses[~tokens.predicted()] = np.nan
-        storage.write_array(folder / f"losses/{model}/step{step}.npy", losses)
+        files.write_array(folder / f"losses/{model}/step{step}.npy", losses)
     selection = pd.DataFrame(
         {"token": range(96), "document": document, "position": position, "token_id": tokens.ids[flat].astype(np.int64)}
     )
-    storage.write_table(folder / "qdg/tokens.parquet", selection.assign(loss_nats=losses[flat]))
+    files.write_table(folder / "qdg/tokens.parquet", selection.assign(loss_nats=losses[flat]))
 
     centres = np.linalg.qr(rng.normal(size=(64, GROUPS)))[0].T
     unit = centres[group] + 0.08 * rng.normal(size=(96, 64))
     unit /= np.linalg.norm(unit, axis=1, keepdims=True)
     cosines = (unit @ unit.T).astype(np.float32)
     np.fill_diagonal(cosines, 1)
-    storage.write_array(folder / "qdg/affinity.npy", cosines)
+    files.write_array(folder / "qdg/affinity.npy", cosines)
     vectors = np.linalg.eigh(np.maximum(cosines, 0).astype(float))[1][:, ::-1][:, :8]
-    storage.write_array(folder / "qdg/embedding.npy", np.hstack([np.full((96, 1), 0.1), vectors]))
+    files.write_array(folder / "qdg/embedding.npy", np.hstack([np.full((96, 1), 0.1), vectors]))
     by_k = {2: group // 2, 4: group, 8: group + GROUPS * (np.arange(96) >= 48)}
     labels = [pd.DataFrame({"n_clusters": k, "token": range(96), "label": own}) for k, own in by_k.items()]
-    storage.write_table(folder / "qdg/labels.parquet", pd.concat(labels))
+    files.write_table(folder / "qdg/labels.parquet", pd.concat(labels))
     curves = {k: zipf.sizes(own) for k, own in by_k.items()} | {
         0: zipf.envelope([zipf.sizes(o) for o in by_k.values()])
     }
     ranks = [
         pd.DataFrame({"n_clusters": k, "rank": range(1, len(s) + 1), "size": s}) for k, s in sorted(curves.items())
     ]
-    storage.write_table(folder / "qdg/rank_frequency.csv", pd.concat(ranks))
+    files.write_table(folder / "qdg/rank_frequency.csv", pd.concat(ranks))
     slope = {"value": -0.5, "interval": [-0.6, -0.4], "ranks": [2, 8], "interval_method": MARKUP[0]}
-    storage.write_json(folder / "qdg/fits.json", {"envelope_slope": slope})
-    storage.write_json(folder / "scaling/fits.json", {"alpha_n": {"value": 0.3}})
+    files.write_json(folder / "qdg/fits.json", {"envelope_slope": slope})
+    files.write_json(folder / "scaling/fits.json", {"alpha_n": {"value": 0.3}})
     summary = {"run": MARKUP[1], "paper": "arXiv 2303.13506", "headline": [MARKUP[0], "α = 0.3"]}
     members = [
         {
@@ -87,11 +89,11 @@ def write(folder: Path) -> Path:
             "n_predictions": 1234,
         }
     ]
-    storage.write_json(folder / "report/summary.json", summary | {"family": members})
+    files.write_json(folder / "report/summary.json", summary | {"family": members})
     rows = pd.DataFrame(
         {"quantity": MARKUP, "paper": "0.083", "ours": "1", "agrees": "", "why": MARKUP, "file": "f", "key": "k"}
     )
-    storage.write_table(folder / "report/paper_against_ours.csv", rows)
+    files.write_table(folder / "report/paper_against_ours.csv", rows)
     base = {
         "selection": folder / "qdg/tokens.parquet",
         "labels": folder / "qdg/labels.parquet",
@@ -103,30 +105,32 @@ def write(folder: Path) -> Path:
         "family": folder / "models/family.csv",
         "losses": [str(folder / f"losses/{model}/step{step}.npy") for model, step in MEMBERS],
     }
-    script("describe")(names(**base), names(table=folder / "qdg/descriptions.parquet"), names())
-    script("layout")(
+    script("catalogue/describe")(names(**base), names(table=folder / "qdg/descriptions.parquet"), names())
+    script("catalogue/layout")(
         names(embedding=folder / "qdg/embedding.npy"), names(layout=folder / "qdg/layout.parquet"), names(seed=0)
     )
     described = pd.read_parquet(folder / "qdg/descriptions.parquet")
     row = described[described["n_clusters"] == SHOW].iloc[1]
     given = pd.DataFrame([{"n_clusters": SHOW, "label": 3, "fingerprint": row["fingerprint"], "name": MARKUP[0]}])
-    storage.write_table(folder / "labels.csv", given)
+    files.write_table(folder / "labels.csv", given)
     look = json.dumps({"width_inches": 6.5, "dpi": 60})
     common = {"show": SHOW, "members": json.dumps(MEMBERS), "final_step": 4, "dynamics": "small"}
     common["sizes"] = json.dumps([member for member in MEMBERS if member[1] == 4])
     for name in ("clusters", "emergence"):
         target = folder / f"report/figures/{name}"
         out = names(**{end: target.with_suffix(f".{end}") for end in ("png", "pdf", "csv")})
-        script(f"figure_{name}")(names(**base, names=[str(folder / "labels.csv")]), out, names(look=look, **common))
+        script(f"catalogue/figure_{name}")(
+            names(**base, names=[str(folder / "labels.csv")]), out, names(look=look, **common)
+        )
     axes = [["step of small", MEMBERS[:3]], ["size", [member for member in MEMBERS if member[1] == 4]]]
-    script("learned")(
+    script("catalogue/learned")(
         names(**base),
         names(table=folder / "qdg/learned.csv", order=folder / "qdg/learned.json"),
         names(axes=json.dumps(axes), members=json.dumps(MEMBERS), show=SHOW, least=1, draws=20, seed=0),
     )
     caption = folder / "caption.rst"
     caption.write_text(MARKUP[2], encoding="utf-8")
-    script("page")(
+    script("report/page")(
         names(
             **base,
             figures=[str(folder / f"report/figures/{name}.png") for name in ("clusters", "emergence")],

@@ -61,8 +61,8 @@ M = Mutation
 FUNCTIONS = (
     Function(
         "losses.token_losses",
-        "losses.py",
-        ("test_losses.py",),
+        "losses/forward.py",
+        ("losses/test_losses.py",),
         (
             M("targets one earlier", "ids[:, 1:][real], precision", "ids[:, :-1][real], precision"),
             M(
@@ -126,8 +126,8 @@ FUNCTIONS = (
     ),
     Function(
         "gradients.token_gradients",
-        "gradients.py",
-        ("test_gradients.py", "test_qdg.py"),
+        "gradients/engine.py",
+        ("gradients/test_gradients.py", "clustering/test_qdg.py"),
         (
             M(
                 "target one position later",
@@ -184,8 +184,8 @@ FUNCTIONS = (
     ),
     Function(
         "folding.Fold",
-        "folding.py",
-        ("test_gradients.py",),
+        "gradients/sign_fold.py",
+        ("gradients/test_gradients.py",),
         (
             M("no signs", "return left * rows.to(left.dtype), right * columns.to(right.dtype)", "return left, right"),
             M(
@@ -243,8 +243,8 @@ FUNCTIONS = (
     ),
     Function(
         "affinity.cosine",
-        "affinity.py",
-        ("test_affinity.py", "test_qdg.py"),
+        "affinity/cosine.py",
+        ("affinity/test_affinity.py", "clustering/test_qdg.py"),
         (
             M(
                 "a block not scaled",
@@ -295,8 +295,8 @@ FUNCTIONS = (
     ),
     Function(
         "spectral.embedding",
-        "spectral.py",
-        ("test_spectral.py",),
+        "clustering/spectral.py",
+        ("clustering/test_spectral.py",),
         (
             M("diagonal kept", "np.fill_diagonal(similarity, 0)", "pass"),
             M("D⁻¹ for D⁻½", "root = np.sqrt(degree)", "root = degree"),
@@ -322,8 +322,8 @@ FUNCTIONS = (
     ),
     Function(
         "kmeans.sweep",
-        "kmeans.py",
-        ("test_kmeans.py",),
+        "clustering/kmeans.py",
+        ("clustering/test_kmeans.py",),
         (
             M(
                 "stale distances",
@@ -362,8 +362,8 @@ FUNCTIONS = (
     ),
     Function(
         "zipf.envelope, slope, interval",
-        "zipf.py",
-        ("test_zipf.py", "test_qdg.py"),
+        "rank_frequency/zipf.py",
+        ("rank_frequency/test_zipf.py", "clustering/test_qdg.py"),
         (
             M(
                 "last rank left out",
@@ -400,8 +400,8 @@ FUNCTIONS = (
     ),
     Function(
         "scaling.power_law, interval",
-        "scaling.py",
-        ("test_scaling.py",),
+        "scaling/mean_loss.py",
+        ("scaling/test_scaling.py",),
         (
             M(
                 "sign of α",
@@ -434,8 +434,8 @@ FUNCTIONS = (
     ),
     Function(
         "selection.select, induction",
-        "selection.py",
-        ("test_selection.py",),
+        "gradients/selection.py",
+        ("gradients/test_selection.py",),
         (
             M("a trigram closes itself", "closes[2 + first] = False", "pass"),
             M("bigrams", "(ids[:-2] << np.uint64(42)) | (ids[1:-1]", "(ids[1:-1]"),
@@ -471,8 +471,8 @@ FUNCTIONS = (
     ),
     Function(
         "calibration.infer",
-        "calibration.py",
-        ("test_calibration.py",),
+        "calibration/regression.py",
+        ("calibration/test_calibration.py",),
         (
             M(
                 "sign of the error flipped",

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import yaml
 from hypothesis import strategies as st
-from quanta import config as settings
-from quanta.corpus import Tokens
+from quanta.config import members as settings
+from quanta.corpus.encoding import Tokens
 from scipy.stats import binom
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ def over_default(changes: settings.Config) -> settings.Config:
 
 
 def at_key(path: Path, key: str) -> Any:
-    """What a file of a run has under a key of report/paper_against_ours.csv (its grammar: workflow/scripts/summary.py)."""
+    """What a file of a run has under a key of report/paper_against_ours.csv (its grammar: workflow/scripts/report/summary.py)."""
     if match := re.fullmatch(r"(.+) / (.+)", key):
         return at_key(path, match[1]) / max(at_key(path, match[2]), 1)
     if match := re.fullmatch(r"-(.+) - 1", key):
@@ -121,7 +121,7 @@ def _digits(number: str) -> int:
 
 def script(name: str) -> Main:
     """The `main` of a script, imported and not run."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"script_{name.replace('/', '_')}", SCRIPTS / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -141,7 +141,7 @@ def programs(folder: Path, **bodies: str) -> str:
 def queued(
     number: int, folder: Path | str, state: str = "RUNNING", reason: str = "None", name: str = "quanta_1"
 ) -> str:
-    """A job as `squeue` is asked for it by `quanta.cluster.jobs`."""
+    """A job as `squeue` is asked for it by `quanta.jobs.slurm.jobs`."""
     return f"{number}|{name}|{state}|{reason}|{folder}\n"
 
 

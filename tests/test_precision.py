@@ -5,7 +5,9 @@ import logging
 import numpy as np
 import pytest
 import torch
-from quanta import gradients, losses, precision
+from quanta import precision
+from quanta.gradients import engine
+from quanta.losses import forward
 
 BARE = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_vnni\n"
 
@@ -85,14 +87,14 @@ def test_losses_and_gradients_take_what_pays_and_the_record_names_it(processor, 
     for instructions, expected in (((), "float32"), (("amx_bf16",), "bfloat16")):
         processor(*instructions)
         found, wanted = (
-            losses.token_losses(model, ragged_tokens, everything, batch_tokens=256, precision=name)
+            forward.token_losses(model, ragged_tokens, everything, batch_tokens=256, precision=name)
             for name in ("auto", expected)
         )
         assert np.array_equal(found, wanted, equal_nan=True)
         found, wanted = (
-            gradients.token_gradients(model, ragged_tokens, [2, 6], [5, 9], features=257, precision=name)[0]
+            engine.token_gradients(model, ragged_tokens, [2, 6], [5, 9], features=257, precision=name)[0]
             for name in ("auto", expected)
         )
         assert np.array_equal(found, wanted)
-        said = [gradients.record(model, features=257, precision=name)["same"] for name in ("auto", expected)]
+        said = [engine.record(model, features=257, precision=name)["same"] for name in ("auto", expected)]
         assert said[0] == said[1] and said[0]["precision"] == expected

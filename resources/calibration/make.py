@@ -7,14 +7,16 @@ Run it when `tests/test_shipped.py` says so: the code that makes them, or a defa
 
 from pathlib import Path
 
-from quanta import config, naive, shipped, shipped_slopes, simulations, spectral
+from quanta.calibration import naive, shipped, shipped_slopes, simulations
+from quanta.clustering import spectral
+from quanta.config import members
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
     """Write `simulations` and `slopes`, tables and records."""
-    settings = config.settle({}, config.read_schema(ROOT / "config/schema.yaml"))
+    settings = members.settle({}, members.read_schema(ROOT / "config/schema.yaml"))
     seed, own, qdg = settings["seed"], settings["calibration"], settings["qdg"]
     tokens = min(own["tokens"], qdg["tokens"])
     made_from = shipped.of_simulations(tokens, seed=seed)

@@ -11,7 +11,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from quanta import affinity, storage
+from quanta.affinity import cosine
+from quanta.storage import files
 
 
 class Anonymous:
@@ -49,14 +50,14 @@ def main() -> None:
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     with tempfile.TemporaryDirectory() as folder:
-        with storage.new_array(Path(folder) / "features.npy", (n, k), "float32") as rows:
+        with files.new_array(Path(folder) / "features.npy", (n, k), "float32") as rows:
             for begin in range(0, n, 100):
                 rng = np.random.default_rng(begin)
                 rows[begin : begin + 100] = rng.standard_normal((len(rows[begin : begin + 100]), k), dtype=np.float32)
         features = np.load(Path(folder) / "features.npy", mmap_mode="r")
-        with storage.new_array(Path(folder) / "affinity.npy", (n, n), "float32") as out, Anonymous() as memory:
+        with files.new_array(Path(folder) / "affinity.npy", (n, n), "float32") as out, Anonymous() as memory:
             began, used = time.perf_counter(), time.process_time()
-            affinity.cosine([features], out)
+            cosine.cosine([features], out)
             wall, cpu = time.perf_counter() - began, time.process_time() - used
     print("| tokens | features | wall s | CPU s | GFLOP per CPU s | GiB beyond matrix and features |")
     print("|---|---|---|---|---|---|")

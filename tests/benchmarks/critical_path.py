@@ -9,7 +9,7 @@ import contextlib
 import io
 from pathlib import Path
 
-from quanta import schedule
+from quanta.jobs import schedule
 from snakemake.api import SnakemakeApi
 from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 

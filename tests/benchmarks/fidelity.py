@@ -17,9 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from _trained import chosen, trained
-from quanta import affinity, spectral, zipf
-from quanta.gradients import token_gradients
-from quanta.parameters import parameter_set
+from quanta.affinity import cosine
+from quanta.clustering import spectral
+from quanta.gradients.engine import token_gradients
+from quanta.gradients.parameter_sets import parameter_set
+from quanta.rank_frequency import zipf
 
 N_CLUSTERS = [10, 20, 30, 40, 60, 80, 100]
 NEIGHBOURS = 10
@@ -27,7 +29,7 @@ NEIGHBOURS = 10
 
 def cosines(rows: np.ndarray) -> np.ndarray:
     out = np.empty((len(rows), len(rows)), dtype=np.float32)
-    affinity.cosine([rows], out)
+    cosine.cosine([rows], out)
     return out
 
 
@@ -54,7 +56,7 @@ def nearest(matrix: np.ndarray) -> list[set[int]]:
 
 
 def slope(matrix: np.ndarray) -> float:
-    vectors, _ = spectral.embedding(affinity.angular(matrix), max(N_CLUSTERS))
+    vectors, _ = spectral.embedding(cosine.angular(matrix), max(N_CLUSTERS))
     labels = spectral.cluster(vectors, N_CLUSTERS, restarts=3, seed=0)
     curve = zipf.envelope([zipf.sizes(part["label"].to_numpy()) for _, part in labels.groupby("n_clusters")])
     return zipf.slope(curve, *zipf.rank_range(len(matrix), (0.01, 0.1)))

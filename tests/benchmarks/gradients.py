@@ -20,10 +20,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from _trained import chosen, trained
-from quanta import affinity, corpus, gradients, models, selection
-from quanta.gradients import Engine, as_tokens
-from quanta.models import Size, new_model
-from quanta.parameters import parameter_set
+from quanta.affinity import cosine
+from quanta.corpus import encoding
+from quanta.gradients import engine, selection
+from quanta.gradients.engine import Engine, as_tokens
+from quanta.gradients.parameter_sets import parameter_set
+from quanta.models import pretrained
+from quanta.models.pretrained import Size, new_model
 from torch import nn
 
 
@@ -69,7 +72,7 @@ class Case:
             self.model.zero_grad(set_to_none=False)
 
     def ours(self, features: int | None, batch_tokens: int, **settings: Any) -> np.ndarray:
-        return gradients.token_gradients(
+        return engine.token_gradients(
             self.model,
             as_tokens(self.documents),
             self.where,
@@ -246,7 +249,7 @@ def methods(case: Case) -> dict[str, Callable[[], Any]]:
 
 def cosines(rows: np.ndarray) -> np.ndarray:
     out = np.empty((len(rows), len(rows)), dtype=np.float32)
-    affinity.cosine([rows], out)
+    cosine.cosine([rows], out)
     return out
 
 
@@ -302,7 +305,7 @@ def main() -> None:
     parser.add_argument("--memory", action="store_true")
     chosen_options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    gradients.keep_freed_memory()  # for every method alike
+    engine.keep_freed_memory()  # for every method alike
     n = chosen_options.samples
     if chosen_options.model == "70m":
         model: Any = new_model(Size("70m", 512, 6, 8), vocabulary=50304, context=2048, seed=0).eval()
@@ -315,8 +318,8 @@ def main() -> None:
             positions = rng.integers(1, length + 1, size=n)
     else:
         if chosen_options.run:
-            model, run = models.load(chosen_options.model, "cpu"), chosen_options.run
-            tokens = corpus.load_tokens(run / "corpus/tokens.npy", run / "corpus/offsets.npy")
+            model, run = pretrained.load(chosen_options.model, "cpu"), chosen_options.run
+            tokens = encoding.load_tokens(run / "corpus/tokens.npy", run / "corpus/offsets.npy")
             selected = selection.read_selection(run / "qdg/tokens.parquet", tokens)
             picked = selected.iloc[np.sort(np.random.default_rng(0).choice(len(selected), n, replace=False))]
         else:

@@ -9,8 +9,8 @@ import sys
 
 import numpy as np
 import pandas as pd
-from quanta import calibration, planted, simulations
-from quanta.shapes import Array
+from quanta.arrays import Array
+from quanta.calibration import planted, regression, simulations
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
@@ -62,7 +62,7 @@ class Forests:
 
 def by_forests(x: Array, alpha: Array, targets: Array) -> Array:
     """What `Calibration` does with other regressions."""
-    folds = list(KFold(calibration.FOLDS, shuffle=True, random_state=0).split(x))
+    folds = list(KFold(regression.FOLDS, shuffle=True, random_state=0).split(x))
     guess = np.empty(len(x))
     for fit, rest in folds:
         guess[rest] = Forests(x[fit], alpha[fit])(x[rest])
@@ -102,7 +102,7 @@ def _by_way(found: list[dict[str, pd.DataFrame]]) -> dict[str, list[pd.DataFrame
 def _one(table: pd.DataFrame, held: int) -> dict[str, pd.DataFrame]:
     """Every way on one split: alpha, value, low, high of each held-out simulation."""
     known, rest = table.iloc[:-held], table.iloc[-held:]
-    fitted = calibration.Calibration(known)
+    fitted = regression.Calibration(known)
     x, targets = known[fitted.names].to_numpy(), rest[fitted.names].to_numpy()
     scaled, alpha = (x - fitted.guess.centre) / fitted.guess.scale, known["planted_alpha"].to_numpy()
     standard = (targets - fitted.guess.centre) / fitted.guess.scale

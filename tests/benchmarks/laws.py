@@ -8,7 +8,8 @@ deviations over 20 draws.
 """
 
 import numpy as np
-from quanta import collisions, planted, zipf
+from quanta.calibration import planted
+from quanta.rank_frequency import collisions, zipf
 
 DRAWS = 20
 

@@ -21,8 +21,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from quanta import costs, losses, models
-from quanta.memory import keep_freed_memory
+from quanta.devices import keep_freed_memory
+from quanta.losses import forward
+from quanta.models import costs, pretrained
 from support import random_tokens
 
 
@@ -32,7 +33,7 @@ def plain(model, tokens, batch, device):
     found = []
     for begin in range(0, tokens.n_documents, batch):
         documents = [tokens.document(i) for i in range(begin, min(begin + batch, tokens.n_documents))]
-        ids = losses.pad(documents).to(device)
+        ids = forward.pad(documents).to(device)
         lengths = torch.tensor([len(d) for d in documents], device=device)
         mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
         logits = model(input_ids=ids, attention_mask=mask).logits.float()
@@ -52,7 +53,7 @@ def memory(model, tokens, shape, batch_tokens) -> None:
     """Peak of the stage in float32, beside the estimate that jobs ask for and costs are told by."""
     before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    losses.token_losses(model, tokens, range(tokens.n_documents), batch_tokens=batch_tokens)
+    forward.token_losses(model, tokens, range(tokens.n_documents), batch_tokens=batch_tokens)
     peak = resident("VmHWM")
     estimate = costs.memory_bytes(shape, batch_tokens) / 1e9
     weights = 4 * shape.parameters / 1e9
@@ -78,9 +79,9 @@ def main() -> None:
     if chosen.device == "cpu":
         torch.set_num_threads(1)
     shape = costs.SHAPES[chosen.size]
-    size = models.Size(chosen.size, shape.width, shape.layers, shape.heads)
+    size = pretrained.Size(chosen.size, shape.width, shape.layers, shape.heads)
     with torch.device(chosen.device):
-        model = models.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
+        model = pretrained.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
     model.eval().requires_grad_(False)
     rng = np.random.default_rng(0)
     lengths = np.clip(np.exp(rng.normal(5.6, 1.0, chosen.documents)), 2, chosen.context).astype(int)
@@ -94,7 +95,7 @@ def main() -> None:
         return
 
     def ours(precision):
-        return losses.token_losses(model, tokens, everything, batch_tokens=batch_tokens, precision=precision)
+        return forward.token_losses(model, tokens, everything, batch_tokens=batch_tokens, precision=precision)
 
     ways = {
         "transformers, plain loop, float32": lambda: plain(model, tokens, chosen.batch, chosen.device),

@@ -13,7 +13,9 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from quanta import affinity, neighbours, planted, spectral
+from quanta.affinity import cosine
+from quanta.calibration import planted
+from quanta.clustering import neighbours, spectral
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -52,7 +54,7 @@ def cost(sizes: list[int]) -> None:
 def agreement(n: int) -> None:
     x, ks = data(n, 512), [n // 50, n // 20]
     cosines = np.clip(x.features @ x.features.T, -1, 1)
-    vectors, _ = spectral.embedding(affinity.angular((cosines + cosines.T) / 2), ks[-1])
+    vectors, _ = spectral.embedding(cosine.angular((cosines + cosines.T) / 2), ks[-1])
     dense = [spectral.assign(vectors, ks, seed=seed) for seed in (0, 1)]
     print("| N | neighbours | " + " | ".join(f"adjusted Rand, k = {k}" for k in ks) + " |\n|---|---|---|---|")
     scores = [adjusted_rand_score(dense[0][k], dense[1][k]) for k in ks]

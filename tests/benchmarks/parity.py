@@ -22,9 +22,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-from quanta.config import read_schema, settle
-from quanta.parity import FreshSamples, ParityProblem, log_spaced
-from quanta.parity_training import Engine, Nets, TrainingSettings, adam, train
+from quanta.config.members import read_schema, settle
+from quanta.parity.sparse_parity import FreshSamples, ParityProblem, log_spaced
+from quanta.parity.training import Engine, Nets, TrainingSettings, adam, train
 from quanta.precision import resolve
 
 PAPER_STEPS = 200_000

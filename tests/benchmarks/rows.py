@@ -8,7 +8,10 @@
 import sys
 
 import numpy as np
-from quanta import affinity, planted, spectral, stability
+from quanta.affinity import cosine
+from quanta.calibration import planted
+from quanta.clustering import spectral
+from quanta.validation import stability
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -25,7 +28,7 @@ def main() -> None:
                 settings = planted.Settings(n_tokens=n, alpha=0.2, strength=strength)
                 x = planted.draw(settings, np.random.default_rng([draw, 1]))
                 cosines = np.clip(x.features @ x.features.T, -1, 1)
-                vectors, _ = spectral.embedding(affinity.angular((cosines + cosines.T) / 2), n // 8)
+                vectors, _ = spectral.embedding(cosine.angular((cosines + cosines.T) / 2), n // 8)
                 for method, rows in CHOICES:
                     for k, labels in spectral.assign(vectors, [n // 20, n // 8], method=method, rows=rows).items():
                         share = np.average(stability.purity(labels, x.quantum), weights=np.bincount(labels))

@@ -16,7 +16,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from quanta import affinity, kmeans, planted, spectral
+from quanta.affinity import cosine
+from quanta.calibration import planted
+from quanta.clustering import kmeans, spectral
 from sklearn.cluster import KMeans, SpectralClustering
 from threadpoolctl import threadpool_limits
 
@@ -36,7 +38,7 @@ def make(n: int) -> None:
 
 
 def similarity(n: int) -> np.ndarray:
-    matrix = affinity.angular(np.load(FOLDER / f"cosines{n}.npy"))
+    matrix = cosine.angular(np.load(FOLDER / f"cosines{n}.npy"))
     return (matrix + matrix.T) / 2
 
 

@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 import torch
-from quanta import memory, models, training
+from quanta import devices
+from quanta.models import pretrained, training
 
 SIZES = {
     "7k": (16, 2, 2),
@@ -32,12 +33,12 @@ def speed(size: str, way: str, seconds: float) -> float:
     """Thousand tokens a CPU second."""
     torch.set_num_threads(1)
     width, layers, heads = SIZES[size]
-    model = models.new_model(
-        models.Size(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
+    model = pretrained.new_model(
+        pretrained.Size(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
     ).train()
     kind, precision = way.split()
     if kind == "ours":
-        memory.keep_freed_memory()
+        devices.keep_freed_memory()
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=kind == "ours")
     ids = torch.randint(0, VOCABULARY, (BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
 

@@ -15,8 +15,12 @@ import numpy as np
 import pandas as pd
 import quanta
 import yaml
-from quanta import clusters, corpus, explorer, predictions, zipf
-from quanta.affinity import Pairs
+from quanta.affinity.cosine import Pairs
+from quanta.catalogue import contexts
+from quanta.corpus import encoding
+from quanta.losses import stored
+from quanta.rank_frequency import zipf
+from quanta.report import explorer
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -29,7 +33,7 @@ N = 10_000
 def main(folder: Path, target: Path) -> None:
     run, rng = quanta.load(folder), np.random.default_rng(0)
     ks = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))["qdg"]["n_clusters"]
-    tokens = corpus.load_tokens(folder / "corpus/tokens.npy", folder / "corpus/offsets.npy")
+    tokens = encoding.load_tokens(folder / "corpus/tokens.npy", folder / "corpus/offsets.npy")
     flat = np.sort(rng.choice(np.flatnonzero(tokens.predicted()), N, replace=False))
     document, position = tokens.place(flat)
     selection = pd.DataFrame({"document": document, "position": position, "token_id": tokens.ids[flat].astype(int)})
@@ -41,7 +45,7 @@ def main(folder: Path, target: Path) -> None:
         order = np.argsort(-np.bincount(drawn, minlength=k), kind="stable")
         label = rng.permutation(np.argsort(order)[drawn])
         rules = own.iloc[rng.integers(0, len(own), k)].reset_index(drop=True)
-        prints = [clusters.fingerprint([k], [c]) for c in range(k)]
+        prints = [contexts.fingerprint([k], [c]) for c in range(k)]
         table.append(rules.assign(n_clusters=k, label=range(k), size=np.bincount(label), fingerprint=prints))
         labels.append(pd.DataFrame({"n_clusters": k, "token": range(N), "label": label}))
     curves = {k: zipf.sizes(one["label"].to_numpy()) for k, one in zip(ks, labels, strict=True)}
@@ -63,10 +67,9 @@ def main(folder: Path, target: Path) -> None:
         table=pd.concat(table),
         documents=run.documents,
         tokens=tokens,
-        texts=corpus.Texts(corpus.load_tokenizer(folder / "corpus/tokenizer")),
+        texts=encoding.Texts(encoding.load_tokenizer(folder / "corpus/tokenizer")),
         all_losses=[
-            predictions.read_losses(folder / f"losses/{m['model']}/step{m['step']}.npy", tokens)
-            for m in meta["members"]
+            stored.read_losses(folder / f"losses/{m['model']}/step{m['step']}.npy", tokens) for m in meta["members"]
         ],
         cosines=Pairs(features),
         places=rng.normal(size=(N, 2)),

@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent), str(Path(__file__).resolve().parents[2] / "workflow")]
 
 import psutil  # noqa: E402 (these are found by the line above)
-from quanta import storage  # noqa: E402
+from quanta.storage import files  # noqa: E402
 from repository import command, copy_of_the_repository, environment, hashes  # noqa: E402
 
 COMMAND = ("--cores", "2", "--configfile", "config/smoke.yaml")
@@ -187,7 +187,7 @@ def _is_damaged(run: Run, name: str) -> bool:
     known = {}
     for sums in (run.results / "checksums").rglob("*.sha256"):
         known |= {path: value for value, _, path in (line.partition("  ") for line in sums.read_text().splitlines())}
-    return storage.file_hash(run.results / name) != known[f"results/smoke/{name}"]
+    return files.file_hash(run.results / name) != known[f"results/smoke/{name}"]
 
 
 class Small:

@@ -268,9 +268,9 @@ def workers(folder, *, jobs=4, before="", partition='"gpu"'):
 
 WAKING = """
 from pathlib import Path
-from quanta import cluster
+from quanta.jobs import slurm
 onstart:
-    cluster.Waker(Path(), pause=2).start()
+    slurm.Waker(Path(), pause=2).start()
 """
 
 
@@ -441,7 +441,7 @@ def test_the_controller_may_be_away_for_a_while(cluster, tmp_path):
 
 RECOVERING = """
 from pathlib import Path
-from quanta import recovery
+from quanta.jobs import recovery
 if workflow.is_main_process:
     recovery.clear_after_kill(Path(".snakemake"))
 onstart:

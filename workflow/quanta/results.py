@@ -13,10 +13,11 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import numpy as np
 import pandas as pd
 
-from quanta import clusters, storage
-from quanta.corpus import Texts, Tokens, load_tokenizer, load_tokens
+from quanta.arrays import Array, Float32
+from quanta.catalogue import contexts
+from quanta.corpus.encoding import Texts, Tokens, load_tokenizer, load_tokens
 from quanta.errors import QuantaError
-from quanta.shapes import Array, Float32
+from quanta.storage import files
 
 T = TypeVar("T")
 
@@ -43,15 +44,15 @@ class Result(Generic[T]):
 
 
 def _table(path: str, what: str) -> Result[pd.DataFrame]:
-    return Result(path, what, storage.read_table)
+    return Result(path, what, files.read_table)
 
 
 def _json(path: str, what: str) -> Result[dict[str, Any]]:
-    return Result(path, what, storage.read_json)
+    return Result(path, what, files.read_json)
 
 
 def _array(path: str, what: str, dtype: str, dimensions: int = 2) -> Result[Array]:
-    return Result(path, what, lambda file: storage.read_array(file, dtype=dtype, shape=(None,) * dimensions))
+    return Result(path, what, lambda file: files.read_array(file, dtype=dtype, shape=(None,) * dimensions))
 
 
 def _made(folder: Path, path: str, what: str) -> Path:
@@ -123,7 +124,7 @@ class Run:
     labels = _table("qdg/labels.parquet", "label of every token in every clustering")
     rank_frequency = _table("qdg/rank_frequency.csv", "cluster sizes by rank; the envelope has n_clusters = 0")
     descriptions = _table("qdg/descriptions.parquet", "a rule over the contexts of every cluster")
-    clusters = _table("qdg/clusters.parquet", "purity, skill and stability of every cluster")
+    contexts = _table("qdg/clusters.parquet", "purity, skill and stability of every cluster")
     tree = _table("qdg/tree.parquet", "how clusters split from one clustering to the next")
     layout = _table("qdg/layout.parquet", "map of the tokens in two dimensions")
     nulls = _table("calibration/nulls.csv", "null models: slope, and whether the data differ")
@@ -208,7 +209,7 @@ class Run:
             raise _outside(f"{self.folder}, document", document, self.corpus.n_documents)
         if not 0 <= position < self.corpus.lengths[document]:
             raise _outside(f"{self.folder}, position", position, int(self.corpus.lengths[document]))
-        return Context(**clusters.context(self.corpus, self._texts, document, position))
+        return Context(**contexts.context(self.corpus, self._texts, document, position))
 
     # ------------------------------------------------------------------------------------------------ losses
 
@@ -227,7 +228,7 @@ class Run:
         if step not in set(steps):
             raise _unknown(f"{self.folder}, step of {model}", step, sorted(steps))
         path = _made(self.folder, f"losses/{model}/step{step}.npy", "losses of this model and step")
-        return storage.read_array(
+        return files.read_array(
             path, dtype="float32", shape=(len(self.corpus.ids),), why="one loss a token of the corpus"
         )
 
@@ -278,7 +279,7 @@ class Run:
         folder = self.folder / "report/figures"
         if not (folder / f"{name}.csv").is_file():
             raise _unknown(f"{folder}, figure", name, sorted(path.stem for path in folder.glob("*.csv")))
-        return storage.read_table(folder / f"{name}.csv")
+        return files.read_table(folder / f"{name}.csv")
 
     def read(self, path: str) -> Any:
         """Any file of the results tree by its path: a frame, a memory map, or a dictionary.
@@ -288,9 +289,9 @@ class Run:
         """
         file = _made(self.folder, path, "a file of results/README.md")
         if file.suffix in (".csv", ".parquet"):
-            return storage.read_table(file)
+            return files.read_table(file)
         if file.suffix == ".json":
-            return storage.read_json(file)
+            return files.read_json(file)
         if file.suffix == ".npy":
             return np.load(file, mmap_mode="r", allow_pickle=False)
         raise QuantaError(

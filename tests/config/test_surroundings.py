@@ -1,0 +1,96 @@
+from importlib import metadata
+from types import SimpleNamespace
+
+import pytest
+from quanta.config import preflight
+from quanta.errors import QuantaError
+from support import ROOT, settled
+
+LOCK = ROOT / "envs/requirements.lock"
+
+
+def test_a_distribution_that_is_missing_is_named_with_the_command_that_installs_it():
+    with pytest.raises(QuantaError) as caught:
+        preflight.find_distributions(["numpy", "no-such-package"], {"no-such-package": "1.2"})
+    assert "corpus.python.distributions" in caught.value.where and "'no-such-package'" in caught.value.found
+    assert caught.value.mend == "pip install no-such-package==1.2"
+
+
+def test_another_version_than_the_locked_one_is_refused():
+    pins = preflight.locked_versions(LOCK)
+    with pytest.raises(QuantaError) as caught:
+        preflight.find_distributions(["networkx"], pins | {"networkx": "1.0"})
+    error = caught.value
+    assert error.found == f"networkx {metadata.version('networkx')} is installed" and "networkx 1.0" in error.expected
+    assert "pip install networkx==1.0" in error.mend and "corpus.python.versions: any" in error.mend
+    assert preflight.find_distributions(["networkx"], {})[0].version == metadata.version("networkx")
+
+
+def test_names_of_distributions_compare_as_pip_compares_them():
+    assert preflight.normalise("Scikit_Learn") == preflight.normalise("scikit.learn") == "scikit-learn"
+
+
+def check(tmp_path, **changes):
+    preflight.check(settled(**changes), tmp_path / "results/mini", lock=LOCK)
+
+
+def test_the_default_configuration_finds_what_it_needs(tmp_path):
+    check(tmp_path)
+
+
+def test_a_lock_of_other_versions_stops_the_run_unless_any_will_do(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("networkx==1.0\n")
+    corpus = {"python": {"distributions": ["networkx"]}}
+    with pytest.raises(QuantaError, match=r"networkx 1\.0, as in the lock file"):
+        preflight.check(settled(corpus=corpus), tmp_path, lock=lock)
+    corpus["python"]["versions"] = "any"
+    preflight.check(settled(corpus=corpus), tmp_path, lock=lock)
+
+
+def test_a_package_that_is_not_installed_is_named_with_the_way_to_have_it(tmp_path):
+    with pytest.raises(QuantaError, match="'no-such-package' is not installed") as caught:
+        check(tmp_path, corpus={"python": {"distributions": ["no-such-package"]}})
+    assert "pip install" in caught.value.mend
+
+
+def test_where_a_manifest_says_what_was_trained_on_packages_may_differ_or_be_missing(tmp_path):
+    lock = tmp_path / "requirements.lock"
+    lock.write_text("networkx==1.0\n")
+    config = settled(corpus={"python": {"distributions": ["networkx", "no-such-package"]}})
+    preflight.check(config, tmp_path, lock=lock, manifest=True)
+    found = preflight.find_distributions(["networkx", "no-such-package"], {}, all_needed=False)
+    assert [distribution.name for distribution in found] == ["networkx"]
+
+
+def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file") as caught:
+        check(tmp_path, corpus={"source": "jsonl", "jsonl": {"path": "absent.jsonl"}})
+    assert "corpus.jsonl.path" in caught.value.where
+
+
+def test_a_disk_without_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=123_000_000))
+    with pytest.raises(QuantaError) as caught:
+        check(tmp_path)
+    needed = preflight.estimated_bytes(settled()) / 1e9
+    assert "0.1 GB free" in caught.value.found and f"about {needed:.1f} GB" in caught.value.expected
+    assert "qdg.tokens" in caught.value.mend
+
+
+def test_the_estimate_counts_what_grows():
+    base = preflight.estimated_bytes(settled())
+    n = 2000
+    assert base > 4 * n * n + 2 * 4 * n * 32769, "the affinity and the features alone"
+    assert preflight.estimated_bytes(settled(qdg={"tokens": 4000})) > base + 4 * 3 * n * n
+    assert preflight.estimated_bytes(settled(corpus={"documents": 4000})) > base + 4 * 2000 * 256 * 2
+    sparse = {"graph": "neighbours", "tokens": 100_000, "rank_shares": [0.0002, 0.002]}
+    assert preflight.estimated_bytes(settled(qdg=sparse)) < base + 2 * 4 * 100_000 * 32769 + 4 * n * n + 3e8
+    exact = preflight.estimated_bytes(settled(qdg={"mode": "exact"}))
+    assert exact > base, "exact gradients are larger than their sketches"
+
+
+def test_versions_of_the_corpus_are_those_installed():
+    found = preflight.versions(settled())
+    assert found["scikit-learn"] == metadata.version("scikit-learn") and len(found) == 7
+    assert preflight.versions(settled(corpus={"source": "jsonl", "jsonl": {"path": "x"}})) == {}

@@ -1,0 +1,332 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from quanta.config import members as settings
+from quanta.corpus import encoding
+from quanta.errors import QuantaError
+from quanta.storage import files as storage_files
+from support import ANY_TEXT, names, script, settled
+
+ANOTHER = "some words <|endoftext|> more of them, é\n"
+TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i in range(60)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return encoding.train_tokenizer(TEXTS, 300)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokenizer")
+    encoding.save_tokenizer(tokenizer, path)
+    return path
+
+
+# ------------------------------------------------------------------------------------------------- tokenizer
+
+
+@given(text=ANY_TEXT)
+def test_any_text_comes_back_from_its_tokens(tokenizer, text):
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False).ids) == text
+
+
+@given(text=st.text(st.characters(max_codepoint=127, exclude_characters="\\"), max_size=80))
+def test_texts_of_tokens_join_to_the_text(tokenizer, text):
+    texts = encoding.Texts(tokenizer)
+    assert "".join(texts.of(i) for i in tokenizer.encode(text, add_special_tokens=False).ids) == text
+
+
+def test_texts_of_single_bytes_special_tokens_and_padding(tokenizer):
+    texts = encoding.Texts(tokenizer)
+    euro = tokenizer.encode("€", add_special_tokens=False).ids
+    assert [texts.of(i) for i in euro] == ["\\xe2", "\\x82", "\\xac"]
+    assert texts.of(tokenizer.token_to_id(encoding.END_OF_TEXT)) == encoding.END_OF_TEXT
+    assert texts.of(50_303) == "<50303>"
+    assert texts.of(tokenizer.encode("\n", add_special_tokens=False).ids[0]) == "\n"
+
+
+def test_training_is_deterministic_and_fills_the_vocabulary(tokenizer):
+    assert tokenizer.get_vocab_size() == 300
+    assert encoding.train_tokenizer(TEXTS, 300).to_str() == tokenizer.to_str()
+
+
+@given(text=ANY_TEXT)
+def test_transformers_loads_the_saved_tokenizer_and_gives_the_same_ids(tokenizer, loaded, text):
+    ids = loaded(text, add_special_tokens=False)["input_ids"]
+    assert ids == tokenizer.encode(text, add_special_tokens=False).ids
+    assert loaded.eos_token == encoding.END_OF_TEXT
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder)
+
+
+def test_a_damaged_tokenizer_is_named(folder, tmp_path):
+    assert encoding.load_tokenizer(folder).get_vocab_size() == 300
+    (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:-40])
+    for broken in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(QuantaError, match=r"tokenizer\.json"):
+            encoding.load_tokenizer(broken)
+
+
+def altered(folder, target, change):
+    """A copy of the tokenizer of one folder in another, with its file changed as plain data."""
+    content = json.loads((folder / "tokenizer.json").read_text())
+    change(content)
+    target.mkdir(parents=True)
+    (target / "tokenizer.json").write_text(json.dumps(content))
+    return target
+
+
+def swap(content):
+    vocabulary = content["model"]["vocab"]
+    vocabulary["Ġ"], vocabulary["a"] = vocabulary["a"], vocabulary["Ġ"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (swap, "model.vocab.a is "),
+        (lambda content: content["model"]["merges"].reverse(), "model.merges.0."),
+        (lambda content: content.update(normalizer={"type": "Lowercase"}), "normalizer is absent in the one and"),
+        (lambda content: content["pre_tokenizer"].update(add_prefix_space=True), "pre_tokenizer.add_prefix_space is false"),
+        (lambda content: content["added_tokens"].append(content["added_tokens"][0] | {"id": 300, "content": "<x>"}),
+         "added_tokens.1 is absent"),
+    ],
+)  # fmt: skip
+def test_models_of_several_tokenizers_are_refused_with_the_first_difference(folder, tmp_path, change, words):
+    """Of one size, so that every id has an embedding: the losses would look plausible."""
+    one, other = altered(folder, tmp_path / "small/step0", lambda content: None), tmp_path / "large/step0"
+    altered(folder, other, change)
+    with pytest.raises(QuantaError) as caught:
+        encoding.check_alike([one, other])
+    assert caught.value.where == f"{one} and {other}" and words in caught.value.found
+    with pytest.raises(QuantaError):
+        script("models/tokenizers")(names(folders=[one, other]), names(compared=tmp_path / "made.json"), names())
+    assert not (tmp_path / "made.json").exists()
+
+
+def pad(content):
+    content["padding"] = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                          "pad_type_id": 0, "pad_token": encoding.END_OF_TEXT}  # fmt: skip
+
+
+def cut(content):
+    content["truncation"] = {"direction": "Right", "max_length": 2, "strategy": "LongestFirst", "stride": 0}
+
+
+def pairs_as_text(content):
+    content["model"]["merges"] = [" ".join(pair) for pair in content["model"]["merges"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [pad, cut, pairs_as_text, lambda content: content.update(post_processor=None, decoder=None),
+     lambda content: content["added_tokens"][0].update(special=False)],
+)  # fmt: skip
+def test_what_changes_no_id_makes_no_other_tokenizer(folder, tmp_path, change):
+    one, other = folder, altered(folder, tmp_path / "large", change)
+    assert encoding.check_alike([one, other]) == []
+    texts = [TEXTS[0], "a", ANOTHER]
+    ours, theirs = (
+        encoding.load_tokenizer(place).encode_batch(texts, add_special_tokens=False) for place in (one, other)
+    )
+    assert [encoding.ids for encoding in ours] == [encoding.ids for encoding in theirs]
+
+
+def test_models_without_a_tokenizer_are_named_once_in_the_log(folder, tmp_path, caplog):
+    bare = [tmp_path / "a", tmp_path / "b"]
+    for path in bare:
+        path.mkdir()
+    script("models/tokenizers")(names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names())
+    assert json.loads((tmp_path / "made.json").read_text()) == {"compared": 1, "without": [str(path) for path in bare]}
+    (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+    assert str(bare[0]) in warning and str(bare[1]) in warning
+
+
+# ------------------------------------------------------------------------------------------------- documents
+
+
+def table_of(texts):
+    return pd.DataFrame({"source": [f"s{i}" for i in range(len(texts))], "split": "heldout", "text": texts})
+
+
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=8), context=st.integers(8, 20), batch=st.integers(1, 4))
+def test_all_pieces_together_are_the_whole_text(tokenizer, texts, context, batch):
+    whole = [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+    tokens, documents = encoding.encode(tokenizer, table_of(texts), context=context, pieces="all", batch=batch)
+    assert tokens.ids.tolist() == [i for ids in whole for i in ids]
+    assert tokens.offsets[0] == 0 and tokens.offsets[-1] == len(tokens.ids)
+    assert (tokens.lengths == documents["n_tokens"]).all() and (tokens.lengths <= context).all()
+    assert documents["document"].tolist() == list(range(tokens.n_documents))
+    for source, part in documents.groupby("source", sort=False):
+        ids = whole[int(source[1:])]
+        assert part["start"].tolist() == list(range(0, max(len(ids), 1), context))
+        for row in part.itertuples():
+            assert tokens.document(row.document).tolist() == ids[row.start : row.start + context]
+
+
+@given(texts=st.lists(ANY_TEXT, min_size=1, max_size=8), context=st.integers(8, 20))
+def test_first_pieces_are_one_document_a_text(tokenizer, texts, context):
+    tokens, documents = encoding.encode(tokenizer, table_of(texts), context=context, pieces="first")
+    assert documents["source"].tolist() == [f"s{i}" for i in range(len(texts))]
+    for index, text in enumerate(texts):
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert tokens.document(index).tolist() == ids[:context]
+
+
+def test_limits_keep_the_first_documents_or_spread_ones(tokenizer):
+    table = table_of(TEXTS)
+    _, every = encoding.encode(tokenizer, table, context=16, pieces="all")
+    first, kept = encoding.encode(tokenizer, table, context=16, pieces="all", limit_documents=10, batch=2)
+    assert len(kept) == first.n_documents == 10 and kept["source"].tolist() == every["source"].tolist()[:10]
+    spread, kept = encoding.encode(tokenizer, table, context=16, pieces="all", limit_documents=10, spread=True)
+    assert spread.n_documents == 10
+    place = [every.index[(every["source"] == r.source) & (every["start"] == r.start)][0] for r in kept.itertuples()]
+    assert place[0] == 0 and place[-1] == len(every) - 1 and np.ptp(np.diff(place)) <= 1
+    some, _ = encoding.encode(tokenizer, table, context=16, pieces="all", limit_tokens=100, batch=1)
+    assert 100 <= len(some.ids) < len(first.ids) + 200
+
+
+def test_ids_are_stored_as_narrow_as_the_vocabulary_allows(tokenizer):
+    tokens, _ = encoding.encode(tokenizer, table_of(["a"]), context=8, pieces="all")
+    assert tokens.ids.dtype == np.uint16 and tokens.offsets.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("ids", "offsets"),
+    [(10, [0, 4, 9]), (10, [0, 6, 4, 10]), (10, [1, 10]), (10, [0]), (9, [0, 4, 10])],
+)
+def test_tokens_that_disagree_with_their_offsets_are_refused(tmp_path, ids, offsets):
+    np.save(tmp_path / "tokens.npy", np.zeros(ids, dtype=np.uint16))
+    np.save(tmp_path / "offsets.npy", np.array(offsets, dtype=np.int64))
+    with pytest.raises(QuantaError, match=r"tokens\.npy: \d+ tokens, while .*offsets\.npy runs"):
+        encoding.load_tokens(tmp_path / "tokens.npy", tmp_path / "offsets.npy")
+    np.save(tmp_path / "offsets.npy", np.array([0, 4, ids], dtype=np.int64))
+    assert encoding.load_tokens(tmp_path / "tokens.npy", tmp_path / "offsets.npy").lengths.tolist() == [4, ids - 4]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The corpus stage from a JSON Lines file, by its scripts."""
+    folder = tmp_path_factory.mktemp("corpus")
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps({"body": text}) + "\n" for text in [*TEXTS, TEXTS[0]]))
+    settings = {"source": "jsonl", "jsonl": {"path": str(path), "field": "body"}}
+    settings |= {"minimum_characters": 5, "heldout_share": 0.3}
+    script("corpus/texts")(
+        names(manifest=[]),
+        names(texts=folder / "texts.parquet", sources=folder / "sources.json", manifest=[], differences=[]),
+        names(corpus=json.dumps(settings), versions="{}", containment=None, documents=None),
+    )
+    script("corpus/tokenizer")(
+        names(texts=folder / "texts.parquet", model=[]),
+        names(tokenizer=folder / "tokenizer/tokenizer.json", config=folder / "tokenizer/tokenizer_config.json"),
+        names(vocabulary=300),
+    )
+    script("corpus/tokens")(
+        names(texts=folder / "texts.parquet", tokenizer=folder / "tokenizer/tokenizer.json"),
+        names(tokens=folder / "tokens.npy", offsets=folder / "offsets.npy", documents=folder / "documents.parquet"),
+        names(split="heldout", context=16, pieces="all", documents=None, limit_tokens=None, take="first"),
+    )
+    return folder
+
+
+def test_the_first_documents_are_taken_of_the_held_out_ones(tmp_path):
+    """And they are those that all texts would give."""
+    path = tmp_path / "texts.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+    settings = {"source": "jsonl", "jsonl": {"path": str(path), "field": "text"}, "minimum_characters": 5}
+
+    def held_out(documents):
+        folder = tmp_path / str(documents)
+        script("corpus/texts")(
+            names(manifest=[]),
+            names(texts=folder / "texts.parquet", sources=folder / "sources.json", manifest=[], differences=[]),
+            names(corpus=json.dumps(settings | {"heldout_share": 0.2}), versions="{}", containment=None, documents=documents),
+        )  # fmt: skip
+        table = pd.read_parquet(folder / "texts.parquet")
+        return table.loc[table["split"] == "heldout", "source"].tolist()
+
+    assert held_out(4) == held_out(None)[:4]
+
+
+def test_texts_that_are_trained_on_are_not_cut_by_the_number_of_those_that_are_not():
+    first = {"take": "first", "documents": 10}
+    given = {"source": "hub", "hub": {"members": [{"name": n, "repository": n} for n in "ab"], "final_step": 1}}
+    others = {"models": given, "dynamics": {"model": None}, "qdg": {"model": "a"}}
+    assert settings.texts_needed(settled(corpus=first)) is None
+    assert settings.texts_needed(settled(corpus=first, **others)) == 10
+    assert settings.texts_needed(settled(corpus=first | {"take": "spread"}, **others)) is None
+
+
+def test_texts_of_a_data_set_are_read_as_its_pin_says(tmp_path):
+    """Which is an input of its own: another pin makes the corpus anew."""
+    for name in ("a", "b"):
+        (tmp_path / f"fetched/{name}.jsonl").parent.mkdir(exist_ok=True)
+        (tmp_path / f"fetched/{name}.jsonl").write_text(json.dumps({"text": name}) + "\n")
+    files = [{"path": f"{name}.jsonl"} for name in "ba"]
+    pin = {"repository": "x/y", "revision": "main", "commit": "c" * 40, "files": files}
+    storage_files.write_json(tmp_path / "elsewhere.json", pin)
+    settings = {"source": "hub", "jsonl": {"field": "text"}, "minimum_characters": 0, "heldout_share": 1}
+    script("corpus/texts")(
+        names(manifest=[], file=tmp_path / "fetched", pin=tmp_path / "elsewhere.json"),
+        names(texts=tmp_path / "t.parquet", sources=tmp_path / "sources.json", manifest=[], differences=[]),
+        names(corpus=json.dumps(settings), versions="{}", containment=None, documents=None),
+    )
+    assert pd.read_parquet(tmp_path / "t.parquet")["text"].tolist() == ["b", "a"]
+    assert json.loads((tmp_path / "sources.json").read_text())["files"] == files
+
+
+def test_texts_load_with_datasets(made, tmp_path):
+    import datasets
+
+    found = datasets.load_dataset(
+        "parquet", data_files=str(made / "texts.parquet"), split="train", cache_dir=str(tmp_path)
+    )
+    assert found.column_names == ["source", "split", "text", "subset"]
+    assert found["text"] == TEXTS, "in the file's order, without the repeated one"
+    assert set(found["split"]) == {"heldout", "training"}
+
+
+def test_sources_say_what_was_read(made):
+    found = json.loads((made / "sources.json").read_text())
+    assert found["file"] == "texts.jsonl" and found["sha256"] == storage_files.file_hash(made / "texts.jsonl")
+    table = pd.read_parquet(made / "texts.parquet")
+    assert found["texts"] == table["split"].value_counts().to_dict()
+    of_a_card = script("models/export").__globals__["_origin"]
+    assert of_a_card(found) == f"texts.jsonl (SHA-256 {found['sha256'][:16]}…)"
+
+
+def test_held_out_tokens_are_the_held_out_texts(made):
+    table = pd.read_parquet(made / "texts.parquet")
+    tokens = encoding.load_tokens(made / "tokens.npy", made / "offsets.npy")
+    documents = pd.read_parquet(made / "documents.parquet")
+    tokenizer = encoding.load_tokenizer(made / "tokenizer")
+    held = table[table["split"] == "heldout"]
+    assert tokenizer.decode(tokens.ids.tolist()) == "".join(held["text"])
+    assert list(documents["source"].unique()) == held["source"].tolist()
+
+
+def test_the_tokenizer_is_trained_without_the_held_out_texts(made):
+    table = pd.read_parquet(made / "texts.parquet")
+    training = table.loc[table["split"] == "training", "text"]
+    assert encoding.load_tokenizer(made / "tokenizer").to_str() == encoding.train_tokenizer(training, 300).to_str()
+
+
+def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):
+    script("corpus/tokenizer")(
+        names(texts="unused", model=[str(folder)]),
+        names(tokenizer=tmp_path / "tokenizer.json", config=tmp_path / "tokenizer_config.json"),
+        names(vocabulary=None),
+    )
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())

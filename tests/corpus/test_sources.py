@@ -1,0 +1,182 @@
+import gzip
+import json
+from importlib import metadata
+
+import numpy as np
+import pandas as pd
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+from quanta.corpus import encoding, readers
+from quanta.errors import QuantaError
+from support import ANY_TEXT
+
+
+@given(share=st.floats(0.01, 0.99), source=st.text(min_size=1, max_size=20), texts=st.tuples(ANY_TEXT, ANY_TEXT))
+def test_the_split_depends_on_the_source_alone(share, source, texts):
+    documents = [readers.Document(source, text) for text in texts]
+    table = pd.concat([one_document(d, share) for d in documents])
+    assert table["split"].nunique() == 1
+    assert table["split"].iloc[0] == readers.split_of(source, share)
+    if readers.split_of(source, share) == "heldout":
+        assert readers.split_of(source, min(share * 1.5, 1)) == "heldout", "a larger share keeps what was held out"
+
+
+def one_document(document, share):
+    split = readers.split_of(document.source, share)
+    others = (readers.Document(f"other-{i}", "x") for i in range(10_000))
+    other = next(d for d in others if readers.split_of(d.source, share) != split)
+    return readers.documents_table([document, other], share).iloc[:1]
+
+
+def test_the_share_that_is_held_out_is_the_one_asked_for():
+    held = [readers.split_of(f"numpy/file{i}.py", 0.2) == "heldout" for i in range(5000)]
+    assert abs(np.mean(held) - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 5000)
+
+
+def test_a_corpus_without_a_document_for_a_split_is_refused():
+    with pytest.raises(QuantaError, match="none of them for the split 'heldout'"):
+        readers.documents_table([], 0.5)
+    whole = readers.documents_table([readers.Document("a", "text")], 1)
+    assert whole["split"].tolist() == ["heldout"]
+
+
+def test_short_and_repeated_documents_are_left_out():
+    given_texts = ["aaaa", "bb", "aaaa", "cccc", "cccc ", "cccc", "\ud800aaa"]
+    found = readers.distinct([readers.Document(str(i), text) for i, text in enumerate(given_texts)], 3)
+    assert [d.source for d in found] == ["0", "3", "4", "6"]
+
+
+OPENERS = {
+    "plain.jsonl": lambda path: path.open("wb"),
+    "packed.jsonl.gz": lambda path: gzip.GzipFile(path, "wb"),
+    "packed.jsonl.zst": lambda path: zstandard.open(path, "wb"),
+}
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_json_lines_are_read_plain_and_compressed(tmp_path, name):
+    texts = ["one", "two\nlines", "€ and\u2028separators", ""]
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write("".join(json.dumps({"text": t, "meta": {}}, ensure_ascii=False) + "\n" for t in texts).encode())
+    found = list(readers.jsonl_documents(tmp_path / name, "text"))
+    assert [d.text for d in found] == texts
+    assert [d.source for d in found] == [f"{name}:{i}" for i in range(1, 5)]
+    assert len(list(readers.jsonl_documents(tmp_path / name, "text", limit=2))) == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[1]", '"text"', '{"content": "x"}', '{"text": 3}', '{"text": null}', '{"text": "x"']
+)
+def test_a_bad_line_is_named_with_its_number(tmp_path, line):
+    path = tmp_path / "texts.jsonl"
+    path.write_text(f'{{"text": "fine"}}\n{{"text": "fine too"}}\n{line}\n')
+    with pytest.raises(QuantaError, match=r"texts\.jsonl, line 3") as caught:
+        list(readers.jsonl_documents(path, "text"))
+    assert "corpus.jsonl.field" in caught.value.mend and "'text'" in caught.value.expected
+
+
+@pytest.mark.parametrize("name", OPENERS)
+def test_blank_lines_and_a_byte_order_mark_are_no_documents(tmp_path, name):
+    """Editors leave them; numbers are those of the lines."""
+    lines = ["\ufeff" + json.dumps({"text": "one"}), "", json.dumps({"text": "\ufefftwo"}), " \t\r", ""]
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write("\n".join(lines).encode())
+    found = [(d.source, d.text) for d in readers.jsonl_documents(tmp_path / name, "text")]
+    assert found == [(f"{name}:1", "one"), (f"{name}:3", "\ufefftwo")]
+
+
+@given(share=st.floats(0.1, 1), number=st.integers(1, 20))
+def test_the_first_held_out_documents_are_all_among_those_read(share, number):
+    documents = [readers.Document(f"file:{i}", "text") for i in range(500)]
+    read = list(readers.first_held_out(iter(documents), share, number))
+    held = [d for d in read if readers.split_of(d.source, share) == "heldout"]
+    assert read == documents[: len(read)]
+    assert len(held) == number or len(read) == 500
+    assert len(read) == 500 or read[-1] is held[-1], "and no more are read"
+    assert list(readers.first_held_out(iter(documents), share, None)) == documents
+
+
+@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
+def test_a_file_that_ends_early_or_is_no_utf8_is_named(tmp_path, name):
+    path = tmp_path / name
+    if name == "latin.jsonl":
+        path.write_bytes(b'{"text": "caf\xe9"}\n')
+    else:
+        rng = np.random.default_rng(0)
+        with OPENERS["packed.jsonl" + path.suffix](path) as stream:
+            for _ in range(300):
+                stream.write(json.dumps({"text": rng.bytes(200).hex()}).encode() + b"\n")
+        path.write_bytes(path.read_bytes()[:-2000])
+    with pytest.raises(QuantaError, match=f"{name}, after line") as caught:
+        list(readers.jsonl_documents(path, "text"))
+    assert "fetch the file again" in caught.value.mend
+
+
+@pytest.mark.parametrize("suffix", ["gz", "zst"])
+def test_all_frames_of_a_compressed_file_are_read(tmp_path, suffix):
+    """Large files are often written in frames, by several threads or by appending."""
+    line = [json.dumps({"text": f"{i} " * 400}).encode() + b"\n" for i in range(2000)]
+    pack = gzip.compress if suffix == "gz" else zstandard.ZstdCompressor().compress
+    path = tmp_path / f"frames.jsonl.{suffix}"
+    path.write_bytes(b"".join(pack(b"".join(line[i : i + 7])) for i in range(0, 2000, 7)))
+    found = [d.text for d in readers.jsonl_documents(path, "text")]
+    assert found == [f"{i} " * 400 for i in range(2000)]
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file"):
+        list(readers.jsonl_documents(tmp_path / "absent.jsonl", "text"))
+
+
+def test_a_file_that_a_distribution_lists_twice_is_read_once(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one/a.py").write_text("a = 1")
+    (tmp_path / "one-1.0.dist-info").mkdir()
+    (tmp_path / "one-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: one\nVersion: 1.0\n")
+    (tmp_path / "one-1.0.dist-info/RECORD").write_text("one/a.py,,\none/a.py,,\n")
+    (distribution,) = metadata.distributions(path=[str(tmp_path)])
+    assert [d.source for d in readers.python_sources([distribution])] == ["one/one/a.py"]
+
+
+def test_python_sources_are_the_files_of_a_distribution_in_an_order_free_of_content():
+    documents = list(readers.python_sources([metadata.distribution("threadpoolctl")]))
+    assert [d.source for d in documents] == ["threadpoolctl/threadpoolctl.py"]
+    many = [d.source for d in readers.python_sources([metadata.distribution("networkx")])]
+    assert len(many) > 300 and len(set(many)) == len(many) and many != sorted(many)
+    assert all(source.startswith("networkx/networkx/") and source.endswith(".py") for source in many)
+    mixed = readers.python_sources([metadata.distribution("threadpoolctl"), metadata.distribution("networkx")])
+    assert [d.source for d in mixed if d.source.startswith("networkx")] == many
+
+
+def test_the_part_of_the_corpus_is_kept_from_the_line_to_the_table(tmp_path):
+    path = tmp_path / "pile.jsonl"
+    rows = [{"text": f"text {i}", "meta": {"pile_set_name": name}} for i, name in enumerate(["Github", "ArXiv"])]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = list(readers.documents_of(path, "text", subset="meta.pile_set_name"))
+    assert [d.subset for d in found] == ["Github", "ArXiv"]
+    table = readers.documents_table(found, 1)
+    _, documents = encoding.encode(encoding.train_tokenizer(["text 0 1"], 300), table, context=3, pieces="all")
+    assert documents.groupby("source")["subset"].unique().map(list).tolist() == [["Github"], ["ArXiv"]]
+    with pytest.raises(QuantaError, match=r"None under 'meta\.source'") as caught:
+        list(readers.documents_of(path, "text", subset="meta.source"))
+    assert "line 1" in caught.value.where and "corpus.jsonl.subset" in caught.value.mend
+
+
+def test_parquet_is_read_as_json_lines_are(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "part.parquet"
+    pd.DataFrame({"text": ["a", "b"], "set": ["x", "y"], "other": [1, 2]}).to_parquet(path)
+    found = list(readers.documents_of(path, "text", subset="set"))
+    assert [(d.source, d.text, d.subset) for d in found] == [("part.parquet:1", "a", "x"), ("part.parquet:2", "b", "y")]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(QuantaError, match=r"part\.parquet: "):
+        list(readers.documents_of(path, "text"))
+
+
+def test_repeated_documents_are_kept_on_demand():
+    documents = [readers.Document(str(i), text) for i, text in enumerate(["a", "", "a", "b"])]
+    assert [d.source for d in readers.distinct(documents, 0)] == ["0", "1", "3"]
+    assert [d.source for d in readers.distinct(documents, 0, repeated=True)] == ["0", "1", "2", "3"]

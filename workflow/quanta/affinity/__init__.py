@@ -1,0 +1,1 @@
+"""How alike the gradients of two tokens are: cosines, sketched or exact, and cosines of loss curves."""

@@ -1,0 +1,1 @@
+"""The exponent by simulation of planted quanta."""

@@ -1,0 +1,1 @@
+"""What each cluster is: its tokens in context, a rule for them, when it is learned."""

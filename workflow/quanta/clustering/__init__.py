@@ -1,0 +1,1 @@
+"""From affinity to eigenvectors to labels."""

@@ -1,0 +1,1 @@
+"""The settled configuration and what follows from it before any job."""

@@ -1,0 +1,1 @@
+"""Texts to documents to tokens, and which of them were held out."""

@@ -1,0 +1,1 @@
+"""Which tokens are clustered, and the gradients of their losses."""

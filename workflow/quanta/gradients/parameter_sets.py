@@ -1,0 +1,193 @@
+"""Parameter sets: which of a model's parameters its gradients are taken for, chosen by module type, never by name.
+
+The paper's public code kept what has neither 'layernorm' nor 'embed' in its name. That is the set `paper` here:
+weights and biases of the blocks' Linear layers, and the final layer norm, whose name ('final_layer_norm') slipped
+through. Names change between versions of a library; types do not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from quanta.errors import QuantaError
+from quanta.models.pretrained import unembedding
+
+KINDS = {
+    "paper": "weights and biases of the Linear layers inside the blocks, and the final norm",
+    "clean": "weights and biases of the Linear layers inside the blocks",
+    "all": "every parameter but embeddings and unembedding",
+}
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight (rows × columns, as it is stored) of a Linear or Conv1D layer; it begins at element `begin`."""
+
+    name: str
+    module: nn.Module
+    rows: int
+    columns: int
+    begin: int
+
+    @property
+    def transposed(self) -> bool:
+        """True for Conv1D, whose rows are inputs."""
+        return isinstance(self.module, Conv1D)
+
+    @property
+    def size(self) -> int:
+        """Number of its parameters."""
+        return self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class Vector:
+    """A bias, or the weight of a norm (`of_norm`); it begins at element `begin`."""
+
+    name: str
+    module: nn.Module
+    size: int
+    begin: int
+    of_norm: bool
+
+
+@dataclass(frozen=True)
+class ParameterSet:
+    """Parameters in the order of a flat gradient: all matrices row by row, then all vectors, each in the model's order."""
+
+    kind: str
+    matrices: tuple[Matrix, ...]
+    vectors: tuple[Vector, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+    tied: bool = False
+
+    @property
+    def members(self) -> "tuple[Matrix | Vector, ...]":
+        """Matrices, then vectors."""
+        return (*self.matrices, *self.vectors)
+
+    @property
+    def count(self) -> int:
+        """Number of parameters: the length of a flat gradient."""
+        return sum(p.size for p in self.members)
+
+    @property
+    def vectors_begin(self) -> int:
+        """First element of the vectors."""
+        return sum(p.size for p in self.matrices)
+
+    def places(self) -> dict[str, slice]:
+        """Where each parameter lies in a flat gradient, by its name in the model."""
+        return {p.name: slice(p.begin, p.begin + p.size) for p in self.members}
+
+    def describe(self) -> dict[str, Any]:
+        """What a result says about it: kind, counts, what was left out, whether the unembedding is the embedding."""
+        return {
+            "kind": self.kind,
+            "meaning": KINDS[self.kind],
+            "parameters": self.count,
+            "matrices": self.vectors_begin,
+            "vectors": self.count - self.vectors_begin,
+            "left_out": dict(self.left_out),
+            "tied_embeddings": self.tied,
+        }
+
+
+def blocks(model: PreTrainedModel) -> nn.ModuleList:
+    """The list of the model's blocks.
+
+    Raises:
+        QuantaError: no ModuleList has as many members as the configuration has hidden layers.
+    """
+    layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    for module in model.base_model.modules():  # outermost first
+        if isinstance(module, nn.ModuleList) and len(module) == layers:
+            return module
+    raise QuantaError(
+        type(model).__name__,
+        f"no list of {layers} blocks",
+        "a causal language model whose blocks lie in one nn.ModuleList",
+        "take another model, or teach quanta.gradients.parameter_sets.blocks where its blocks are",
+    )
+
+
+def is_norm(module: nn.Module) -> bool:
+    """A leaf that scales by a vector: LayerNorm and all the RMSNorms that model files define for themselves."""
+    if isinstance(module, nn.Linear | nn.Embedding | Conv1D) or next(module.children(), None) is not None:
+        return False
+    own = dict(module.named_parameters(recurse=False))
+    return "weight" in own and all(p.ndim == 1 for p in own.values()) and set(own) <= {"weight", "bias"}
+
+
+def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
+    """The parameters of `kind` (see `KINDS`).
+
+    For pythia-70m's shape they number 18,903,040 (`paper`), 18,902,016 (`clean`: without the 1,024 of the final norm)
+    and 18,915,328 (`all`, the dimension that the paper states).
+
+    Raises:
+        QuantaError: an unknown kind, or weights in the blocks that are in no Linear or Conv1D layer (a mixture of
+            experts, a quantised model).
+    """
+    if kind not in KINDS:
+        raise QuantaError("parameters", repr(kind), f"one of {list(KINDS)}", "name one of them")
+    unembed = unembedding(model)
+    inside = {id(m) for m in blocks(model).modules()}
+    names = {id(m): name for name, m in model.named_modules()}
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and id(m) in inside and m is not unembed]
+    norms = [m for m in model.base_model.modules() if is_norm(m)]
+    outside = [m for m in norms if id(m) not in inside]
+    # were there several (a norm of the embeddings), the final one is defined last
+    chosen_norms = {"clean": [], "paper": outside[-1:], "all": norms}[kind]
+
+    matrices, begin = [], 0
+    for module in linear:
+        weight = module.weight
+        rows, columns = (
+            (module.nx, module.nf) if isinstance(module, Conv1D) else (module.out_features, module.in_features)
+        )
+        if tuple(weight.shape) != (rows, columns) or not weight.is_floating_point():
+            raise QuantaError(
+                names[id(module)],
+                f"a weight of shape {tuple(weight.shape)} and {weight.dtype}",
+                f"floating point numbers of shape {(rows, columns)}",
+                "load the model without quantisation",
+            )
+        matrices.append(Matrix(f"{names[id(module)]}.weight", module, rows, columns, begin))
+        begin += rows * columns
+    vectors: list[Vector] = []
+    chosen = {id(m): isinstance(m, nn.Linear | Conv1D) for m in (*linear, *chosen_norms)}
+    for owner in model.modules():
+        if id(owner) not in chosen:
+            continue
+        for name, parameter in owner.named_parameters(recurse=False):
+            if parameter.ndim == 1:
+                of_norm = not chosen[id(owner)] and name == "weight"
+                vectors.append(Vector(f"{names[id(owner)]}.{name}", owner, parameter.numel(), begin, of_norm))
+                begin += parameter.numel()
+
+    taken = {m.name for m in matrices} | {v.name for v in vectors}
+    left_out = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False) if name not in taken}
+    for name, parameter in blocks(model).named_parameters():
+        if parameter.ndim > 1 and not any(p is parameter for m in linear for p in m.parameters()):
+            raise QuantaError(
+                f"{type(model).__name__}, {name}",
+                f"a weight of shape {tuple(parameter.shape)} that belongs to no Linear layer",
+                "blocks whose weights are in nn.Linear or Conv1D",
+                "mixtures of experts are not supported: take a dense model",
+            )
+    embedding: nn.Module = model.get_input_embeddings()
+    tied = getattr(embedding, "weight", None) is unembed.weight
+    return ParameterSet(kind, tuple(matrices), tuple(vectors), left_out, tied)
+
+
+def by_module(parameters: ParameterSet) -> Iterator[tuple[nn.Module, Matrix | None, list[Vector]]]:
+    """Each module once, with its matrix and its vectors."""
+    matrices = {id(m.module): m for m in parameters.matrices}
+    modules = {id(p.module): p.module for p in parameters.members}
+    for key, module in modules.items():
+        yield module, matrices.get(key), [v for v in parameters.vectors if v.module is module]

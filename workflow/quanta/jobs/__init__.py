@@ -1,0 +1,1 @@
+"""The only room that knows Snakemake and Slurm: running, rerun hashes, recovery, locks."""

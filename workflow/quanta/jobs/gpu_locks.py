@@ -1,0 +1,130 @@
+"""Cards: which GPU a job computes on, and how much fits its memory.
+
+Snakemake counts GPUs and hands out none by number: two jobs on one machine would both take the first. So a job locks a
+card before it uses one. The lock is the kernel's: it ends with the process, however that ends.
+"""
+
+import fcntl
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
+
+from quanta.errors import QuantaError
+
+log = logging.getLogger("quanta")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# the job of a scheduler; its numbers of cards may be its own (cgroups), so that locks of two jobs must not meet
+SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
+SHARE = 0.8  # of the free memory that a batch may fill; the allocator needs some of it
+
+_held: list[IO[str]] = []  # open as long as the process lives
+
+
+def candidates(environment: Mapping[str, str], count: Callable[[], int]) -> list[str]:
+    """Names of the cards that this process may use: what it was given, else all of the machine."""
+    given = environment.get(VISIBLE)
+    if given is None:
+        return [str(number) for number in range(count())]
+    return [name.strip() for name in given.split(",") if name.strip() not in ("", "-1", "NoDevFiles")]
+
+
+def lock_folder(environment: Mapping[str, str]) -> Path:
+    """Where this machine's locks of this user lie, a scheduler's job by itself."""
+    job = next((f"-job{environment[name]}" for name in SCHEDULERS if environment.get(name)), "")
+    name = f"quanta-cards-{os.getuid()}{job}".replace("/", "_")
+    return Path(tempfile.gettempdir()) / name
+
+
+def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> tuple[str, IO[str]]:
+    """Lock one of `cards` (at least one), the first that is free, and wait while none is.
+
+    Returns:
+        the card's name, and the open file that holds the lock until it is closed or the process ends.
+
+    Raises:
+        QuantaError: the folder is somebody else's, whose locks could hold this process for ever.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if (owner := folder.lstat().st_uid) != os.getuid():
+        raise QuantaError(
+            str(folder),
+            f"a folder of the user with the number {owner}",
+            f"one of this user ({os.getuid()}), for locks of GPUs",
+            "remove it, or set TMPDIR to a folder of your own",
+        )
+    waiting = False
+    while True:
+        for card in cards:
+            stream = (folder / f"{card.replace('/', '_')}.lock").open("a")
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                stream.close()
+                continue
+            return card, stream
+        if not waiting:
+            log.info(
+                "waits for a GPU: %s in use by other jobs; --resources gpu=%d starts no more jobs than there are",
+                ", ".join(cards),
+                len(cards),
+            )
+        waiting = True
+        time.sleep(pause)
+
+
+def settle(wanted: int, count: Callable[[], int]) -> str | None:
+    """Give this process a card if it asks for one and there is one, and hide all others from CUDA.
+
+    To be called before CUDA starts. `count` gives the number of the machine's cards, and is asked only where no list
+    was given to the process.
+
+    Returns:
+        the card's name, or None: the process computes on the CPU.
+    """
+    cards = candidates(os.environ, count) if wanted else []
+    card = None
+    if cards:
+        card, stream = take(cards, lock_folder(os.environ))
+        _held.append(stream)
+    os.environ[VISIBLE] = card or ""
+    return card
+
+
+def free_bytes(device: "torch.device") -> int:
+    """Memory that is free on a device, in bytes."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def fitting(batch_tokens: int, bytes_a_token: float, free: int, fixed: float = 0) -> int:
+    """Tokens a batch that the free memory of a card holds: `batch_tokens`, halved as often as needed, at least 1.
+
+    Args:
+        batch_tokens: what is wanted.
+        bytes_a_token: estimate of what a token of a batch takes.
+        free: bytes that are free on the card.
+        fixed: bytes that are needed whatever the batch.
+    """
+    room, fits = SHARE * free - fixed, batch_tokens
+    while fits > 1 and fits * bytes_a_token > room:
+        fits //= 2
+    if fits < batch_tokens:
+        log.warning(
+            "%.1f GB are free on the GPU: batches of %d tokens instead of %d (results agree to rounding)",
+            free / 1e9,
+            fits,
+            batch_tokens,
+        )
+    return fits

@@ -1,0 +1,1 @@
+"""The loss of every token under every model, computed and kept."""

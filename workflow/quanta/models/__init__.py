@@ -1,0 +1,1 @@
+"""The family of models: weights, loading, its table, training."""

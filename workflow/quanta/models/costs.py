@@ -1,0 +1,163 @@
+"""Costs: what the whole experiment takes, in FLOP, hours, memory and disk, from shapes and a speed that was measured.
+
+    PYTHONPATH=workflow python -m quanta.models.costs --configfile config/pythia.yaml --tflops 0.06
+
+FLOP and bytes follow from the shapes. Hours need a speed: `--tflops` is what `tests/benchmarks/losses.py` printed as
+useful speed on the machine that will be used.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from quanta.arrays import Array
+from quanta.config import members as settings
+from quanta.errors import QuantaError
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A GPT-NeoX of Pythia's kind: width, layers, heads, rows of the padded unembedding."""
+
+    width: int
+    layers: int
+    heads: int
+    vocabulary: int = 50304
+
+    @property
+    def non_embedding(self) -> int:
+        """Parameters without embeddings: 12 l d² weights, 13 l d + 2 d biases and norms (paper.md's numbers)."""
+        return self.layers * (12 * self.width**2 + 13 * self.width) + 2 * self.width
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        return self.non_embedding + 2 * self.vocabulary * self.width
+
+
+# the sizes of the Pythia suites, from their model cards; the padded vocabulary grows with tensor parallelism
+SHAPES = {
+    "14m": Shape(128, 6, 4),
+    "31m": Shape(256, 6, 8),
+    "70m": Shape(512, 6, 8),
+    "160m": Shape(768, 12, 12),
+    "410m": Shape(1024, 24, 16),
+    "1b": Shape(2048, 16, 8),
+    "1.4b": Shape(2048, 24, 16),
+    "2.8b": Shape(2560, 32, 32),
+    "6.9b": Shape(4096, 32, 32, 50432),
+    "12b": Shape(5120, 36, 40, 50688),
+}
+LIBRARIES = 1_100_000_000  # bytes of a process beyond what shapes say: 0.5 to 1.1 GB from 70m to 1b (docs/costs.md)
+BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
+
+
+def forward_flops(shape: Shape, lengths: Sequence[int] | Array) -> float:
+    """Useful FLOP of the losses of documents of these lengths: products of weights, unembedding, causal attention.
+
+    Two FLOP a multiply-add. Padding and softmax are not counted.
+    """
+    n = np.asarray(lengths, dtype=np.float64)
+    weights = 12 * shape.layers * shape.width**2 + shape.vocabulary * shape.width
+    return float(2 * weights * n.sum() + 2 * shape.layers * shape.width * (n * n).sum())
+
+
+def gradient_flops(shape: Shape, length: float, samples: int) -> float:
+    """FLOP of the gradients of single tokens at contexts of `length`: forward, backward to activations and weights."""
+    block = 2 * 12 * shape.layers * shape.width**2 * length + 2 * shape.layers * shape.width * length**2
+    return 3 * samples * block
+
+
+def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:
+    """Estimate of the memory of the losses stage: libraries, weights, a block's activations, logits and two copies.
+
+    A block holds its input, the joint query-key-value, rotated queries and keys, the attention's output, the wide layer
+    before and after its nonlinearity, and the block's output: about 20 widths a token.
+    """
+    return LIBRARIES + bytes_a_weight * shape.parameters + 4 * 20 * shape.width * batch_tokens + 3 * 4 * logits
+
+
+def table(
+    config: Mapping[str, Any], *, mean_length: float, tflops: float, bytes_a_weight: int = 2
+) -> list[dict[str, Any]]:
+    """One row a model of the hub's family: checkpoints, FLOP and hours of all its losses, memory and disk in GB.
+
+    `mean_length` is the mean number of tokens a document after the cut, `tflops` a measured speed in 10¹² FLOP/s.
+
+    Raises:
+        QuantaError: a member's parameters are not those of a shape that is known here.
+    """
+    documents = config["corpus"]["documents"]
+    tokens = documents * mean_length
+    rows = []
+    for member in config["models"]["hub"]["members"]:
+        name = BY_PARAMETERS.get(member.get("parameters"))
+        if name is None:
+            raise QuantaError(
+                f"models.hub.members, {member['name']}",
+                f"parameters {member.get('parameters')}",
+                f"one of {sorted(BY_PARAMETERS)}",
+                "costs are known for Pythia's shapes only",
+            )
+        shape, checkpoints = SHAPES[name], len(settings.saved_steps(dict(config), member["name"]))
+        flops = checkpoints * forward_flops(shape, np.full(documents, mean_length))
+        rows.append(
+            {
+                "model": member["name"],
+                "checkpoints": checkpoints,
+                "FLOP": flops,
+                "hours": flops / (tflops * 1e12) / 3600,
+                "memory_GB": memory_bytes(shape, config["losses"]["batch_tokens"]) / 1e9,
+                "download_GB": checkpoints * bytes_a_weight * shape.parameters / 1e9,
+                "losses_GB": checkpoints * 4 * tokens / 1e9,
+            }
+        )
+    return rows
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The table with a line of sums."""
+    lines = [
+        "| model | checkpoints | FLOP | hours | memory of a job, GB | download, GB | losses, GB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    total = {key: sum(row[key] for row in rows) for key in ("checkpoints", "FLOP", "hours", "download_GB", "losses_GB")}
+    lines += [
+        f"| {row['model']} | {row['checkpoints']} | {row['FLOP']:.2e} | {row['hours']:.2f} | {row['memory_GB']:.1f} "
+        f"| {row['download_GB']:.1f} | {row['losses_GB']:.1f} |"
+        for row in [*rows, {"model": "all", "memory_GB": max(row["memory_GB"] for row in rows)} | total]
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the table of a configuration."""
+    parser = argparse.ArgumentParser(description="GPU hours and disk of a configuration")
+    parser.add_argument("--configfile", default="config/pythia.yaml")
+    parser.add_argument("--schema", default="config/schema.yaml")
+    parser.add_argument("--tflops", type=float, required=True, help="measured speed of the losses, 10^12 FLOP/s")
+    parser.add_argument(
+        "--mean-length", type=float, default=500.0, help="tokens a document (the paper: about 10^8 in 200,000)"
+    )
+    chosen = parser.parse_args()
+    given = yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8"))
+    config = settings.settle(given, settings.read_schema(chosen.schema))
+    rows = table(config, mean_length=chosen.mean_length, tflops=chosen.tflops)
+    qdg, shape = config["qdg"], SHAPES[BY_PARAMETERS[config["models"]["hub"]["members"][0]["parameters"]]]
+    n, k = qdg["tokens"], max(qdg["n_clusters"])
+    flops = gradient_flops(shape, chosen.mean_length, n)
+    print(markdown(rows))  # noqa: T201 (its output is what the command is for)
+    print(  # noqa: T201 (likewise)
+        f"\nQDG: {n} gradients of the smallest model, {flops:.2e} FLOP, {flops / chosen.tflops / 3.6e15:.2f} hours; "
+        f"features {4 * n * qdg['features'] / 1e9:.1f} GB (twice while they are gathered), affinity {4 * n * n / 1e9:.1f} GB, "
+        f"embedding {8 * n * k / 1e9:.2f} GB; eigenvectors take {24 * n * n / 1e9:.1f} GB of memory"
+    )
+
+
+if __name__ == "__main__":
+    main()

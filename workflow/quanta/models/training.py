@@ -1,0 +1,183 @@
+"""Training of a ladder of small models: same tokens, same order, deterministic for a number of threads."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from transformers import GPTNeoXForCausalLM
+
+from quanta.arrays import Array, Int
+from quanta.errors import QuantaError
+from quanta.models import neox_loss
+from quanta.progress import Progress
+from quanta.storage import training_state
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. Learning rates are a peak: linear warm-up, then a cosine down to a tenth of it."""
+
+    steps: int
+    batch: int
+    context: int
+    learning_rate: float
+    warmup_steps: int
+    weight_decay: float
+    precision: str = "float32"
+    clip: float = 1.0
+
+    def rate_at(self, step: int) -> float:
+        """Learning rate of a step (0 is the first)."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
+        return self.learning_rate * (0.1 + 0.45 * (1 + math.cos(math.pi * done)))
+
+
+def batch_of(tokens: Array, recipe: Recipe, step: int, order: Int[Array, " window"]) -> torch.Tensor:
+    """Token ids (batch, context) of one step: windows of the stream in `order`, again from its start when used up."""
+    chosen = order[np.arange(step * recipe.batch, (step + 1) * recipe.batch) % len(order)]
+    return torch.from_numpy(
+        np.stack([tokens[w * recipe.context : (w + 1) * recipe.context] for w in chosen]).astype(np.int64)
+    )
+
+
+def window_order(n_tokens: int, recipe: Recipe, seed: int) -> Int[Array, " window"]:
+    """The order of the stream's windows, the same for every size.
+
+    Raises:
+        QuantaError: the stream is shorter than one batch.
+    """
+    windows = n_tokens // recipe.context
+    if windows < recipe.batch:
+        raise QuantaError(
+            "corpus.training_tokens",
+            f"{n_tokens} tokens for training",
+            f"at least one batch, {recipe.batch * recipe.context} tokens",
+            "give more text, or lower models.train.batch",
+        )
+    return np.random.default_rng([seed, 1]).permutation(windows)
+
+
+def loss_of(model: GPTNeoXForCausalLM, ids: torch.Tensor, precision: str) -> torch.Tensor:
+    """Mean cross-entropy (nats) of ids (batch, context): written by hand on a CPU, where it is faster; else the library's."""
+    if ids.device.type == "cpu":
+        return neox_loss.loss(model, ids, torch.bfloat16 if precision == "bfloat16" else torch.float32)
+    with torch.autocast(ids.device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        logits = model(input_ids=ids[:, :-1], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten())
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """Where a training is kept while it runs, so that a killed one goes on from there, to the same bytes.
+
+    `key` names all that the weights depend on: a training kept under another one is thrown away.
+    """
+
+    folder: Path
+    key: str
+    every_seconds: float = 60.0
+
+    def folder_of(self, step: int) -> Path:
+        """Where the model of a saved step waits for the end."""
+        return self.folder / f"step{step}"
+
+    def read(self, device: torch.device) -> dict[str, Any] | None:
+        """The last state that was written; None where there is none of this key, or it or a saved model is damaged."""
+        path = self.folder / "state.pt"
+        if path.is_file():
+            state = training_state.read(path, device)
+            now = training_state.digests(self.folder)
+            # models of later steps are made again; those of before must be what they were
+            if state and state["key"] == self.key and state["saved"].items() <= now.items():
+                return state
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return None
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Write a state, whole or not at all."""
+        saved = {name: value for name, value in training_state.digests(self.folder).items() if name != "state.pt"}
+        training_state.write(self.folder / "state.pt", state | {"key": self.key, "saved": saved})
+
+
+def train(
+    model: GPTNeoXForCausalLM,
+    tokens: Array,
+    recipe: Recipe,
+    *,
+    seed: int,
+    label: str,
+    save_at: Sequence[int],
+    save: Callable[[int], None],
+    unfinished: Unfinished | None = None,
+) -> pd.DataFrame:
+    """Train in place; call `save(step)` after so many steps (0 is before the first).
+
+    With `unfinished`, the state is kept there now and then, and a training that was killed goes on from it; `save` is not
+    called again for steps before that.
+
+    Returns:
+        a table with one row each ten steps: step, tokens, loss_nats (mean of the batches since the row before),
+        learning_rate, gradient_norm (before clipping).
+
+    Raises:
+        QuantaError: the loss is no longer finite.
+    """
+    order = window_order(len(tokens), recipe, seed)
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
+    device = next(model.parameters()).device
+    progress = Progress(f"training {label}", recipe.steps * recipe.batch * recipe.context, "tokens")
+    rows: list[tuple[int, int, float, float, float]] = []
+    since: list[float] = []
+    first, kept = 0, time.monotonic()
+    model.train()
+    state = unfinished.read(device) if unfinished else None
+    if state:
+        first, rows, since = state["step"], state["rows"], state["since"]
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        progress.skip(first * recipe.batch * recipe.context)
+    elif 0 in save_at:
+        save(0)
+    for step in range(first, recipe.steps):
+        ids = batch_of(tokens, recipe, step, order).to(device)
+        for group in optimiser.param_groups:
+            group["lr"] = recipe.rate_at(step)
+        loss = loss_of(model, ids, recipe.precision)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimiser.step()
+        optimiser.zero_grad()
+        since.append(float(loss.detach()))
+        if not math.isfinite(since[-1]):
+            raise QuantaError(
+                f"models.train, size {label}",
+                f"loss {since[-1]} at step {step + 1}",
+                "a finite loss",
+                "lower the size's learning_rate or lengthen models.train.warmup_steps",
+            )
+        if (step + 1) % 10 == 0 or step + 1 == recipe.steps:
+            seen = (step + 1) * recipe.batch * recipe.context
+            rows.append((step + 1, seen, float(np.mean(since)), recipe.rate_at(step), float(norm)))
+            since = []
+        progress.advance(recipe.batch * recipe.context, f"loss {rows[-1][2]:.2f} nats" if rows else "")
+        if step + 1 in save_at:
+            save(step + 1)
+        if unfinished and time.monotonic() - kept > unfinished.every_seconds:
+            kept = time.monotonic()
+            tensors = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+            unfinished.write({"step": step + 1, "rows": rows, "since": since, **tensors})
+    progress.done(f"loss {rows[-1][2]:.3f} nats")
+    columns = ["step", "tokens", "loss_nats", "learning_rate", "gradient_norm"]
+    return pd.DataFrame(rows, columns=pd.Index(columns))

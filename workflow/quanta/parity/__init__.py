@@ -1,0 +1,1 @@
+"""Multitask sparse parity: nets, fits, and clusters held against known tasks."""

@@ -1,0 +1,1 @@
+"""Sizes of clusters by rank, their slope, and exponents that need no clusters."""

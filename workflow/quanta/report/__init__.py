@@ -1,0 +1,1 @@
+"""What a reader sees: figures, page, the paper's numbers beside the run's."""

@@ -1,0 +1,476 @@
+"""The explorer: one HTML file that holds a whole run, so that a reader needs neither server nor network.
+
+Data travel in compressed chunks that the page unpacks when it needs them. Text of the corpus is hostile: it reaches the
+page only inside of compressed chunks or escaped, and a content security policy lets no script run but the page's own,
+which it names by hash.
+"""
+
+import base64
+import hashlib
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from scipy.sparse import csr_matrix
+
+from quanta.affinity.cosine import Pairs, among
+from quanta.arrays import Array, Float, Int
+from quanta.catalogue import contexts as catalogue_contexts
+from quanta.catalogue import order_of_learning
+from quanta.corpus.encoding import Texts, Tokens
+from quanta.errors import QuantaError
+from quanta.progress import Progress
+from quanta.rank_frequency import zipf
+
+HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
+HEAT_WITHIN = 40  # tokens on the heat map of one cluster
+NEAREST = 8  # nearest clusters listed for each
+MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
+LAYOUT_DIMENSIONS = 64
+PERPLEXITY = 30.0
+_DTYPES = ("uint8", "int8", "uint16", "uint32", "int32")
+NULLS = {  # what the page says of each null model of `quanta.validation.nulls`
+    zipf.IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
+    "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
+    "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
+    "clusters = target token": "one random direction a target token, as alike within and as spread between as the data",
+    "clusters = bigram": "the same, one direction a pair of the token before and the target",
+    "untrained model, same tokens": "gradients of the same architecture with fresh weights: it has no skills",
+    "shuffled features": "each feature of the gradients dealt anew among the tokens",
+    "the data, within the commonest target": "the data's own cosines, of tokens that share the commonest target",
+}
+REFERENCES = {  # what a loss is held against, where it is said when something is learned
+    "untrained": "loss has halved against the untrained model's",
+    "even odds": "the target has even odds, a loss of ln 2 = 0.69 nats",
+    "unigram": "loss has halved against what the target's frequency alone gives",
+}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One compressed piece of data: raw deflate, then base64."""
+
+    name: str
+    kind: str  # json, or the dtype of an array
+    shape: tuple[int, ...]
+    text: str
+
+
+def chunk(name: str, content: Any) -> Chunk:
+    """An array (of a dtype that a browser has) or plain data as a chunk."""
+    if isinstance(content, np.ndarray):
+        if content.dtype.name not in _DTYPES:
+            raise ValueError(f"chunk {name}: no typed array for {content.dtype.name}")
+        raw = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<")).tobytes()
+        kind, shape = content.dtype.name, content.shape
+    else:
+        raw = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        kind, shape = "json", ()
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return Chunk(name, kind, shape, base64.b64encode(packer.compress(raw) + packer.flush()).decode("ascii"))
+
+
+def unpack(piece: Chunk) -> Any:
+    """What `chunk` packed: the page's own unpacking, for tests and for readers of the file who use Python."""
+    raw = zlib.decompress(base64.b64decode(piece.text), -zlib.MAX_WBITS)
+    if piece.kind == "json":
+        return json.loads(raw)
+    return np.frombuffer(raw, dtype=piece.kind).reshape(piece.shape)
+
+
+# ---------------------------------------------------------------------------------------------------- what is shown
+
+
+def contexts(selection: pd.DataFrame, tokens: Tokens, texts: Texts) -> dict[str, list[str]]:
+    """Text before, of and after each selected token: lists `before`, `target`, `after` of N strings."""
+    places = zip(selection["document"].tolist(), selection["position"].tolist(), strict=True)
+    found = [catalogue_contexts.context(tokens, texts, document, position) for document, position in places]
+    return {key: [one[key] for one in found] for key in ("before", "target", "after")}
+
+
+def losses(all_losses: Sequence[Array], tokens: Tokens, selection: pd.DataFrame) -> Int[Array, "member token"]:
+    """Losses of the selected tokens under each member in thousandths of a nat, the largest 65.535 nats."""
+    where = tokens.offsets[selection["document"].to_numpy()] + selection["position"].to_numpy()
+    rows = [np.asarray(values[where], dtype=np.float64) for values in all_losses]
+    return np.clip(np.rint(np.stack(rows) * MILLINATS), 0, 65535).astype(np.uint16)
+
+
+def similarity(cosines: Array | Pairs, label: Int[Array, " token"]) -> Float[Array, "cluster cluster"]:
+    """Mean cosine between the tokens of each two clusters; on the diagonal of pairs within, without a token and itself.
+
+    A cluster of one token has NaN there.
+    """
+    n = int(label.max()) + 1
+    one = csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(n, len(label)))
+    sums = cosines.sums(one) if isinstance(cosines, Pairs) else np.asarray((one @ (one @ cosines).T).T)
+    size = np.bincount(label, minlength=n).astype(float)
+    pairs = np.outer(size, size)
+    inside = np.arange(n)
+    sums[inside, inside] -= size  # the unit diagonal
+    pairs[inside, inside] -= size
+    return np.asarray(np.divide(sums, pairs, out=np.full_like(sums, np.nan), where=pairs > 0))
+
+
+def within(cosines: Array | Pairs, label: Int[Array, " token"]) -> tuple[list[list[int]], Int[Array, " value"]]:
+    """For each cluster at most forty of its tokens, evenly spread, and the cosines of their pairs in hundredths.
+
+    Returns:
+        the tokens of each cluster, and one int8 array: cluster after cluster, the pairs (i, j) with j < i, row by row.
+    """
+    chosen, parts = [], []
+    for cluster in range(int(label.max()) + 1):
+        inside = np.flatnonzero(label == cluster)
+        inside = inside[np.unique(np.linspace(0, len(inside) - 1, HEAT_WITHIN).round().astype(int))]
+        parts.append(_hundredths(among(cosines, inside)[np.tril_indices(len(inside), -1)]))
+        chosen.append([int(i) for i in inside])
+    return chosen, np.concatenate(parts)
+
+
+def _hundredths(cosines: Array) -> Array:
+    return np.asarray(np.clip(np.rint(np.asarray(cosines, dtype=np.float64) * 100), -100, 100).astype(np.int8))
+
+
+def layout(embedding: Array, *, seed: int) -> Float[Array, "token 2"]:
+    """Two-dimensional layout of the spectral embedding by t-SNE (van der Maaten and Hinton 2008), started from its PCA.
+
+    Rows are the first 64 eigenvectors after the constant one, scaled to unit length. Coordinates have no unit; distances
+    between far groups mean nothing.
+
+    Raises:
+        QuantaError: there are fewer than four tokens.
+    """
+    n = len(embedding)
+    if n < 4:
+        raise QuantaError("qdg/embedding.npy", f"{n} tokens", "at least four", "select more tokens")
+    rows = np.asarray(embedding[:, 1 : LAYOUT_DIMENSIONS + 1] / np.asarray(embedding)[:, :1], dtype=np.float32)
+    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    state = int(np.random.SeedSequence([seed, 11]).generate_state(1)[0] % 2**31)
+    perplexity = min(PERPLEXITY, (n - 1) / 3)
+    init = "pca" if rows.shape[1] > 1 else "random"
+    from sklearn.manifold import TSNE  # two seconds, which the page need not wait
+
+    return np.asarray(TSNE(2, perplexity=perplexity, init=init, random_state=state, n_jobs=1).fit_transform(rows))
+
+
+def pack(
+    *,
+    selection: pd.DataFrame,
+    labels: pd.DataFrame,
+    table: pd.DataFrame,
+    documents: pd.DataFrame,
+    tokens: Tokens,
+    texts: Texts,
+    all_losses: Sequence[Array],
+    cosines: Array | Pairs | None,
+    places: Array,
+) -> list[Chunk]:
+    """All data of the page.
+
+    `table` has a row a cluster (n_clusters, label and what else is to be shown of it), `all_losses` one array a member of the
+    family, `places` (N, 2) the layout. Without `cosines` the page has no heat maps and no nearest clusters.
+    """
+    ks = sorted(int(k) for k in labels["n_clusters"].unique())
+    own = {k: catalogue_contexts.at(labels, k) for k in ks}
+    sources, source = np.unique(documents["source"].to_numpy()[selection["document"].to_numpy()], return_inverse=True)
+    spread = places - places.min(axis=0)
+    spread = np.rint(spread / max(float(spread.max()), 1e-12) * 65535).astype(np.uint16)
+    chunks = [
+        chunk(
+            "tokens",
+            {
+                "document": selection["document"].tolist(),
+                "position": selection["position"].tolist(),
+                "token_id": selection["token_id"].tolist(),
+                "source": source.tolist(),
+                "sources": sources.tolist(),
+                **contexts(selection, tokens, texts),
+            },
+        ),
+        chunk("losses", losses(all_losses, tokens, selection)),
+        chunk("labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
+        chunk("layout", np.ascontiguousarray(spread.T)),
+    ]
+    shown_of = {str(k): plain(part.sort_values("label")) for k, part in table.groupby("n_clusters")}
+    if cosines is None:
+        return [*chunks, chunk("clusters", shown_of)]
+    n = len(selection)
+    shown = np.unique(np.linspace(0, n - 1, min(HEAT_TOKENS, n)).round().astype(int))
+    chunks.append(chunk("heat_tokens", shown.astype(np.uint32)))
+    chunks.append(chunk("heat", _hundredths(among(cosines, shown))))
+    progress = Progress("page", len(ks), "clusterings")
+    for k in ks:
+        chosen, values = within(cosines, own[k])
+        mean = similarity(cosines, own[k])
+        others = mean.copy()
+        np.fill_diagonal(others, -np.inf)
+        nearest = np.argsort(-others, axis=1, kind="stable")[:, : min(NEAREST, len(others) - 1)]
+        near = np.take_along_axis(others, nearest, axis=1)
+        inside = [None if np.isnan(x) else round(float(x), 3) for x in np.diagonal(mean)]
+        shown_of[str(k)].setdefault("cosine_within", inside)
+        chunks.append(
+            chunk(
+                f"near_{k}",
+                {
+                    "tokens": chosen,
+                    "nearest": nearest.tolist(),
+                    "cosine": np.round(near, 3).tolist(),
+                    "within": inside,
+                },
+            )
+        )
+        chunks.append(chunk(f"within_{k}", values))
+        progress.advance()
+    progress.done()
+    return [*chunks, chunk("clusters", shown_of)]
+
+
+def plain(table: pd.DataFrame) -> dict[str, list[Any]]:
+    """A table as columns of plain values; what is no number (NaN) becomes None."""
+    return {
+        str(name): [
+            None if isinstance(x, float) and not np.isfinite(x) else (json.loads(x) if name == "rule" else x)
+            for x in table[name].tolist()
+        ]
+        for name in table.columns
+    }
+
+
+def joined(described: pd.DataFrame, scores: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The table of clusters with the columns that other tables have of them (n_clusters, label, stability, skill, …)."""
+    for table in scores:
+        fresh = [name for name in table.columns if name not in described.columns]
+        described = described.merge(
+            table[["n_clusters", "label", *fresh]], on=["n_clusters", "label"], how="left", validate="1:1"
+        )
+    return described
+
+
+def family(
+    members: Sequence[tuple[str, int]],
+    table: pd.DataFrame,
+    show: int,
+    clustered: str,
+    final_step: int,
+    dynamics: str | None,
+) -> dict[str, Any]:
+    """What the page knows of the models: members in order, which of them make the axes, which was clustered.
+
+    The axis of sizes has one model a size, those of the first seed: between two seeds of a size lies no step of size.
+    `other_seeds` are the rest of the final models.
+    """
+    rows = table.set_index(["model", "step"])
+    size = rows["non_embedding_parameters"]
+    final = [i for i, (_, step) in enumerate(members) if step == final_step]
+    seeds = rows["seed"].fillna(0) if "seed" in rows else size * 0
+    first = [i for i in final if seeds[members[i]] == min(seeds[members[j]] for j in final)]
+    return {
+        "members": [{"model": m, "step": step, "parameters": int(size[m, step])} for m, step in members],
+        "by_size": first,
+        "other_seeds": [i for i in final if i not in first],
+        "by_step": [i for i, (model, _) in enumerate(members) if model == dynamics],
+        "clustered": members.index((clustered, final_step)),
+        "show": show,
+    }
+
+
+def learned(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
+    """When each cluster is learned, a row a cluster, and what its columns are.
+
+    `table` is qdg/learned.csv: of each axis the main reference is kept, as `learned_0` (the median token; NaN where it is not
+    learned within the axis), `learned_0_low` and `learned_0_high` (its 90 % interval) and so on.
+    """
+    wide: pd.DataFrame | None = None
+    axes: list[dict[str, str]] = []
+    for axis in table["axis"].unique():
+        reference = order_of_learning.main_reference(axis)
+        part = table[(table["axis"] == axis) & (table["reference"] == reference)]
+        name = f"learned_{len(axes)}"
+        columns = {"learned": name, "low": f"{name}_low", "high": f"{name}_high"}
+        part = part[["n_clusters", "label", *columns]].rename(columns=columns)
+        wide = part if wide is None else wide.merge(part, on=["n_clusters", "label"], validate="1:1")
+        axes.append({"column": name, "axis": str(axis), "reference": REFERENCES[reference]})
+    return table[["n_clusters", "label"]].drop_duplicates() if wide is None else wide, axes
+
+
+def law(
+    table: pd.DataFrame,
+    fits: Mapping[str, Any],
+    scaling: Mapping[str, Any],
+    selection: pd.DataFrame,
+    null_curves: pd.DataFrame | None,
+    calibration: Mapping[str, Any] | None,
+    null_slopes: pd.DataFrame | None = None,
+) -> dict[str, Any]:
+    """What the page knows of the rank-frequency law.
+
+    `table` is rank_frequency.csv (the envelope has n_clusters 0), `null_curves` has columns model, rank, size, and
+    `null_slopes` model, slope, distinguishable (from the data's slope; missing where it was not tested).
+    """
+    envelope, alpha_n = fits["envelope_slope"], scaling["alpha_n"]["value"]
+    fit = {name: envelope.get(name) for name in ("value", "interval", "ranks")}
+    curves = {zipf.IDENTITY: zipf.sizes(selection["token_id"].to_numpy()).tolist()}
+    if null_curves is not None:
+        for name, part in null_curves.groupby("model", sort=False):
+            if name != "the data":
+                curves[str(name)] = [int(x) for x in part.sort_values("rank")["size"]]
+    slopes: dict[str, tuple[Any, Any]] = {zipf.IDENTITY: (fits.get("identity_slope", {}).get("value"), None)}
+    if null_slopes is not None:
+        for name, slope, told in null_slopes[["model", "slope", "distinguishable"]].itertuples(index=False):
+            slopes[str(name)] = (
+                float(slope) if np.isfinite(slope) else None,
+                None if pd.isna(told) else str(told) == "True",
+            )
+    nulls = []
+    for name, sizes in curves.items():
+        slope, told = slopes.get(name, (None, None))
+        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": NULLS.get(name, "")})
+    notes = []
+    if envelope.get("method"):
+        ranks, n = envelope["ranks"], envelope["n_tokens"]
+        notes.append(
+            f"The fit: {envelope['method']}, ranks {ranks[0]} to {ranks[1]} of {n:,} tokens "
+            "(the paper: 100 to 1000 of 10,000). The first ranks are left out because clustering puts there what fits nowhere, "
+            "the last because a cluster has a token or two there."
+        )
+    if envelope.get("interval_method"):
+        notes.append(f"Interval of the slope: {envelope['interval_method']}.")
+    if alpha_n is not None:
+        notes.append(
+            f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with parameters. It tells the slope "
+            "alone: its line is drawn through the middle of the fitted points."
+        )
+    if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
+        alpha = calibration["alpha"]
+        interval = " [{:.3f}, {:.3f}]".format(*alpha["interval"]) if alpha.get("interval") else ""
+        below = " Below zero quanta would be used more evenly than one over their rank." if alpha["value"] < 0 else ""
+        notes.append(
+            f"Calibrated by simulation: α = {alpha['value']:.3f}{interval} ({alpha.get('interval_method', '')}). Clustering bends "
+            f"the slope, so that α is not the slope less one: it is read off simulations with planted quanta.{below}"
+        )
+    return {
+        "ks": sorted(int(k) for k in table["n_clusters"].unique() if k),
+        "rank": {
+            int(k): part.sort_values("rank")["size"].astype(int).tolist() for k, part in table.groupby("n_clusters")
+        },
+        "fit": fit,
+        "theory_slope": None if alpha_n is None else -alpha_n - 1,
+        "nulls": nulls,
+        "notes": notes,
+    }
+
+
+def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_clusters: int) -> str:
+    """What a caption says of the run: its name, n, and what the n are."""
+    predictions = summary["family"][0]["n_predictions"]
+    sizes = len({member["non_embedding_parameters"] for member in summary["family"]})
+    numbers = summary.get("numbers", {})
+    tokens, parity = f"n = {n_tokens:,} tokens of {model}", numbers.get("parity")
+    own = {
+        **dict.fromkeys(
+            ("affinity", "clusters", "emergence", "learned", "stability"), f"{tokens}, {n_clusters} clusters."
+        ),
+        **dict.fromkeys(("spectrum", "rank_frequency"), f"{tokens}."),
+        "learning_curves": f"{sizes} models, one a size.",
+    }
+    if (numbers.get("calibrated_alpha") or {}).get("n_tokens") == n_tokens:  # else some are of a sample
+        own |= dict.fromkeys(("nulls", "resolution", "calibration", "affinities"), f"{tokens}.")
+    if parity and figure.startswith("parity"):
+        own[figure] = "n = {n_tasks} tasks of {k} of {n_bits} bits, nets of {width} hidden units at most.".format(
+            **parity
+        )
+    kinds = ("mean_loss", "density", "token_curves", "dynamics", "sharpness", "seeds")
+    n = own.get(figure, f"n = {predictions:,} predictions of each model." if figure.startswith(kinds) else "")
+    return f"{n} Run {summary['run']}.".strip()
+
+
+def shown(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Rows as text: whole numbers as they are, others to four digits, nothing for what is missing."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, float):
+            return "" if np.isnan(value) else f"{value:.4g}"
+        return "" if value is None else str(value)
+
+    return [{str(name): text(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
+
+
+# ------------------------------------------------------------------------------------------------------ the file
+
+
+def safe_json(content: Any) -> Markup:
+    """JSON for a script element: no character in it can end the element or start a comment."""
+    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704 (nothing of HTML is left in it)
+
+
+def own_code(text: str, element: str) -> Markup:
+    """The page's own script or style, to be put into the page as it is.
+
+    Raises:
+        ValueError: it would end its own element.
+    """
+    if f"</{element}" in text.lower() or "<!--" in text:
+        raise ValueError(f"text that would end its <{element}>")
+    return Markup(text)  # noqa: S704 (a file of the repository)
+
+
+def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
+    """Content security policy: only these scripts and styles, pictures from the page itself, no connection at all."""
+
+    def hashes(texts: Sequence[str]) -> str:
+        return " ".join(
+            "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'" for text in texts
+        )
+
+    return "; ".join(
+        [
+            "default-src 'none'",
+            f"script-src {hashes(scripts)}",
+            f"style-src {hashes(styles)}",
+            "img-src blob:",
+            "connect-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+        ]
+    )
+
+
+def picture(path: str | Path) -> str:
+    """A PNG as base64."""
+    return base64.b64encode(Path(path).read_bytes()).decode("ascii")
+
+
+def html(
+    template: str,
+    *,
+    scripts: Sequence[str],
+    styles: Sequence[str],
+    meta: Mapping[str, Any],
+    chunks: Sequence[Chunk],
+    pictures: Mapping[str, str],
+    **context: Any,
+) -> str:
+    """The page. `meta` is what it knows at once (plain data), `pictures` are PNGs in base64 by name.
+
+    Of `context`, which the template shows without any script, all text is escaped.
+    """
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    index = {piece.name: {"kind": piece.kind, "shape": list(piece.shape)} for piece in chunks}
+    return environment.from_string(template).render(
+        policy=policy(scripts, styles),
+        scripts=[own_code(text, "script") for text in scripts],
+        styles=[own_code(text, "style") for text in styles],
+        meta=safe_json({**meta, "chunks": index}),
+        chunks=chunks,
+        pictures=pictures,
+        **context,
+    )

@@ -1,0 +1,1 @@
+"""Losses over size and steps: mean loss, single tokens, what recurs with another seed."""

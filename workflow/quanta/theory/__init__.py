@@ -1,0 +1,1 @@
+"""The quantization model in closed form, and other accounts of scaling."""

@@ -1,0 +1,1 @@
+"""Whether clusters are real: null models, resampling, other models."""

@@ -1,0 +1,64 @@
+"""Read the texts of the corpus, leave out short and repeated ones, split them with near duplicates on one side.
+
+Makes: `corpus/texts.parquet` (source, split, text, subset), which `datasets.load_dataset("parquet", data_files=…)` reads;
+`corpus/sources.json`, which says where they come from; where models are trained, `corpus/manifest.csv`, by which the
+corpus is known again. Given such a manifest, only the texts that it knows are kept, with its split, and
+`corpus/differences.csv` names the others.
+"""
+
+import json
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import datasets
+from quanta.config import preflight
+from quanta.corpus import manifests, readers
+from quanta.jobs.job import run
+from quanta.storage import files
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    settings = json.loads(params.corpus)
+    versions = json.loads(params.versions)
+
+    def read(path: str | Path) -> Iterator[readers.Document]:
+        chosen = settings["jsonl"]
+        return readers.documents_of(path, chosen["field"], subset=chosen.get("subset"))
+
+    if settings["source"] == "python":
+        pins = {} if inputs.manifest else versions
+        names = settings["python"]["distributions"]
+        found = preflight.find_distributions(names, pins, all_needed=not inputs.manifest)
+        documents, origin = readers.python_sources(found), {"distributions": versions}
+    elif settings["source"] == "hub":
+        pin = files.read_json(str(inputs.pin))
+        paths = [Path(str(inputs.file)) / file["path"] for file in pin["files"]]
+        documents = chain.from_iterable(map(read, paths))
+        origin = {key: pin[key] for key in ("repository", "revision", "commit", "files")}
+    else:
+        path = settings["jsonl"]["path"]
+        documents = read(path)
+        origin = {"file": Path(path).name, "sha256": files.file_hash(path)}
+    repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
+    kept = readers.distinct(documents, settings["minimum_characters"], repeated=repeated)
+    if inputs.manifest:
+        known = manifests.read(str(inputs.manifest))
+        table, differences = manifests.agree(kept, known, versions, params.minimum_agreement)
+        files.write_table(str(outputs.differences), differences)
+    else:
+        share = settings["heldout_share"]
+        table = readers.documents_table(
+            readers.first_held_out(kept, share, params.documents), share, params.containment
+        )
+    if outputs.manifest:
+        files.write_table(str(outputs.manifest), manifests.of(table, versions))
+    with files.atomic(outputs.texts) as temporary:
+        datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)
+    counts = {str(split): len(part) for split, part in table.groupby("split")}
+    files.write_json(outputs.sources, {"source": settings["source"], "texts": counts, **origin})
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,37 @@
+"""Gradients of the selected tokens' losses, one part of them, folded to features; not normalised.
+
+Makes: float32 (token, feature) of the part, and a record of how they were made, with the losses in nats.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from quanta.corpus import encoding
+from quanta.gradients import engine, selection, shards
+from quanta.jobs.job import device, run
+from quanta.losses import forward
+from quanta.models import pretrained
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    table = selection.read_selection(inputs.selection, tokens)
+    part, of = Path(outputs.features).suffixes[-2].removeprefix(".part").split("of")
+    rows = forward.shard(len(table), int(part), int(of))
+    chosen = table.iloc[rows.start : rows.stop]
+    model = pretrained.load(inputs.model, device())
+    how: Any = {key: getattr(params, key) for key in ("features", "seed", "parameters", "precision")}
+    features, found = engine.token_gradients(
+        model,
+        tokens,
+        chosen["document"].to_numpy(),
+        chosen["position"].to_numpy(),
+        batch_tokens=params.batch_tokens,
+        **how,
+    )
+    selection.check_same_losses(chosen, found, str(inputs.model))
+    shards.write(outputs.features, features, found, engine.record(model, **how))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

@@ -1,0 +1,30 @@
+"""Take one checkpoint of a given folder of models into the run: a copy, so that the run stays what it was.
+
+Makes: `models/{model}/step{step}/`. A model's folder holds the checkpoint itself, or sub-folders `step{n}`; a folder
+`tokenizer` beside the models is shared by all. Where the given folder has a `family.csv`, weights must have its hash.
+"""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from quanta.jobs.job import run
+from quanta.models import weights
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    target = Path(outputs.folder)
+    model, step = target.parent.name, int(target.name.removeprefix("step"))
+    source = weights.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
+    weights.check_folder(source)
+    weights.check_hash(source, params.sha256)
+    target.mkdir(parents=True)
+    for pattern in weights.FILES:
+        for file in source.glob(pattern):
+            shutil.copyfile(file, target / file.name)
+    for file in (Path(params.path) / "tokenizer").glob("tokenizer*.json"):
+        shutil.copyfile(file, target / file.name)
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

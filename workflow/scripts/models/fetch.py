@@ -1,0 +1,23 @@
+"""Fetch one pinned checkpoint from the hub: configuration, safetensors and tokenizer, nothing else, no code.
+
+Makes: `models/{model}/step{step}/`. Each file's hash is checked; what has arrived is kept for the next attempt.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from quanta.jobs.job import run
+from quanta.models import pretrained, weights
+from quanta.storage import files, hub
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    pin = hub.pin_of(files.read_json(inputs.pin))
+    hub.fetch(pin, params.store, outputs.folder, hub.Patience(**json.loads(params.patience)))
+    weights.check_folder(Path(outputs.folder))
+    pretrained.check_parameters(outputs.folder, json.loads(params.request)["parameters"])
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

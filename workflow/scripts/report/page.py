@@ -1,0 +1,98 @@
+"""The explorer: one file that holds the run's figures, numbers, clusters and tokens, and opens without a network.
+
+Makes: `report/index.html`. Tables of null models, stability, calibration and the order of learning are shown where the run has them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from quanta.affinity import cosine
+from quanta.catalogue import contexts
+from quanta.corpus import encoding
+from quanta.gradients import selection
+from quanta.jobs.job import run
+from quanta.losses import stored
+from quanta.models.family import FAMILY_COLUMNS, in_order
+from quanta.report import explorer
+from quanta.report.drawing import ANSWERS
+from quanta.storage import files
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    labels = contexts.read_labels(inputs.labels, len(chosen))
+    family = files.read_table(inputs.family, FAMILY_COLUMNS)
+    given = [tuple(member) for member in json.loads(params.members)]
+    members = in_order(given, family)
+    paths = dict(zip(given, inputs.losses, strict=True))
+    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
+    names, lost = contexts.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
+    when, axes = explorer.learned(files.read_table(inputs.learned))
+    layout = files.read_table(inputs.layout, ("token", "x", "y"))
+    cosines = cosine.read_affinity(inputs.affinity[0]) if inputs.affinity else None
+    if inputs.features:
+        cosines = cosine.Pairs(files.read_array(inputs.features[0], dtype="float32", shape=(len(chosen), None)))
+    chunks = explorer.pack(
+        selection=chosen,
+        labels=labels,
+        table=explorer.joined(described, [*(files.read_table(path) for path in inputs.scores), when]),
+        documents=files.read_table(inputs.documents, ("document", "source")),
+        tokens=tokens,
+        texts=encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent)),
+        all_losses=[stored.read_losses(paths[member], tokens) for member in members],
+        cosines=cosines,
+        places=layout[["x", "y"]].to_numpy(),
+    )
+    summary = files.read_json(inputs.summary)
+    table = files.read_table(inputs.table).astype(object).fillna("")
+    nulls = files.read_table(inputs.nulls[0]) if inputs.nulls else None
+    page = explorer.html(
+        Path(inputs.template).read_text(encoding="utf-8"),
+        scripts=[Path(path).read_text(encoding="utf-8") for path in inputs.code],
+        styles=[Path(path).read_text(encoding="utf-8") for path in inputs.styles],
+        meta={
+            **explorer.family(members, family, params.show, params.qdg_model, params.final_step, params.dynamics),
+            **explorer.law(
+                files.read_table(inputs.rank_frequency, ("n_clusters", "rank", "size")),
+                files.read_json(inputs.fits),
+                files.read_json(inputs.scaling),
+                chosen,
+                files.read_table(inputs.null_curves[0]) if inputs.null_curves else None,
+                files.read_json(inputs.calibration[0]) if inputs.calibration else None,
+                nulls,
+            ),
+            "learned": axes,
+            "run": params.run,
+            "fingerprint": contexts.fingerprint(chosen["document"], chosen["position"]),
+            "names": {f"{k}:{label}": name for (k, label), name in names.items()},
+            "names_lost": lost,
+            "figures": [
+                {
+                    "name": name,
+                    "caption": Path(path).read_text(encoding="utf-8").strip(),
+                    "facts": explorer.facts(summary, name, params.qdg_model, len(chosen), params.show),
+                    "answers": ANSWERS.get(name, ""),
+                    "files": [end for end in ("png", "pdf", "csv") if Path(figure).with_suffix(f".{end}").is_file()],
+                }
+                for name, path, figure in zip(params.names, inputs.captions, inputs.figures, strict=True)
+            ],
+        },
+        chunks=chunks,
+        pictures={name: explorer.picture(path) for name, path in zip(params.names, inputs.figures, strict=True)},
+        run=params.run,
+        summary=summary,
+        table=explorer.shown(table),
+        table_columns=list(table.columns),
+        nulls=explorer.shown(nulls) if nulls is not None else [],
+        n_clusters=params.show,
+        n_clusterings=labels["n_clusters"].nunique(),
+        model=params.qdg_model,
+    )
+    with files.atomic(outputs.page) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821

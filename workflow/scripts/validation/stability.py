@@ -1,0 +1,58 @@
+"""Stability, purity and splits of the clusters, one table a run.
+
+Makes: `qdg/clusters.parquet` (a row a cluster), `qdg/tree.parquet` (parents across n_clusters), `qdg/stability.csv` (a row
+a resample, with the envelope's slope), `qdg/lineage.parquet` (the largest n_clusters against the smaller ones) and
+`qdg/soft_rank_frequency.csv` (rank, soft_size, hard_size: non-negative factors beside clusters). Where the affinity is of a sample of the
+tokens, so are skill, cosine_within and the soft sizes.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta.affinity import cosine
+from quanta.catalogue import contexts
+from quanta.clustering import neighbours, spectral
+from quanta.corpus import encoding
+from quanta.gradients import selection
+from quanta.jobs.job import run
+from quanta.storage import files
+from quanta.validation import nulls, soft, stability
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    source = files.read_table(inputs.documents, ("document", "source"))["source"].to_numpy()
+    table = contexts.read_labels(inputs.labels, len(chosen))
+    labels = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in table.groupby("n_clusters")}
+    cosines = np.asarray(cosine.read_affinity(inputs.affinity))
+    document, position = chosen["document"].to_numpy(), chosen["position"].to_numpy()
+    held = cosine.spread(len(chosen), len(cosines))
+    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    if inputs.features:
+        features = files.read_array(inputs.features[0], dtype="float32", shape=(None, None))
+        anew = neighbours.of_features(features, params.neighbours, how)
+    else:
+        anew = stability.of_cosines(cosines, how)
+    vectors = files.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
+    shares = tuple(params.rank_shares)
+    text = pd.factorize(source[document])[0]
+    scores, draws = stability.resample(
+        anew, vectors, labels, shares, how, draws=params.draws, seed=params.seed, groups=text
+    )
+    groups = {
+        "target": chosen["token_id"].to_numpy(),
+        "bigram": nulls.bigrams(tokens, document, position),
+        "source": text,
+    }
+    files.write_table(outputs.clusters, stability.describe(cosines, held, labels, groups, scores))
+    files.write_table(outputs.tree, stability.tree(labels))
+    files.write_table(outputs.draws, draws)
+    files.write_table(outputs.lineage, stability.across(labels))
+    factors = soft.memberships(cosines, params.show)
+    files.write_table(outputs.soft, soft.rank_frequency(factors, labels[params.show][held]))
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
