@@ -311,7 +311,12 @@ FUNCTIONS = (
                 "return np.asarray(vectors / vectors[:, :1])",
                 "return np.asarray(vectors / vectors[:, :1] ** 2)",
             ),
-            M("the first eigenvector dropped", "points = scaled[:, :k] if", "points = scaled[:, 1:k] if"),
+            M(
+                "the first eigenvector dropped",
+                "points = scaled[:, :k] if",
+                "points = scaled[:, 1:k] if",
+                equivalent="over the root of the degree the first one is the same for all tokens",
+            ),
             M("labels by rising size", "order = np.lexsort((first, -sizes))", "order = np.lexsort((first, sizes))"),
             M(
                 "equal sizes in any order",

@@ -64,6 +64,16 @@ def test_norms_of_long_gradients_give_a_unit_diagonal() -> None:
     np.testing.assert_allclose(np.einsum("ij,ij->i", unit, unit, dtype=np.float64), 1, atol=1e-6)
 
 
+def test_norms_in_the_cosine_are_summed_in_float64() -> None:
+    """A million squares, each too small for a float32 sum that holds the large ones: together 0.1 % of it."""
+    rows = np.full((2, 2**20), 3e-5, dtype=np.float32)
+    rows[:, :512] = 1 / np.sqrt(512)
+    rows[1, 512:] = 0  # the product has the large ones alone
+    wanted = rows[0].astype(np.float64) @ rows[1] / np.prod(np.linalg.norm(rows.astype(np.float64), axis=1))
+    assert wanted < 0.9997
+    np.testing.assert_allclose(cosine_of([rows])[0, 1], wanted, atol=3e-6)
+
+
 def test_memory_map_and_small_budget(tmp_path: Path) -> None:
     rows = features()
     with files.new_array(tmp_path / "affinity.npy", (150, 150), "float32") as out:

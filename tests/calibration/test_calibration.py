@@ -107,6 +107,13 @@ def test_the_guess_knows_more_than_the_prior(fitted, made):
     assert error < 0.75 * found["alpha"].std()
 
 
+def test_intervals_do_not_leave_the_prior(fitted, made):
+    low, high = planted.PRIOR["alpha"]
+    found = fitted.coverage(made, level=0.99)
+    assert (found["low"] >= low).all() and (found["high"] <= high).all()
+    assert (found["low"] == low).any() and (found["high"] == high).any(), "some would"
+
+
 def test_wider_levels_nest(fitted, made):
     """Strictly, away from the ends of the prior, which cut intervals off."""
     rest = made.iloc[200:].reset_index(drop=True)

@@ -123,6 +123,43 @@ def test_usefulness_is_what_the_inertia_rises_by_without_a_centre():
         assert useful[cluster] == pytest.approx(without - inertia, rel=1e-3, abs=1e-2)
 
 
+def test_a_cluster_that_lost_its_points_takes_the_one_that_is_worst_off():
+    rows, _ = blobs(n=100, clusters=4, dimension=3, noise=0.1)
+    rows[7] = 50.0
+    state = kmeans._State(rows)
+    state.add(np.array([rows[0], rows[1], [900.0, 900.0, 900.0], [-900.0, 900.0, 0.0]]))
+    state.lloyd()
+    assert (np.bincount(state.labels, minlength=4) > 0).all()
+    assert (state.labels == state.labels[7]).sum() == 1
+
+
+def test_further_centres_are_drawn_where_points_are_far_from_any():
+    """Ten points far from a thousand that lie together: drawn evenly, one in a hundred would be seen."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([0.01 * rng.standard_normal((1000, 12)), 100 * np.eye(12)[:10]])
+    state = kmeans._State(rows)
+    state.seed(11, rng)
+    assert len(set(state.labels[1000:])) == 10
+
+
+def test_a_k_begins_with_the_clusters_of_the_one_before():
+    """Without fresh starts and without breathing, one more cluster splits a few and leaves the others as they were."""
+    rows = np.random.default_rng(0).standard_normal((800, 41))
+    found = dict(kmeans.sweep(rows, [40, 41], seed=0, rounds=0))
+    alone = dict(kmeans.sweep(rows, [41], seed=0, rounds=0))[41]
+    before = found[40].labels
+    assert adjusted_rand_score(before, found[41].labels) > 3 * adjusted_rand_score(before, alone.labels)
+
+
+def test_centres_are_the_means_of_the_labels_given_back_however_early_lloyd_ends(monkeypatch):
+    lloyd = kmeans._State.lloyd
+    monkeypatch.setattr(kmeans._State, "lloyd", lambda self, most=1, tolerance=0: lloyd(self, 1, tolerance))
+    rows = np.random.default_rng(0).standard_normal((300, 6))
+    partition = dict(kmeans.sweep(rows, [6], seed=0, rounds=0))[6]
+    means = np.stack([rows[partition.labels == c].mean(axis=0) for c in range(6)])
+    np.testing.assert_allclose(partition.centres, means, atol=1e-10)
+
+
 def test_more_clusters_than_distinct_rows_is_an_error():
     rows = np.repeat(np.random.default_rng(0).standard_normal((6, 8)), 5, axis=0)
     assert [k for k, _ in kmeans.sweep(rows, [6], seed=0)] == [6]

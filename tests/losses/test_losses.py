@@ -53,6 +53,13 @@ def test_batch_and_padding_change_nothing(model, ragged_tokens, batch_tokens):
     np.testing.assert_allclose(batched, one_by_one, rtol=0, atol=TOLERANCE)
 
 
+def test_documents_of_one_length_keep_their_own_losses(model):
+    tokens = random_tokens([12] * 5, 97, seed=2)
+    batched = forward.token_losses(model, tokens, whole(tokens), batch_tokens=1000)
+    alone = [forward.token_losses(model, tokens, range(i, i + 1), batch_tokens=1000) for i in range(5)]
+    np.testing.assert_allclose(batched, np.concatenate(alone), rtol=0, atol=TOLERANCE)
+
+
 def test_logits_in_pieces_change_nothing(model, ragged_tokens, monkeypatch):
     together = forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
     monkeypatch.setitem(forward.LOGITS_AT_ONCE, "cpu", 7 * 97)
@@ -97,6 +104,20 @@ def test_bfloat16_stays_near_and_the_loss_itself_is_float32(model, ragged_tokens
     known = np.isfinite(half)
     rounded = torch.from_numpy(half[known]).bfloat16().float().numpy()
     assert (rounded != half[known]).mean() > 0.5, "losses that are all bfloat16 numbers were computed in it"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_products_inside_the_model_and_after_it_are_in_the_precision_asked_for(model, ragged_tokens, precision):
+    seen = {"inside": set(), "after": set()}
+    layers = {"inside": model.gpt_neox.layers[0].mlp.dense_h_to_4h, "after": model.get_output_embeddings()}
+    hooks = [
+        layer.register_forward_hook(lambda module, given, out, place=place: seen[place].add(out.dtype))
+        for place, layer in layers.items()
+    ]
+    forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256, precision=precision)
+    for hook in hooks:
+        hook.remove()
+    assert seen == {"inside": {getattr(torch, precision)}, "after": {getattr(torch, precision)}}
 
 
 def test_a_corpus_of_empty_and_single_token_documents_has_no_losses(model):

@@ -25,6 +25,13 @@ def test_a_power_law_and_its_floor_are_recovered(floor):
     assert abs(alpha - 0.2) < 2e-3 and abs(found - floor) < 0.02 and abs(np.log(scale / 40)) < 0.05
 
 
+def test_a_floor_near_the_losses_is_found_from_the_best_of_several_starts():
+    """From a floor of zero the search ends at α = 0.0003."""
+    sizes = np.geomspace(1e3, 1.6e6, 5)
+    alpha, _, floor = mean_loss.power_law_with_floor(sizes, 0.57545 + 5.0 * sizes**-1.172)
+    assert abs(alpha - 1.172) < 0.01 and abs(floor - 0.57545) < 1e-5
+
+
 def synthetic(alpha, n_models=5, n_documents=200, noise=0.3, seed=0, floor=0.0):
     """Sums of losses a document whose expected mean follows a power law of size."""
     rng = np.random.default_rng(seed)
