@@ -4,19 +4,70 @@
 `python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
 """
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import quanta
-from quanta.config import members
+from quanta.config import schema
 
 ROOT = Path(__file__).parent.parent
 RULES = "<!-- rules: begin -->", "<!-- rules: end -->"
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
 BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
+
+
+def configuration(schema: Mapping[str, Any]) -> str:
+    """config/README.md: one table a section, every key with its meaning and default."""
+    lines = [
+        "# Configuration",
+        "",
+        "Written from `schema.yaml` by `make docs`; change it there. A key that is left out has its default. Unknown keys are errors.",
+        "",
+        "| file | what it runs |",
+        "|---|---|",
+        "| `config.yaml` | the default: the family that comes with the repository, on Python sources of installed packages |",
+        "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
+        "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
+        "| `custom.yaml` | your own checkpoints and texts |",
+        "| `smoke.yaml` | the whole pipeline in about two minutes, for tests |",
+        "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
+        "| `parity-steps.yaml` | the paper's parity tasks, fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
+        "| `parity-cpu.yaml` | smaller parity tasks, all three resources, for CPUs: docs/results/parity-cpu |",
+        "",
+        "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
+        "",
+    ]
+
+    def section(name: str, entry: Mapping[str, Any]) -> None:
+        plain = {k: e for k, e in entry["properties"].items() if e.get("type") != "object"}
+        if name:
+            lines.extend([f"## `{name}`", "", entry.get("description", ""), ""])
+        lines.extend(["| key | default | meaning |", "|---|---|---|"])
+        for key, e in plain.items():
+            full = f"{name}.{key}" if name else key
+            choices = f" One of {', '.join(f'`{c}`' for c in e['enum'])}." if "enum" in e else ""
+            lines.append(f"| `{full}` | {_shown(e['default'])} | {e['description']}{choices} |")
+        lines.append("")
+        for key, e in entry["properties"].items():
+            if e.get("type") == "object":
+                section(f"{name}.{key}" if name else key, e)
+
+    section("", schema)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, list) and default and isinstance(default[0], dict):
+        return "<br>".join(
+            f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default
+        )
+    return f"`{json.dumps(default)}`"
 
 
 def rule_graph() -> str:
@@ -55,7 +106,7 @@ def documents() -> dict[Path, str]:
     """Text of every derived document by its path."""
     architecture = ROOT / "docs/architecture.md"
     return {
-        ROOT / "config/README.md": members.describe(members.read_schema(ROOT / "config/schema.yaml")),
+        ROOT / "config/README.md": configuration(schema.read_schema(ROOT / "config/schema.yaml")),
         architecture: between(architecture, RULES, rule_graph()),
     }
 

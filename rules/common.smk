@@ -10,11 +10,12 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.io import apply_wildcards, is_flagged
 
-from quanta.config import demands, preflight
+from quanta.config import checks, demands, preflight, schema
 from quanta.config import members as settings
 from quanta.errors import QuantaError
 from quanta.jobs import failures, job, joining, recovery, rerun_hash, schedule, slurm
-from quanta.models import weights
+from quanta.corpus import packages
+from quanta.models import neox_shape, weights
 from quanta.storage import code as source_code
 
 job.prepare(f"{workflow.basedir}/workflow")
@@ -23,8 +24,8 @@ if workflow.is_main_process:
     rerun_hash.keep_times(Path(workflow.basedir) / "workflow/scripts", Path(".snakemake/quanta_scripts.json"))
 
 try:
-    config = settings.settle(config, settings.read_schema(f"{workflow.basedir}/config/schema.yaml"))
-    settings.check_names(config)
+    config = schema.settle(config, schema.read_schema(f"{workflow.basedir}/config/schema.yaml"))
+    checks.check_names(config)
     MODELS = settings.model_names(config)
 except QuantaError as error:
     raise WorkflowError(str(error)) from None
@@ -161,7 +162,7 @@ def losses_of(members):
 def non_embedding_parameters(model):
     """Of a model, as far as the configuration knows them, else None."""
     if SOURCE == "train":
-        return settings.parameters(settings.trained(config, model))
+        return neox_shape.parameters(settings.trained(config, model))
     return settings.known_parameters(config, model)
 
 

@@ -65,7 +65,7 @@ rule texts:
         containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
         documents=settings.texts_needed(config),
         minimum_agreement=config["corpus"]["minimum_agreement"] if manifest_file() else None,
-        versions=of(preflight.versions(config)),
+        versions=of(packages.versions(config)),
         code=code("corpus/texts"),
     message:
         "Read the texts of the corpus"

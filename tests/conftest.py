@@ -20,9 +20,9 @@ settings.load_profile("quanta")
 def model():
     """A GPT-NeoX of two layers whose losses spread widely: fresh weights, enlarged."""
     import torch
-    from quanta.models import pretrained
+    from quanta.models import training
 
-    net = pretrained.new_model(pretrained.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
+    net = training.new_model(training.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim > 1:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from quanta.corpus import encoding
+from quanta.corpus import vocabulary
 from quanta.corpus.encoding import Tokens
 from quanta.rank_frequency import zipf
 from quanta.storage import files
@@ -31,8 +31,8 @@ def write(folder: Path) -> Path:
     """Write the run. The selection has four planted groups, each with a loss of its own."""
     rng = np.random.default_rng(5)
     texts = [" ".join(rng.permutation(MARKUP * 3)) + f" the end of {i}\n    return x" for i in range(24)]
-    tokenizer = encoding.train_tokenizer(texts, 400)
-    encoding.save_tokenizer(tokenizer, folder / "corpus/tokenizer")
+    tokenizer = vocabulary.train_tokenizer(texts, 400)
+    vocabulary.save_tokenizer(tokenizer, folder / "corpus/tokenizer")
     ids = [np.asarray(tokenizer.encode(text).ids, dtype=np.uint16) for text in texts]
     tokens = Tokens(np.concatenate(ids), np.concatenate([[0], np.cumsum([len(one) for one in ids])]).astype(np.int64))
     files.write_array(folder / "corpus/tokens.npy", tokens.ids)

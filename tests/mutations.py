@@ -24,12 +24,13 @@ PACKAGE = ROOT / "workflow/quanta"
 
 @dataclass(frozen=True)
 class Mutation:
-    """One wrong line: `old` becomes `new`. `equivalent` says why no result changes."""
+    """One wrong line: `old` becomes `new`. `equivalent` says why no result changes; `module`, where it is not the function's."""
 
     what: str
     old: str
     new: str
     equivalent: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ class Function:
     mutations: tuple[Mutation, ...]
     only: str = ""  # pytest's -k, where few tests of long files are meant
 
-    def text(self) -> str:
-        return (PACKAGE / self.module).read_text(encoding="utf-8")
+    def module_of(self, mutation: Mutation) -> str:
+        return mutation.module or self.module
 
     def mutant(self, mutation: Mutation) -> str:
         """The module's text with the mutation.
@@ -51,9 +52,10 @@ class Function:
         Raises:
             ValueError: its old text is not in the module, or more than once.
         """
-        text = self.text()
+        module = self.module_of(mutation)
+        text = (PACKAGE / module).read_text(encoding="utf-8")
         if (count := text.count(mutation.old)) != 1:
-            raise ValueError(f"{self.name}, {mutation.what!r}: {mutation.old!r} is {count} times in {self.module}")
+            raise ValueError(f"{self.name}, {mutation.what!r}: {mutation.old!r} is {count} times in {module}")
         return text.replace(mutation.old, mutation.new)
 
 
@@ -111,11 +113,13 @@ FUNCTIONS = (
                 "shards cut at any document",
                 "blocks * index // shards * BLOCK, n), min(",
                 "n * index // shards, n), min(",
+                module="losses/batching.py",
             ),
             M(
                 "every second block left out",
                 "for first in range(0, len(lengths), BLOCK):",
                 "for first in range(0, len(lengths), 2 * BLOCK):",
+                module="losses/batching.py",
             ),
             M(
                 "values of padding not set apart",
@@ -142,21 +146,25 @@ FUNCTIONS = (
                 "rows in the order of computing",
                 "result[samples] = found.cpu().numpy()",
                 "result[: len(samples)] = found.cpu().numpy()",
+                module="gradients/token_gradients.py",
             ),
             M(
                 "losses in the order of computing",
                 "losses[samples] = nats\n            drawn",
                 "losses[: len(samples)] = nats\n            drawn",
+                module="gradients/token_gradients.py",
             ),
             M(
                 "seed not handed on",
                 "features=features, seed=seed, parameters=parameters, precision=precision)\n    # numpy",
                 "features=features, seed=0, parameters=parameters, precision=precision)\n    # numpy",
+                module="gradients/token_gradients.py",
             ),
             M(
                 "parameter set not handed on",
                 "seed=seed, parameters=parameters, precision=precision)\n    # numpy",
                 "seed=seed, precision=precision)\n    # numpy",
+                module="gradients/token_gradients.py",
             ),
             M("first tokens are taken as targets", "(positions < 1)", "(positions < 0)"),
             M(
@@ -305,23 +313,36 @@ FUNCTIONS = (
             M("eigenvalues rising", "values, vectors = values[::-1], vectors[:, ::-1]", "pass"),
             M("signs not settled", "return _settle_signs(vectors), values", "return -_settle_signs(vectors), values"),
             M("an unconnected graph passes", "if k > 1 and values[1] > 1 - 1e-10:", "if False:"),
-            M("rows not over √degree", "return np.asarray(vectors / vectors[:, :1])", "return np.asarray(vectors)"),
+            M(
+                "rows not over √degree",
+                "return np.asarray(vectors / vectors[:, :1])",
+                "return np.asarray(vectors)",
+                module="clustering/assignment.py",
+            ),
             M(
                 "rows over the degree",
                 "return np.asarray(vectors / vectors[:, :1])",
                 "return np.asarray(vectors / vectors[:, :1] ** 2)",
+                module="clustering/assignment.py",
             ),
             M(
                 "the first eigenvector dropped",
                 "points = scaled[:, :k] if",
                 "points = scaled[:, 1:k] if",
                 equivalent="over the root of the degree the first one is the same for all tokens",
+                module="clustering/assignment.py",
             ),
-            M("labels by rising size", "order = np.lexsort((first, -sizes))", "order = np.lexsort((first, sizes))"),
+            M(
+                "labels by rising size",
+                "order = np.lexsort((first, -sizes))",
+                "order = np.lexsort((first, sizes))",
+                module="clustering/membership.py",
+            ),
             M(
                 "equal sizes in any order",
                 "order = np.lexsort((first, -sizes))",
                 "order = np.lexsort((-first, -sizes))",
+                module="clustering/membership.py",
             ),
         ),
     ),
@@ -515,7 +536,7 @@ def run(function: Function, mutation: Mutation, folder: Path) -> str:
     """`killed` with the test that saw it, or `survived`."""
     package = folder / "quanta"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / function.module).write_text(function.mutant(mutation), encoding="utf-8")
+    (package / function.module_of(mutation)).write_text(function.mutant(mutation), encoding="utf-8")
     # a path set in pyproject.toml would come before PYTHONPATH
     paths = [str(folder), str(ROOT / "tests"), str(ROOT / "tests/slurm")]
     done = subprocess.run(

@@ -13,12 +13,13 @@ import pandas as pd
 import yaml
 from hypothesis import strategies as st
 from quanta.config import members as settings
+from quanta.config import schema
 from quanta.corpus.encoding import Tokens
 from scipy.stats import binom
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow/scripts"
-SCHEMA = settings.read_schema(ROOT / "config/schema.yaml")
+SCHEMA = schema.read_schema(ROOT / "config/schema.yaml")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)  # all but lone surrogates, which are no UTF-8
 
 Main = Callable[[Any, Any, Any], None]
@@ -45,7 +46,7 @@ def random_tokens(lengths: Sequence[int], vocabulary: int, seed: int = 0) -> Tok
 
 def settled(**changes: Any) -> settings.Config:
     """The default configuration with some keys changed: `settled(qdg={"tokens": 10})`."""
-    return settings.settle(json.loads(json.dumps(changes)), SCHEMA)
+    return schema.settle(json.loads(json.dumps(changes)), SCHEMA)
 
 
 def read(name: str) -> settings.Config:

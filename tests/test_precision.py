@@ -5,8 +5,8 @@ import logging
 import numpy as np
 import pytest
 import torch
-from quanta import precision
-from quanta.gradients import engine
+from quanta import devices
+from quanta.gradients import token_gradients
 from quanta.losses import forward
 
 BARE = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_vnni\n"
@@ -15,13 +15,13 @@ BARE = "processor\t: 0\nflags\t\t: fpu sse2 avx2 avx512f avx512_vnni\n"
 @pytest.fixture
 def processor(tmp_path, monkeypatch):
     """Pretends a processor with these instructions and no limit on them."""
-    for name in precision.LIMITS:
+    for name in devices.LIMITS:
         monkeypatch.delenv(name, raising=False)
 
     def pretend(*instructions):
         path = tmp_path / "cpuinfo"
         path.write_text(BARE.replace("avx2", " ".join(["avx2", *instructions])), encoding="utf-8")
-        monkeypatch.setattr(precision, "PROCESSOR", path)
+        monkeypatch.setattr(devices, "PROCESSOR", path)
 
     return pretend
 
@@ -36,7 +36,7 @@ def test_bfloat16_only_where_the_processor_multiplies_it(processor, caplog):
     ):
         caplog.clear()
         processor(*instructions)
-        assert precision.settle("auto", "cpu") == expected
+        assert devices.settle_precision("auto", "cpu") == expected
         [line] = caplog.messages
         assert line.startswith(f"matrix products are in {expected}: the processor has ")
 
@@ -55,14 +55,14 @@ def test_bfloat16_only_where_the_processor_multiplies_it(processor, caplog):
 def test_a_library_that_is_kept_from_the_instructions_has_none(processor, monkeypatch, name, older, newer):
     processor("avx512_bf16")
     monkeypatch.setenv(name, older)
-    assert precision.resolve("auto", "cpu") == ("float32", f"{name} is {older}")
+    assert devices.resolve_precision("auto", "cpu") == ("float32", f"{name} is {older}")
     monkeypatch.setenv(name, newer)
-    assert precision.resolve("auto", "cpu")[0] == "bfloat16"
+    assert devices.resolve_precision("auto", "cpu")[0] == "bfloat16"
 
 
 def test_a_system_that_lists_no_instructions_computes_in_float32(monkeypatch, tmp_path):
-    monkeypatch.setattr(precision, "PROCESSOR", tmp_path / "none")
-    assert precision.settle("auto", "cpu") == "float32"
+    monkeypatch.setattr(devices, "PROCESSOR", tmp_path / "none")
+    assert devices.settle_precision("auto", "cpu") == "float32"
 
 
 @pytest.mark.parametrize("can", [True, False])
@@ -71,14 +71,14 @@ def test_a_gpu_is_asked_whether_it_computes_in_bfloat16_itself(monkeypatch, can)
         return can or including_emulation
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    assert precision.settle("auto", "cuda") == ("bfloat16" if can else "float32")
+    assert devices.settle_precision("auto", "cuda") == ("bfloat16" if can else "float32")
 
 
 def test_a_given_precision_is_taken_without_a_word(processor, caplog):
     caplog.set_level(logging.INFO, logger="quanta")
     processor()
     for given in ("float32", "tf32", "bfloat16"):
-        assert precision.settle(given, "cpu") == given
+        assert devices.settle_precision(given, "cpu") == given
     assert not caplog.messages
 
 
@@ -92,9 +92,9 @@ def test_losses_and_gradients_take_what_pays_and_the_record_names_it(processor, 
         )
         assert np.array_equal(found, wanted, equal_nan=True)
         found, wanted = (
-            engine.token_gradients(model, ragged_tokens, [2, 6], [5, 9], features=257, precision=name)[0]
+            token_gradients.token_gradients(model, ragged_tokens, [2, 6], [5, 9], features=257, precision=name)[0]
             for name in ("auto", expected)
         )
         assert np.array_equal(found, wanted)
-        said = [engine.record(model, features=257, precision=name)["same"] for name in ("auto", expected)]
+        said = [token_gradients.record(model, features=257, precision=name)["same"] for name in ("auto", expected)]
         assert said[0] == said[1] and said[0]["precision"] == expected

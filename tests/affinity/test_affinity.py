@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from quanta.affinity import cosine, exact
 from quanta.errors import QuantaError
-from quanta.gradients.engine import token_gradients
 from quanta.gradients.parameter_sets import parameter_set
-from quanta.models.pretrained import Size, new_model
+from quanta.gradients.token_gradients import token_gradients
+from quanta.models.training import Size, new_model
 from quanta.storage import files
 
 

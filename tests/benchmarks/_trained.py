@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from quanta.config import preflight
-from quanta.corpus import encoding, readers
+from quanta.corpus import encoding, packages, readers, vocabulary
 from quanta.corpus.encoding import Tokens
 from quanta.gradients import selection
 from quanta.losses import forward
@@ -19,10 +18,10 @@ def trained() -> tuple[Any, Tokens]:
     manifest = pd.read_csv(FAMILY / "manifest.csv")
     held = set(manifest.loc[manifest["split"] == "heldout", "source"])
     names = sorted({source.split("/")[0] for source in held})
-    found = preflight.find_distributions(names, {})
+    found = packages.find_distributions(names, {})
     texts = [text for text in readers.python_sources(found) if text.source in held]
     table = pd.DataFrame({"source": [t.source for t in texts], "split": "", "text": [t.text for t in texts]})
-    tokens, _ = encoding.encode(encoding.load_tokenizer(FAMILY / "tokenizer"), table, context=256, pieces="all")
+    tokens, _ = encoding.encode(vocabulary.load_tokenizer(FAMILY / "tokenizer"), table, context=256, pieces="all")
     return pretrained.load(FAMILY / "neox-450k/step8192"), tokens
 
 

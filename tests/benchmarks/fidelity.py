@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from _trained import chosen, trained
 from quanta.affinity import cosine
-from quanta.clustering import spectral
-from quanta.gradients.engine import token_gradients
+from quanta.clustering import assignment, spectral
 from quanta.gradients.parameter_sets import parameter_set
+from quanta.gradients.token_gradients import token_gradients
 from quanta.rank_frequency import zipf
 
 N_CLUSTERS = [10, 20, 30, 40, 60, 80, 100]
@@ -57,7 +57,7 @@ def nearest(matrix: np.ndarray) -> list[set[int]]:
 
 def slope(matrix: np.ndarray) -> float:
     vectors, _ = spectral.embedding(cosine.angular(matrix), max(N_CLUSTERS))
-    labels = spectral.cluster(vectors, N_CLUSTERS, restarts=3, seed=0)
+    labels = assignment.cluster(vectors, N_CLUSTERS, restarts=3, seed=0)
     curve = zipf.envelope([zipf.sizes(part["label"].to_numpy()) for _, part in labels.groupby("n_clusters")])
     return zipf.slope(curve, *zipf.rank_range(len(matrix), (0.01, 0.1)))
 

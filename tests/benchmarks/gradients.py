@@ -22,11 +22,12 @@ import torch
 from _trained import chosen, trained
 from quanta.affinity import cosine
 from quanta.corpus import encoding
-from quanta.gradients import engine, selection
-from quanta.gradients.engine import Engine, as_tokens
+from quanta.corpus.encoding import as_tokens
+from quanta.gradients import engine, selection, token_gradients
+from quanta.gradients.engine import Engine
 from quanta.gradients.parameter_sets import parameter_set
 from quanta.models import pretrained
-from quanta.models.pretrained import Size, new_model
+from quanta.models.training import Size, new_model
 from torch import nn
 
 
@@ -72,7 +73,7 @@ class Case:
             self.model.zero_grad(set_to_none=False)
 
     def ours(self, features: int | None, batch_tokens: int, **settings: Any) -> np.ndarray:
-        return engine.token_gradients(
+        return token_gradients.token_gradients(
             self.model,
             as_tokens(self.documents),
             self.where,

@@ -21,9 +21,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from quanta.config import costs
 from quanta.devices import keep_freed_memory
-from quanta.losses import forward
-from quanta.models import costs, pretrained
+from quanta.losses import batching, forward
+from quanta.models import neox_shape, training
 from support import random_tokens
 
 
@@ -33,7 +34,7 @@ def plain(model, tokens, batch, device):
     found = []
     for begin in range(0, tokens.n_documents, batch):
         documents = [tokens.document(i) for i in range(begin, min(begin + batch, tokens.n_documents))]
-        ids = forward.pad(documents).to(device)
+        ids = batching.pad(documents).to(device)
         lengths = torch.tensor([len(d) for d in documents], device=device)
         mask = (torch.arange(ids.shape[1], device=device) < lengths[:, None]).long()
         logits = model(input_ids=ids, attention_mask=mask).logits.float()
@@ -65,7 +66,7 @@ def memory(model, tokens, shape, batch_tokens) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--size", default="70m", choices=sorted(costs.SHAPES))
+    parser.add_argument("--size", default="70m", choices=sorted(neox_shape.SHAPES))
     parser.add_argument("--documents", type=int, default=24)
     parser.add_argument("--context", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=8)
@@ -78,10 +79,10 @@ def main() -> None:
     keep_freed_memory()  # for every way alike: the plain loop's logits are gigabytes, and their first touch costs as much again
     if chosen.device == "cpu":
         torch.set_num_threads(1)
-    shape = costs.SHAPES[chosen.size]
-    size = pretrained.Size(chosen.size, shape.width, shape.layers, shape.heads)
+    shape = neox_shape.SHAPES[chosen.size]
+    size = training.Size(chosen.size, shape.width, shape.layers, shape.heads)
     with torch.device(chosen.device):
-        model = pretrained.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
+        model = training.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
     model.eval().requires_grad_(False)
     rng = np.random.default_rng(0)
     lengths = np.clip(np.exp(rng.normal(5.6, 1.0, chosen.documents)), 2, chosen.context).astype(int)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from quanta.affinity import cosine
 from quanta.calibration import planted
-from quanta.clustering import neighbours, spectral
+from quanta.clustering import assignment, neighbours, spectral
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -37,7 +37,7 @@ def cost(sizes: list[int]) -> None:
         marks.append(time.process_time())
         vectors, _, _ = neighbours.embedding(graph, k, unit=unit)
         marks.append(time.process_time())
-        spectral.assign(vectors, [k], seed=0)
+        assignment.assign(vectors, [k], seed=0)
         marks.append(time.process_time())
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
@@ -55,13 +55,13 @@ def agreement(n: int) -> None:
     x, ks = data(n, 512), [n // 50, n // 20]
     cosines = np.clip(x.features @ x.features.T, -1, 1)
     vectors, _ = spectral.embedding(cosine.angular((cosines + cosines.T) / 2), ks[-1])
-    dense = [spectral.assign(vectors, ks, seed=seed) for seed in (0, 1)]
+    dense = [assignment.assign(vectors, ks, seed=seed) for seed in (0, 1)]
     print("| N | neighbours | " + " | ".join(f"adjusted Rand, k = {k}" for k in ks) + " |\n|---|---|---|---|")
     scores = [adjusted_rand_score(dense[0][k], dense[1][k]) for k in ks]
     print(f"| {n} | dense, two seeds | " + " | ".join(f"{s:.3f}" for s in scores) + " |", flush=True)
     for m in (10, 30, 100, 300):
         graph = neighbours.graph(*neighbours.nearest(x.features, m))
-        plain = spectral.assign(neighbours.embedding(graph, ks[-1])[0], ks, seed=0)
+        plain = assignment.assign(neighbours.embedding(graph, ks[-1])[0], ks, seed=0)
         print(
             f"| {n} | {m}, without the features | "
             + " | ".join(f"{adjusted_rand_score(dense[0][k], plain[k]):.3f}" for k in ks)

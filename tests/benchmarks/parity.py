@@ -22,10 +22,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
-from quanta.config.members import read_schema, settle
+from quanta.config.schema import read_schema, settle
+from quanta.devices import resolve_precision
+from quanta.parity.networks import Engine, Nets, adam
 from quanta.parity.sparse_parity import FreshSamples, ParityProblem, log_spaced
-from quanta.parity.training import Engine, Nets, TrainingSettings, adam, train
-from quanta.precision import resolve
+from quanta.parity.training import TrainingSettings, train
 
 PAPER_STEPS = 200_000
 
@@ -149,7 +150,7 @@ def print_precisions(steps: int, repeats: int, device: str) -> None:
         full, half = np.median(times, axis=0)
         rows.append(f"| {name} | {full:.2f} | {half:.2f} | {np.median(times[:, 0] / times[:, 1]):.2f} |")
     print(
-        f"{steps} steps, {device}; `auto` is {resolve('auto', device)}; processor s, medians of {repeats} interleaved runs\n"
+        f"{steps} steps, {device}; `auto` is {resolve_precision('auto', device)}; processor s, medians of {repeats} interleaved runs\n"
     )
     print("| nets | float32 | bfloat16 | float32 / bfloat16 |\n|---|---|---|---|")
     print("\n".join(rows))

@@ -10,8 +10,8 @@ import sys
 import numpy as np
 from quanta.affinity import cosine
 from quanta.calibration import planted
-from quanta.clustering import spectral
-from quanta.validation import stability
+from quanta.catalogue import composition
+from quanta.clustering import assignment, spectral
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
@@ -30,8 +30,8 @@ def main() -> None:
                 cosines = np.clip(x.features @ x.features.T, -1, 1)
                 vectors, _ = spectral.embedding(cosine.angular((cosines + cosines.T) / 2), n // 8)
                 for method, rows in CHOICES:
-                    for k, labels in spectral.assign(vectors, [n // 20, n // 8], method=method, rows=rows).items():
-                        share = np.average(stability.purity(labels, x.quantum), weights=np.bincount(labels))
+                    for k, labels in assignment.assign(vectors, [n // 20, n // 8], method=method, rows=rows).items():
+                        share = np.average(composition.purity(labels, x.quantum), weights=np.bincount(labels))
                         score = adjusted_rand_score(x.quantum, labels)
                         found.setdefault((k, method, rows), []).append((score, share))
             for (k, method, rows), values in sorted(found.items()):

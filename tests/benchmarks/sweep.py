@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from quanta.affinity import cosine
 from quanta.calibration import planted
-from quanta.clustering import kmeans, spectral
+from quanta.clustering import assignment, kmeans, spectral
 from sklearn.cluster import KMeans, SpectralClustering
 from threadpoolctl import threadpool_limits
 
@@ -51,7 +51,7 @@ def embedding(n: int) -> None:
 
 
 def ours(n: int) -> None:
-    rows = spectral.scaled_rows(np.load(FOLDER / f"vectors{n}.npy"))
+    rows = assignment.scaled_rows(np.load(FOLDER / f"vectors{n}.npy"))
     for rounds in (0, 8):
         began = time.process_time()
         for k, partition in kmeans.sweep(rows, counts(n), seed=0, rounds=rounds):
@@ -62,7 +62,7 @@ def ours(n: int) -> None:
 
 
 def means(n: int, k: int, restarts: int) -> None:
-    rows = spectral.scaled_rows(np.load(FOLDER / f"vectors{n}.npy"))[:, :k].copy()
+    rows = assignment.scaled_rows(np.load(FOLDER / f"vectors{n}.npy"))[:, :k].copy()
     began = time.process_time()
     fit = KMeans(k, n_init=restarts, random_state=0).fit(rows)
     print(

@@ -15,7 +15,7 @@ import time
 import numpy as np
 import torch
 from quanta import devices
-from quanta.models import pretrained, training
+from quanta.models import training
 
 SIZES = {
     "7k": (16, 2, 2),
@@ -33,8 +33,8 @@ def speed(size: str, way: str, seconds: float) -> float:
     """Thousand tokens a CPU second."""
     torch.set_num_threads(1)
     width, layers, heads = SIZES[size]
-    model = pretrained.new_model(
-        pretrained.Size(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
+    model = training.new_model(
+        training.Size(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
     ).train()
     kind, precision = way.split()
     if kind == "ours":

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import quanta
 import yaml
-from quanta.affinity.cosine import Pairs
-from quanta.catalogue import contexts
-from quanta.corpus import encoding
+from quanta.affinity.pairs import Pairs
+from quanta.catalogue import naming
+from quanta.corpus import encoding, vocabulary
 from quanta.losses import stored
 from quanta.rank_frequency import zipf
-from quanta.report import explorer
+from quanta.report import page_data, rendering
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -45,7 +45,7 @@ def main(folder: Path, target: Path) -> None:
         order = np.argsort(-np.bincount(drawn, minlength=k), kind="stable")
         label = rng.permutation(np.argsort(order)[drawn])
         rules = own.iloc[rng.integers(0, len(own), k)].reset_index(drop=True)
-        prints = [contexts.fingerprint([k], [c]) for c in range(k)]
+        prints = [naming.fingerprint([k], [c]) for c in range(k)]
         table.append(rules.assign(n_clusters=k, label=range(k), size=np.bincount(label), fingerprint=prints))
         labels.append(pd.DataFrame({"n_clusters": k, "token": range(N), "label": label}))
     curves = {k: zipf.sizes(one["label"].to_numpy()) for k, one in zip(ks, labels, strict=True)}
@@ -61,13 +61,13 @@ def main(folder: Path, target: Path) -> None:
         "fingerprint": "large",
     }  # fmt: skip
     features = rng.normal(size=(N, 64)).astype(np.float32)
-    chunks = explorer.pack(
+    chunks = page_data.pack(
         selection=selection,
         labels=pd.concat(labels),
         table=pd.concat(table),
         documents=run.documents,
         tokens=tokens,
-        texts=encoding.Texts(encoding.load_tokenizer(folder / "corpus/tokenizer")),
+        texts=encoding.Texts(vocabulary.load_tokenizer(folder / "corpus/tokenizer")),
         all_losses=[
             stored.read_losses(folder / f"losses/{m['model']}/step{m['step']}.npy", tokens) for m in meta["members"]
         ],
@@ -75,7 +75,7 @@ def main(folder: Path, target: Path) -> None:
         places=rng.normal(size=(N, 2)),
     )
     paper = run.paper_against_ours.astype(object).fillna("")
-    text = explorer.html(
+    text = rendering.html(
         (REPORT / "page.html").read_text(encoding="utf-8"),
         scripts=[(REPORT / "vendor/uPlot.iife.min.js").read_text("utf-8")]
         + [(REPORT / f"explorer/{name}.js").read_text("utf-8") for name in CODE],
@@ -85,7 +85,7 @@ def main(folder: Path, target: Path) -> None:
         pictures=pictures,
         run="large",
         summary=run.summary,
-        table=explorer.shown(paper),
+        table=page_data.shown(paper),
         table_columns=list(paper.columns),
         nulls=[],
         n_clusters=400,

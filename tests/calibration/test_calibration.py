@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta.calibration import naive, planted, regression, simulations
+from quanta.calibration import estimators, naive_slopes, planted, regression, simulations
 from quanta.errors import QuantaError
 from quanta.rank_frequency import collisions
 from scipy.stats import betabinom, binom
@@ -203,8 +203,8 @@ def test_a_simple_estimate_has_the_interval_of_its_statistic(threshold):
     """Also where so few pairs collide that the share of triples is below the floor of its logarithm."""
     x = planted.draw(planted.Settings(n_tokens=800, alpha=0.1, strength=0.8), np.random.default_rng(0)).features
     cosines = np.clip(x @ x.T, -1, 1)
-    found = regression.simple_estimates(simulations.summaries(cosines))[f"pairs above {threshold}"]
-    [at] = collisions.resolution_curve(cosines, np.array([threshold]), regression.QUANTA)
+    found = estimators.simple_estimates(simulations.summaries(cosines))[f"pairs above {threshold}"]
+    [at] = collisions.resolution_curve(cosines, np.array([threshold]), estimators.QUANTA)
     if at["pair_share"] > simulations.FLOOR:
         for ours, theirs in (("value", "alpha"), ("low", "low"), ("high", "high")):
             assert found[ours] == pytest.approx(at[theirs], abs=1e-4)
@@ -212,18 +212,18 @@ def test_a_simple_estimate_has_the_interval_of_its_statistic(threshold):
 
 def test_estimators_stand_in_one_table(fitted, made):
     held_out = made.iloc[200:]
-    table = regression.compare_estimators(held_out, fitted.coverage(held_out)).set_index("estimator")
+    table = estimators.compare_estimators(held_out, fitted.coverage(held_out)).set_index("estimator")
     assert table.loc["calibrated", "rmse"] == table["rmse"].min()
     np.testing.assert_allclose(table["rmse"] ** 2, table["bias"] ** 2 + table["sd"] ** 2)
 
 
 def test_true_sizes_beat_the_envelope_at_what_they_measure():
-    table = naive.slopes([1, 2], 150, [5, 10, 20], (0.01, 0.1), seed=0, dimension=64)
+    table = naive_slopes.slopes([1, 2], 150, [5, 10, 20], (0.01, 0.1), seed=0, dimension=64)
     assert np.isfinite(table[["slope", "true_slope"]]).all(axis=None) and (table["slope"] < 0).all()
 
 
 def test_toy_collisions_are_nearer_than_the_slope():
-    row = regression.toy_row(600, 1.5, 1.0, seed=0)
+    row = estimators.toy_row(600, 1.5, 1.0, seed=0)
     assert abs(row["alpha_collisions"] - 0.5) < abs(-row["slope"] - 1.5)
 
 

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from quanta.calibration import naive, regression, shipped, shipped_slopes, simulations
-from quanta.clustering import spectral
-from quanta.config import members
+from quanta.calibration import naive_slopes, regression, shipped, shipped_slopes, simulations
+from quanta.clustering import assignment
+from quanta.config import schema
 from quanta.errors import QuantaError
 from quanta.storage import code, files
 from support import ROOT, SCRIPTS
@@ -16,7 +16,7 @@ MEND = "make them anew: PYTHONPATH=workflow OMP_NUM_THREADS=1 python resources/c
 
 @pytest.fixture(scope="module")
 def defaults():
-    return members.settle({}, members.read_schema(ROOT / "config/schema.yaml"))
+    return schema.settle({}, schema.read_schema(ROOT / "config/schema.yaml"))
 
 
 def test_shipped_simulations_fit_the_code_and_the_default_settings(defaults):
@@ -32,14 +32,14 @@ def test_shipped_simulations_fit_the_code_and_the_default_settings(defaults):
 
 def test_shipped_slopes_fit_the_code_and_the_default_settings(defaults):
     qdg, tokens = defaults["qdg"], min(defaults["calibration"]["tokens"], defaults["qdg"]["tokens"])
-    how = spectral.Assignment(qdg["assign"], qdg["rows"], qdg["restarts"])
+    how = assignment.Assignment(qdg["assign"], qdg["rows"], qdg["restarts"])
     ks = [k for k in qdg["n_clusters"] if k < tokens]
     table = shipped.read(
         "slopes", shipped_slopes.of_slopes(tokens, ks, tuple(qdg["rank_shares"]), how, seed=defaults["seed"])
     )
     assert table is not None, MEND
     made = files.read_table(shipped.FOLDER / "simulations.parquet")
-    assert table["simulation"].tolist() == naive.spread_over_alpha(made, defaults["calibration"]["clustered"])
+    assert table["simulation"].tolist() == naive_slopes.spread_over_alpha(made, defaults["calibration"]["clustered"])
 
 
 @pytest.fixture
@@ -118,15 +118,17 @@ def test_a_damaged_file_is_not_used(folder, counted, caplog):
 
 
 def test_shipped_slopes_are_checked_by_one_and_belong_to_their_settings(tmp_path, monkeypatch):
-    ks, shares, how = [2, 4, 8], (0.01, 0.2), spectral.MAIN
-    table = naive.slopes([5, 1, 3], 60, ks, shares, seed=3)
+    ks, shares, how = [2, 4, 8], (0.01, 0.2), assignment.MAIN
+    table = naive_slopes.slopes([5, 1, 3], 60, ks, shares, seed=3)
     shipped.write("slopes", table, shipped_slopes.of_slopes(60, ks, shares, how, seed=3), tmp_path)
-    made, plain = [], naive.slopes
-    monkeypatch.setattr(naive, "slopes", lambda some, *rest, **how: made.extend(some) or plain(some, *rest, **how))
+    made, plain = [], naive_slopes.slopes
+    monkeypatch.setattr(
+        naive_slopes, "slopes", lambda some, *rest, **how: made.extend(some) or plain(some, *rest, **how)
+    )
     found = shipped_slopes.slopes([5, 1, 3], 60, ks, shares, how, seed=3, folder=tmp_path)
     pd.testing.assert_frame_equal(found, table)
     assert len(made) == 1
-    shipped_slopes.slopes([5, 1, 3], 60, ks, shares, spectral.Assignment("cluster_qr"), seed=3, folder=tmp_path)
+    shipped_slopes.slopes([5, 1, 3], 60, ks, shares, assignment.Assignment("cluster_qr"), seed=3, folder=tmp_path)
     assert made[1:] == [5, 1, 3]
 
 
@@ -182,13 +184,8 @@ def test_shipped_results_rest_on_these_modules_alone(tmp_path):
 
     own = {"arrays", "calibration.planted", "corpus.resampling", "rank_frequency.collisions"}
     assert rests_on("simulations") == own
-    further = {
-        "affinity.cosine",
-        "clustering.kmeans",
-        "clustering.spectral",
-        "rank_frequency.zipf",
-        "validation.stability",
-    }
-    assert rests_on("naive") == own | further | {"calibration.simulations"}
+    further = {"affinity.cosine", "calibration.simulations", "rank_frequency.size_law", "rank_frequency.zipf"}
+    further |= {f"clustering.{name}" for name in ("assignment", "kmeans", "main_line", "membership", "spectral")}
+    assert rests_on("naive_slopes") == own | further
     with pytest.raises(QuantaError, match="no module lost"):
         code.digest_of("lost", tmp_path)

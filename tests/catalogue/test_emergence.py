@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta.catalogue import order_of_learning
+from quanta.catalogue import order_of_learning, rank_correlation, when_learned
 from quanta.errors import QuantaError
 from support import counted_as_nominal
 
@@ -14,15 +14,15 @@ def labels_of(sizes, k=None):
 def test_a_halving_is_exact_where_the_loss_is_linear_in_the_logarithm_of_the_axis():
     at = np.array([1.0, 10, 100, 1000])
     curve = (8 - np.log10(at) * 2)[:, None]  # at half of 8 at 10^2; at half of 6 at 10^2.5
-    assert order_of_learning.halving(curve, at, np.array([8.0]))[0] == pytest.approx(100)
-    assert order_of_learning.halving(curve, at, 6.0)[0] == pytest.approx(10**2.5)
+    assert when_learned.halving(curve, at, np.array([8.0]))[0] == pytest.approx(100)
+    assert when_learned.halving(curve, at, 6.0)[0] == pytest.approx(10**2.5)
 
 
 def test_a_halving_follows_the_units_of_the_axis_and_knows_none_of_the_loss():
     rng = np.random.default_rng(0)
     at, curves = np.array([20.0, 40, 90, 400]), rng.uniform(0, 8, (4, 300))
-    found = order_of_learning.halving(curves, at, 8.0)
-    np.testing.assert_allclose(order_of_learning.halving(curves * 3, at * 7, 24.0), found * 7)
+    found = when_learned.halving(curves, at, 8.0)
+    np.testing.assert_allclose(when_learned.halving(curves * 3, at * 7, 24.0), found * 7)
     learned = np.isfinite(found)
     assert (found[learned] >= 20).all() and (found[learned] <= 400).all()
     assert (learned == (curves <= 4).any(axis=0)).all()
@@ -31,14 +31,14 @@ def test_a_halving_follows_the_units_of_the_axis_and_knows_none_of_the_loss():
 
 def test_the_first_crossing_counts_and_step_0_stands_at_1():
     curves = np.array([[8.0, 8.0], [2.0, 6.0], [7.0, 7.0], [1.0, 5.0]])
-    found = order_of_learning.halving(curves, np.array([0, 20, 40, 80]), curves[0])
+    found = when_learned.halving(curves, np.array([0, 20, 40, 80]), curves[0])
     assert found[0] == pytest.approx(np.exp(np.log(20) * 4 / 6)) and np.isinf(found[1])
 
 
 @pytest.mark.parametrize("at", [[10], [10, 10], [20, 10]])
 def test_an_axis_that_does_not_rise_is_refused(at):
     with pytest.raises(QuantaError, match="at least two, rising"):
-        order_of_learning.halving(np.ones((len(at), 3)), np.array(at), 2.0)
+        when_learned.halving(np.ones((len(at), 3)), np.array(at), 2.0)
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 31])
@@ -46,7 +46,7 @@ def test_the_interval_of_a_median_is_that_of_its_bootstrap(n):
     rng = np.random.default_rng(n)
     places = rng.lognormal(size=n)
     places[: n // 4] = np.inf
-    middle, low, high = order_of_learning.median(places)
+    middle, low, high = when_learned.median(places)
     drawn = np.sort(rng.choice(places, (20000, n)), axis=1)[:, (n + 1) // 2 - 1]
     assert middle == np.sort(places)[(n + 1) // 2 - 1]
     assert (drawn <= low).mean() >= 0.05 - 0.01 and (drawn < low).mean() <= 0.05 + 0.01
@@ -54,14 +54,14 @@ def test_the_interval_of_a_median_is_that_of_its_bootstrap(n):
 
 
 def test_a_cluster_is_censored_if_more_than_half_of_it_is_never_learned():
-    assert np.isinf(order_of_learning.median(np.array([1, 2, np.inf, np.inf, np.inf]))[0])
-    assert order_of_learning.median(np.array([1, 2, np.inf, np.inf]))[0] == 2
+    assert np.isinf(when_learned.median(np.array([1, 2, np.inf, np.inf, np.inf]))[0])
+    assert when_learned.median(np.array([1, 2, np.inf, np.inf]))[0] == 2
 
 
 def test_the_table_has_every_cluster_of_every_clustering_with_its_own_tokens():
     labels = pd.concat([labels_of([3, 5]), labels_of([2, 1, 5])])
     places = np.array([1, 2, np.inf, 4, 5, 6, 7, 8.0])
-    table = order_of_learning.learned(labels, {("size", "untrained"): places}).set_index(["n_clusters", "label"])
+    table = when_learned.learned(labels, {("size", "untrained"): places}).set_index(["n_clusters", "label"])
     assert table["size"].tolist() == [3, 5, 2, 1, 5]
     assert table["rank"].tolist() == [2, 1, 2, 3, 1]
     assert table["learned"].tolist() == [2, 6, 1, np.inf, 6]
@@ -72,9 +72,9 @@ def test_the_table_has_every_cluster_of_every_clustering_with_its_own_tokens():
 def test_a_correlation_is_of_ranks_alone():
     rng = np.random.default_rng(1)
     x, y = rng.lognormal(size=40), rng.lognormal(size=40)
-    found = order_of_learning.correlate(x, y, draws=200, seed=0)
+    found = rank_correlation.correlate(x, y, draws=200, seed=0)
     y_censored = np.where(y == y.max(), np.inf, y)
-    assert order_of_learning.correlate(np.log(x), y_censored**3, draws=200, seed=0) == found
+    assert rank_correlation.correlate(np.log(x), y_censored**3, draws=200, seed=0) == found
     low, high = found["interval"]
     assert low < found["value"] < high
 
@@ -83,7 +83,7 @@ def test_p_values_are_small_as_often_as_they_say_where_nothing_is_there():
     """Of 200 draws without any order, 5 % within the binomial's 99 %, on both sides."""
     rng = np.random.default_rng(2)
     small = sum(
-        order_of_learning.correlate(rng.zipf(1.5, 40), rng.lognormal(size=40), draws=200, seed=i)["p_value"] < 0.05
+        rank_correlation.correlate(rng.zipf(1.5, 40), rng.lognormal(size=40), draws=200, seed=i)["p_value"] < 0.05
         for i in range(200)
     )
     assert counted_as_nominal(small, 200, 0.05)
@@ -108,11 +108,11 @@ def test_without_any_order_small_clusters_look_neither_early_nor_late():
     middle, lower, small = [], [], 0
     for seed in range(number):
         places = dealt_out(seed)
-        found = order_of_learning.correlate(SMALL, order_of_learning.middle_ranks(own, places), draws=200, seed=seed)
+        found = rank_correlation.correlate(SMALL, rank_correlation.middle_ranks(own, places), draws=200, seed=seed)
         middle.append(found["value"])
         small += found["p_value"] <= 0.05
-        low = np.array([order_of_learning.median(part)[0] for part in np.split(places, np.cumsum(SMALL)[:-1])])
-        lower.append(order_of_learning.correlate(SMALL, low, draws=1, seed=0)["value"])
+        low = np.array([when_learned.median(part)[0] for part in np.split(places, np.cumsum(SMALL)[:-1])])
+        lower.append(rank_correlation.correlate(SMALL, low, draws=1, seed=0)["value"])
     error = np.std(middle) / np.sqrt(number)
     assert abs(np.mean(middle)) < 3 * error < 0.05 < np.mean(lower)
     assert counted_as_nominal(small, number, 0.05)
@@ -121,15 +121,15 @@ def test_without_any_order_small_clusters_look_neither_early_nor_late():
 def test_tokens_dealt_out_anew_say_where_the_correlation_is_without_any_order():
     own = labels_of(SMALL)["label"].to_numpy()
     rng = np.random.default_rng(0)
-    anew = np.array([order_of_learning.middle_ranks(own, rng.permutation(dealt_out(0))) for _ in range(400)])
-    known = np.array([order_of_learning.correlate(SMALL, row, draws=1, seed=0)["value"] for row in anew[:100]])
-    found = order_of_learning.dealt(SMALL, anew)
+    anew = np.array([rank_correlation.middle_ranks(own, rng.permutation(dealt_out(0))) for _ in range(400)])
+    known = np.array([rank_correlation.correlate(SMALL, row, draws=1, seed=0)["value"] for row in anew[:100]])
+    found = rank_correlation.dealt(SMALL, anew)
     assert abs(found["mean"]) < 0.03 and found["interval"][0] < -0.1 and found["interval"][1] > 0.1
-    assert order_of_learning.dealt(SMALL, anew[:100])["mean"] == pytest.approx(known.mean())
+    assert rank_correlation.dealt(SMALL, anew[:100])["mean"] == pytest.approx(known.mean())
     given = rng.permutation(SMALL)
-    partial = [order_of_learning.correlate(SMALL, row, given=given, draws=1, seed=0)["value"] for row in anew[:50]]
-    assert order_of_learning.dealt(SMALL, anew[:50], given=given)["mean"] == pytest.approx(np.mean(partial), abs=0.01)
-    assert order_of_learning.dealt(SMALL[:3], anew[:, :3]) is None
+    partial = [rank_correlation.correlate(SMALL, row, given=given, draws=1, seed=0)["value"] for row in anew[:50]]
+    assert rank_correlation.dealt(SMALL, anew[:50], given=given)["mean"] == pytest.approx(np.mean(partial), abs=0.01)
+    assert rank_correlation.dealt(SMALL[:3], anew[:, :3]) is None
 
 
 def test_ties_at_the_first_point_are_no_order():
@@ -138,13 +138,11 @@ def test_ties_at_the_first_point_are_no_order():
     for seed in range(number):
         rng = np.random.default_rng(seed)
         places = np.where(rng.random(SMALL.sum()) < 0.75, 1.0, rng.lognormal(3, 1, SMALL.sum()))
-        anew = np.array([order_of_learning.middle_ranks(own, rng.permutation(places)) for _ in range(40)])
-        null = order_of_learning.dealt(SMALL, anew)
-        middle = order_of_learning.middle_ranks(own, places)
-        small += (
-            order_of_learning.correlate(SMALL, middle, centre=null["mean"], draws=200, seed=seed)["p_value"] <= 0.05
-        )
-        off += order_of_learning.correlate(SMALL, middle, draws=200, seed=seed)["p_value"] <= 0.05
+        anew = np.array([rank_correlation.middle_ranks(own, rng.permutation(places)) for _ in range(40)])
+        null = rank_correlation.dealt(SMALL, anew)
+        middle = rank_correlation.middle_ranks(own, places)
+        small += rank_correlation.correlate(SMALL, middle, centre=null["mean"], draws=200, seed=seed)["p_value"] <= 0.05
+        off += rank_correlation.correlate(SMALL, middle, draws=200, seed=seed)["p_value"] <= 0.05
     assert null["mean"] < -0.1 and off > 0.25 * number
     assert counted_as_nominal(small, number, 0.05)
 
@@ -152,14 +150,14 @@ def test_ties_at_the_first_point_are_no_order():
 def test_middle_ranks_are_medians_of_ranks_and_the_unlearned_share_the_last():
     places = np.array([1.0, 3.0, 2.0, np.inf, np.inf, 5.0])
     group = np.array([0, 0, 2, 2, 3, 3])
-    found = order_of_learning.middle_ranks(group, places)
+    found = rank_correlation.middle_ranks(group, places)
     assert found[[0, 2, 3]].tolist() == [2.0, 3.75, 4.75] and np.isnan(found[1])
 
 
 def test_intervals_hold_a_planted_order_and_its_p_value_is_small():
     rng = np.random.default_rng(3)
     x = rng.lognormal(size=80)
-    found = order_of_learning.correlate(x, np.exp(-np.log(x) + rng.normal(0, 1, 80)), draws=400, seed=0)
+    found = rank_correlation.correlate(x, np.exp(-np.log(x) + rng.normal(0, 1, 80)), draws=400, seed=0)
     truth = -6 / np.pi * np.arcsin(np.sqrt(0.5) / 2)  # Spearman's ρ of a normal pair of correlation −√½
     assert found["interval"][0] < truth < found["interval"][1] < 0
     assert found["p_value"] < 0.01 and found["kendall"] < 0
@@ -171,17 +169,17 @@ def test_what_a_third_quantity_explains_is_gone_when_it_is_given():
     third = rng.lognormal(size=150)
     size = third * rng.lognormal(0, 0.5, 150)
     by_third = -third * rng.lognormal(0, 0.3, 150)
-    plain = order_of_learning.correlate(size, by_third, draws=300, seed=0)
-    partial = order_of_learning.correlate(size, by_third, given=third, draws=300, seed=0)
+    plain = rank_correlation.correlate(size, by_third, draws=300, seed=0)
+    partial = rank_correlation.correlate(size, by_third, given=third, draws=300, seed=0)
     assert plain["interval"][1] < -0.4
     assert partial["interval"][0] < 0 < partial["interval"][1] or abs(partial["value"]) < 0.15
-    own = order_of_learning.correlate(size, -size * rng.lognormal(0, 0.3, 150), given=third, draws=300, seed=0)
+    own = rank_correlation.correlate(size, -size * rng.lognormal(0, 0.3, 150), given=third, draws=300, seed=0)
     assert own["interval"][1] < -0.3 and own["p_value"] < 0.01
 
 
 def test_too_few_clusters_or_no_spread_give_no_correlation():
-    none = order_of_learning.correlate(np.arange(3), np.arange(3), draws=10, seed=0)
-    flat = order_of_learning.correlate(np.ones(9), np.arange(9), draws=10, seed=0)
+    none = rank_correlation.correlate(np.arange(3), np.arange(3), draws=10, seed=0)
+    flat = rank_correlation.correlate(np.ones(9), np.arange(9), draws=10, seed=0)
     assert none["value"] is None and flat["value"] is None
     assert "too few" in order_of_learning.verdict(none)
 
@@ -189,9 +187,9 @@ def test_too_few_clusters_or_no_spread_give_no_correlation():
 def test_within_groups_only_pairs_of_one_group_are_compared():
     group = np.repeat([0, 1, 2], 6)
     size = np.tile(np.arange(6), 3)
-    between = order_of_learning.within_groups(size, group.astype(float), group, draws=50, seed=0)
+    between = rank_correlation.within_groups(size, group.astype(float), group, draws=50, seed=0)
     assert between["value"] is None and between["pairs"] == 0
-    against = order_of_learning.within_groups(size, 100.0 * group - size, group, draws=200, seed=0)
+    against = rank_correlation.within_groups(size, 100.0 * group - size, group, draws=200, seed=0)
     assert against["value"] == -1 and against["pairs"] == 45 and against["p_value"] < 0.02
 
 
@@ -199,7 +197,7 @@ def test_equal_tokens_keep_a_planted_order_and_leave_small_clusters_out():
     sizes = [40, 30, 20, 10, 6, 3]
     label = labels_of(sizes)["label"].to_numpy()
     places = 1 / np.array(sizes)[label] + np.random.default_rng(0).uniform(0, 1e-3, len(label))
-    found = order_of_learning.equal_tokens(label, places, least=5, seed=0)
+    found = rank_correlation.equal_tokens(label, places, least=5, seed=0)
     assert found["n"] == 5 and found["value"] == pytest.approx(-1)
 
 
@@ -212,7 +210,7 @@ def test_the_order_of_learning_finds_what_was_planted_and_its_null_does_not():
     places = {("size", "even odds"): 1e6 / sizes[own] * rng.lognormal(0, 0.2, len(own))}
     target = rng.integers(0, 12, len(own))
     counts = np.bincount(target, minlength=12)
-    table = order_of_learning.learned(labels, places)
+    table = when_learned.learned(labels, places)
     order = order_of_learning.order_of_learning(
         table, labels, places, target, counts, sizes * 10.0, {"size": 1.0}, show=40, least=5, draws=100, seed=0
     )
@@ -235,12 +233,12 @@ def test_the_order_of_learning_takes_its_p_value_about_the_centre_that_it_tells(
     target = rng.integers(0, 12, len(own))
     places = {("size", "even odds"): values}
     order = order_of_learning.order_of_learning(
-        order_of_learning.learned(labels, places), labels, places, target, np.bincount(target, minlength=12), SMALL * 10.0,
+        when_learned.learned(labels, places), labels, places, target, np.bincount(target, minlength=12), SMALL * 10.0,
         {"size": 1.0}, show=len(SMALL), least=1, draws=200, seed=0,
     )  # fmt: skip
     line = order_of_learning.line_of(order, "size", frequency="size", given=None)
-    middle, centre = order_of_learning.middle_ranks(own, values), line["dealt"]["mean"]
+    middle, centre = rank_correlation.middle_ranks(own, values), line["dealt"]["mean"]
     about = {
-        at: order_of_learning.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)
+        at: rank_correlation.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)
     }
     assert centre < -0.1 and line["p_value"] == about[centre] != about[0.0]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from quanta.clustering import kmeans
+from quanta.clustering import assignment, kmeans
 from quanta.errors import QuantaError
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
@@ -177,5 +177,5 @@ def test_assignments_without_centres_find_separate_clusters():
     own = np.repeat(np.arange(5), [40, 25, 20, 10, 5])
     clean = np.eye(5)[own] / np.sqrt(np.bincount(own))[own][:, None]
     vectors = np.linalg.qr(clean + 0.002 * np.random.default_rng(0).standard_normal(clean.shape))[0]
-    assert adjusted_rand_score(own, kmeans.cluster_qr(vectors)) == 1
-    assert adjusted_rand_score(own, kmeans.discretize(vectors, seed=0)) == 1
+    assert adjusted_rand_score(own, assignment.cluster_qr(vectors)) == 1
+    assert adjusted_rand_score(own, assignment.discretize(vectors, seed=0)) == 1

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 from quanta.affinity import cosine
+from quanta.affinity import pairs as affinity_pairs
 from quanta.calibration import planted
-from quanta.clustering import neighbours, spectral
+from quanta.clustering import assignment, main_line, membership, neighbours, spectral
 from quanta.errors import QuantaError
-from quanta.validation import stability
 from support import close_labels
 
 
@@ -46,7 +46,7 @@ def clear():
 def test_few_neighbours_and_all_pairs_find_the_same_clear_clusters(clear, neighbours_of_each):
     features, truth = clear
     cosines = np.clip(features @ features.T, -1, 1)
-    dense = stability.cluster_like_data((cosines + cosines.T) / 2, [12], seed=0)[12]
+    dense = main_line.cluster_like_data((cosines + cosines.T) / 2, [12], seed=0)[12]
     number = neighbours_of_each or len(truth) - 1
     sparse = neighbours.cluster(features, [12], neighbours=number, seed=0)[12]
     assert close_labels(dense, truth) and close_labels(sparse, truth)
@@ -86,19 +86,19 @@ def test_halves_are_clustered_from_features_as_they_are_alone(data):
 @pytest.mark.parametrize("tile", [64, 1000])
 def test_pairs_from_features_are_those_of_the_matrix(data, tile):
     cosines = np.clip(data.features @ data.features.T, -1, 1)
-    pairs = cosine.Pairs(3 * data.features, tile)
+    pairs = affinity_pairs.Pairs(3 * data.features, tile)
     chosen = np.array([3, 77, 4, 499])
     np.testing.assert_allclose(pairs.among(chosen), cosines[np.ix_(chosen, chosen)], atol=1e-6)
-    one = spectral.one_hot(np.arange(500) % 7)
+    one = membership.one_hot(np.arange(500) % 7)
     np.testing.assert_allclose(pairs.sums(one), one @ cosines @ one.T.toarray(), rtol=1e-4, atol=1e-2)
 
 
 def test_many_tokens_are_clustered_in_batches_about_as_well(data, monkeypatch):
     vectors, _ = spectral.embedding(cosine.angular(np.clip(data.features @ data.features.T, -1, 1)), 20)
-    whole = spectral.assign(vectors, [8, 20], seed=0)
-    monkeypatch.setattr(spectral, "FULL_SWEEP", 100)
-    batches = spectral.assign(vectors, [8, 20], seed=0)
-    rows = spectral.scaled_rows(vectors)
+    whole = assignment.assign(vectors, [8, 20], seed=0)
+    monkeypatch.setattr(assignment, "FULL_SWEEP", 100)
+    batches = assignment.assign(vectors, [8, 20], seed=0)
+    rows = assignment.scaled_rows(vectors)
 
     def inertia(labels, k):
         return sum(

@@ -12,6 +12,7 @@ from quanta.affinity import cosine
 from quanta.corpus import encoding
 from quanta.errors import QuantaError
 from quanta.gradients import batching
+from quanta.losses import batching as losses_batching
 from quanta.losses import forward
 from quanta.storage import files
 from support import names, random_tokens, script
@@ -93,7 +94,7 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
     for batch_tokens in (1, 10**6):
         found = take_gradients(folder, model_folder, tmp_path, batch_tokens=batch_tokens)
         assert (np.abs(found - exact) / largest).max() < 1e-5
-    for module in (forward, batching):  # parts are whole blocks, and there are few tokens here
+    for module in (losses_batching, batching):  # parts are whole blocks, and there are few tokens here
         monkeypatch.setattr(module, "BLOCK", 8)
     whole = take_gradients(folder, model_folder, tmp_path, features=101)
     for part in range(3):
@@ -110,9 +111,9 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
 
 
 def test_other_weights_than_those_of_the_losses_are_refused(folder, model_folder, tmp_path):
-    from quanta.models import pretrained
+    from quanta.models import training
 
-    other = pretrained.new_model(pretrained.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=4)
+    other = training.new_model(training.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=4)
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(QuantaError, match=r"loss .* nats at document") as caught:
         take_gradients(folder, tmp_path / "other", tmp_path)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta.affinity.cosine import angular
-from quanta.clustering import kmeans, spectral
+from quanta.clustering import assignment, kmeans, membership, spectral
 from quanta.errors import QuantaError
 from sklearn.cluster import SpectralClustering
 from sklearn.manifold import spectral_embedding
@@ -28,7 +28,7 @@ def nested_cosines(seed=0, size=12):
 def test_labels_equal_sklearns_from_our_one_decomposition(seed):
     cosine, group = nested_cosines(seed)
     vectors, _ = spectral.embedding(angular(cosine), 8)
-    labels = spectral.cluster(vectors, [2, 4, 8], restarts=10, seed=0)
+    labels = assignment.cluster(vectors, [2, 4, 8], restarts=10, seed=0)
     for k in (2, 4, 8):
         ours = labels.loc[labels["n_clusters"] == k, "label"].to_numpy()
         theirs = SpectralClustering(k, affinity="precomputed", random_state=0, n_init=10).fit_predict(angular(cosine))
@@ -54,7 +54,7 @@ def test_rows_over_the_root_of_the_degree_give_sklearns_labels_and_bare_rows_do_
     vectors, _ = spectral.embedding(similarity.copy(), 6)
     theirs = SpectralClustering(6, affinity="precomputed", random_state=0, n_init=10).fit_predict(similarity)
     assert close_labels(theirs, own)
-    assert close_labels(spectral.assign(vectors, [6], seed=0)[6], theirs)
+    assert close_labels(assignment.assign(vectors, [6], seed=0)[6], theirs)
     bare = dict(kmeans.sweep(vectors, [6], seed=0))[6].labels
     assert not close_labels(bare, theirs)
 
@@ -63,7 +63,7 @@ def test_embedding_spans_sklearns():
     cosine, _ = nested_cosines()
     vectors, values = spectral.embedding(angular(cosine), 5)
     theirs = spectral_embedding(angular(cosine), n_components=5, drop_first=False, random_state=0)
-    ours = spectral.scaled_rows(vectors)
+    ours = assignment.scaled_rows(vectors)
     for column in range(1, 5):
         assert abs(np.corrcoef(ours[:, column], theirs[:, column])[0, 1]) > 1 - 1e-6
     assert (np.diff(values) <= 0).all() and abs(values[0] - 1) < 1e-12
@@ -92,18 +92,18 @@ def test_a_smaller_decomposition_is_a_slice_of_the_largest():
 
 def test_a_list_of_cluster_numbers_does_not_change_any_of_its_clusterings():
     vectors, _ = spectral.embedding(angular(nested_cosines()[0]), 8)
-    together = spectral.cluster(vectors, [3, 5, 8], restarts=2, seed=4)
+    together = assignment.cluster(vectors, [3, 5, 8], restarts=2, seed=4)
     for k in (3, 5, 8):
-        alone = spectral.cluster(vectors, [k], restarts=2, seed=4)
+        alone = assignment.cluster(vectors, [k], restarts=2, seed=4)
         assert together[together["n_clusters"] == k].reset_index(drop=True).equals(alone)
 
 
 def test_clusters_do_not_depend_on_the_order_of_tokens():
     cosine, _ = nested_cosines()
     order = np.random.default_rng(9).permutation(len(cosine))
-    plain = spectral.cluster(spectral.embedding(angular(cosine), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
+    plain = assignment.cluster(spectral.embedding(angular(cosine), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
     mixed = cosine[np.ix_(order, order)]
-    other = spectral.cluster(spectral.embedding(angular(mixed), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
+    other = assignment.cluster(spectral.embedding(angular(mixed), 8)[0], [8], restarts=10, seed=0)["label"].to_numpy()
     assert close_labels(plain[order], other)
 
 
@@ -115,7 +115,7 @@ def test_an_unconnected_graph_is_refused():
 
 @given(labels=st.lists(st.integers(-3, 6), min_size=1, max_size=40))
 def test_labels_are_by_falling_size_then_first_token(labels):
-    renamed = spectral.by_size(np.array(labels))
+    renamed = membership.by_size(np.array(labels))
     assert close_labels(renamed, labels)
     sizes = np.bincount(renamed)
     assert (sizes > 0).all() and (np.diff(sizes) <= 0).all()

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from quanta.config import checks, schema
 from quanta.config import members as settings
 from quanta.errors import QuantaError
-from quanta.models import weights
+from quanta.models import neox_shape, weights
 from support import ROOT, SCHEMA, over, read, settled
 
 
@@ -30,7 +31,7 @@ FAMILIES = ["pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias"
 @pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
     base = over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
-    found = settings.settle(over(base, read(f"{name}.yaml")), SCHEMA)
+    found = schema.settle(over(base, read(f"{name}.yaml")), SCHEMA)
     assert set(found) == set(SCHEMA["properties"])
     assert found["qdg"]["model"] in settings.model_names(found)
     if found["dynamics"]["model"]:
@@ -40,7 +41,7 @@ def test_the_configurations_settle_over_the_default(name):
 
 
 def test_pythia_is_the_papers_setting():
-    found = settings.settle(over(read("config.yaml"), read("pythia.yaml")), SCHEMA)
+    found = schema.settle(over(read("config.yaml"), read("pythia.yaml")), SCHEMA)
     names = settings.model_names(found)
     assert len(names) == 7 and names[0] == "pythia-70m-v0" and found["scaling"]["leave_out"] == [names[-1]]
     assert settings.final_step(found) == 143_000
@@ -113,7 +114,7 @@ def test_every_key_has_a_description_and_a_default_and_no_section_takes_unknown_
 
 
 def test_the_description_names_every_key_with_its_default():
-    text = settings.describe(SCHEMA)
+    text = (ROOT / "config/README.md").read_text(encoding="utf-8")
     for key, entry in entries():
         if entry.get("type") == "object":
             assert f"## `{key}`" in text
@@ -125,7 +126,7 @@ def test_settling_is_stable_and_orders_keys():
     found = settled(qdg={"tokens": 500, "model": "neox-150k"}, seed=3)
     assert list(found) == list(SCHEMA["properties"])
     assert list(found["qdg"]) == list(SCHEMA["properties"]["qdg"]["properties"])
-    again = settings.settle(found, SCHEMA)
+    again = schema.settle(found, SCHEMA)
     assert json.dumps(again) == json.dumps(found)
     given_backwards = settled(seed=3, qdg={"model": "neox-150k", "tokens": 500})
     assert json.dumps(given_backwards) == json.dumps(found)
@@ -133,7 +134,7 @@ def test_settling_is_stable_and_orders_keys():
 
 def test_settling_leaves_the_given_configuration_as_it_was():
     given = {"qdg": {"tokens": 500}}
-    settings.settle(given, SCHEMA)
+    schema.settle(given, SCHEMA)
     assert given == {"qdg": {"tokens": 500}}
 
 
@@ -153,7 +154,7 @@ def test_a_misspelt_key_is_answered_with_the_right_one(key, cut):
     for section in reversed(sections):
         config = {section: config}
     with pytest.raises(QuantaError) as caught:
-        settings.settle(config, SCHEMA)
+        schema.settle(config, SCHEMA)
     error = caught.value
     assert error.where == f"config, key {'.'.join([*sections, wrong])}"
     assert error.found == "unknown key" and name in error.expected
@@ -169,7 +170,7 @@ def test_a_value_of_a_wrong_type_is_named_with_its_key(key):
     for section in reversed(key.split(".")):
         config = {section: config}
     with pytest.raises(QuantaError) as caught:
-        settings.settle(config, SCHEMA)
+        schema.settle(config, SCHEMA)
     error = caught.value
     assert error.where == f"config, key {key}" and error.expected and error.mend
 
@@ -286,7 +287,7 @@ def given_family(folder: Path, rows: str) -> dict[str, Any]:
 
 def test_the_table_of_a_given_folder_says_order_seeds_and_hashes(tmp_path):
     rows = "small,20,0,aa\nsmall-seed1,20,1,bb\nbig,5,0,cc\nbig,20,0,dd\n"
-    found = settings.settle(given_family(tmp_path / "family", rows), SCHEMA)
+    found = schema.settle(given_family(tmp_path / "family", rows), SCHEMA)
     assert settings.model_names(found) == ["small", "small-seed1", "big"]  # and no model called tokenizer
     assert [settings.described(found, name, 20)["seed"] for name in settings.model_names(found)] == [0, 1, 0]
     assert settings.expected_hash(found, "big", 5) == "cc"
@@ -295,7 +296,7 @@ def test_the_table_of_a_given_folder_says_order_seeds_and_hashes(tmp_path):
 
 def test_a_given_table_without_hashes_is_refused(tmp_path):
     with pytest.raises(QuantaError, match=r"family\.csv"):
-        settings.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
+        schema.settle(given_family(tmp_path / "family", "small,20,0,\n"), SCHEMA)
 
 
 @pytest.mark.parametrize(
@@ -304,13 +305,13 @@ def test_a_given_table_without_hashes_is_refused(tmp_path):
 def test_a_given_table_cannot_lead_out_of_the_run(tmp_path, row):
     """Names become output folders, which Snakemake removes when a job fails."""
     with pytest.raises(QuantaError, match=r"family\.csv: model '[^']*' at step '[^']*'"):
-        settings.settle(given_family(tmp_path / "family", f"big,20,0,dd\n{row}\n"), SCHEMA)
+        schema.settle(given_family(tmp_path / "family", f"big,20,0,dd\n{row}\n"), SCHEMA)
 
 
 def test_names_that_differ_in_case_alone_are_refused(tmp_path):
     """They are one folder on macOS and Windows."""
     with pytest.raises(QuantaError, match="differ in more than case"):
-        settings.settle(given_family(tmp_path / "family", "big,20,0,aa\nBig,20,1,bb\n"), SCHEMA)
+        schema.settle(given_family(tmp_path / "family", "big,20,0,aa\nBig,20,1,bb\n"), SCHEMA)
 
 
 def test_a_given_checkpoint_that_is_changed_in_place_is_another(tmp_path):
@@ -343,8 +344,8 @@ def test_learning_rates_follow_the_rule_and_a_size_may_have_its_own():
     ]
     train = {"sizes": sizes, "rate_at_100k": 0.01, "rate_exponent": -0.5}
     given = {"models": {"source": "train", "train": train}, "dynamics": {"model": None}, "qdg": {"model": "a"}}
-    found = settings.settle(given, SCHEMA)
-    assert [settings.parameters(size) for size in sizes[:2]] == [6592, 150080]
+    found = schema.settle(given, SCHEMA)
+    assert [neox_shape.parameters(size) for size in sizes[:2]] == [6592, 150080]
     rates = [settings.trained(found, name)["learning_rate"] for name in "abc"]
     assert rates[0] / rates[1] == pytest.approx((6592 / 150080) ** -0.5, rel=0.01)
     assert rates[2] == 0.5 and settings.trained(found, "c")["seed"] == 2
@@ -353,17 +354,17 @@ def test_learning_rates_follow_the_rule_and_a_size_may_have_its_own():
 
 def test_steps_of_further_models_are_evaluated():
     dynamics = {"model": "neox-150k", "further": ["neox-7k"], "steps": [8, 2048]}
-    found = settings.settle({"dynamics": dynamics}, SCHEMA)
+    found = schema.settle({"dynamics": dynamics}, SCHEMA)
     assert settings.followed(found) == ["neox-150k", "neox-7k"]
     assert settings.saved_steps(found, "neox-7k") == [8, 2048]
     assert settings.saved_steps(found, "neox-25k") == [2048]
     with pytest.raises(QuantaError, match=r"dynamics\.further\.0"):
-        settings.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
+        schema.settle({"dynamics": {"further": ["neox-8k"]}}, SCHEMA)
 
 
 def test_the_settings_for_many_tokens_that_the_documentation_shows_are_taken():
     text = (ROOT / "docs/many-tokens.md").read_text(encoding="utf-8")
-    found = settings.settle(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]), SCHEMA)
+    found = schema.settle(yaml.safe_load(text.split("```yaml\n")[1].split("```")[0]), SCHEMA)
     assert found["qdg"]["graph"] == "neighbours"
 
 
@@ -371,5 +372,5 @@ def test_the_settings_for_many_tokens_that_the_documentation_shows_are_taken():
 def test_a_name_that_snakemake_would_take_for_a_wildcard_is_refused(name):
     config = settled(corpus={"jsonl": {"path": name}})
     with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path"):
-        settings.check_names(config)
-    settings.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))
+        checks.check_names(config)
+    checks.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))

@@ -2,7 +2,7 @@
 
 import pytest
 from quanta.config import demands
-from quanta.models.costs import SHAPES
+from quanta.models.neox_shape import SHAPES
 
 LADDER = {  # benchmarks of `snakemake --configfile config/train.yaml`: seconds and MB of 4.2 million tokens, vocabulary 1024
     "neox-7k": (16, 2, 72, 506),

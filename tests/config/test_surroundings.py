@@ -3,7 +3,9 @@ from types import SimpleNamespace
 
 import pytest
 from quanta.config import preflight
+from quanta.corpus import packages
 from quanta.errors import QuantaError
+from quanta.storage import files
 from support import ROOT, settled
 
 LOCK = ROOT / "envs/requirements.lock"
@@ -11,23 +13,23 @@ LOCK = ROOT / "envs/requirements.lock"
 
 def test_a_distribution_that_is_missing_is_named_with_the_command_that_installs_it():
     with pytest.raises(QuantaError) as caught:
-        preflight.find_distributions(["numpy", "no-such-package"], {"no-such-package": "1.2"})
+        packages.find_distributions(["numpy", "no-such-package"], {"no-such-package": "1.2"})
     assert "corpus.python.distributions" in caught.value.where and "'no-such-package'" in caught.value.found
     assert caught.value.mend == "pip install no-such-package==1.2"
 
 
 def test_another_version_than_the_locked_one_is_refused():
-    pins = preflight.locked_versions(LOCK)
+    pins = packages.locked_versions(LOCK)
     with pytest.raises(QuantaError) as caught:
-        preflight.find_distributions(["networkx"], pins | {"networkx": "1.0"})
+        packages.find_distributions(["networkx"], pins | {"networkx": "1.0"})
     error = caught.value
     assert error.found == f"networkx {metadata.version('networkx')} is installed" and "networkx 1.0" in error.expected
     assert "pip install networkx==1.0" in error.mend and "corpus.python.versions: any" in error.mend
-    assert preflight.find_distributions(["networkx"], {})[0].version == metadata.version("networkx")
+    assert packages.find_distributions(["networkx"], {})[0].version == metadata.version("networkx")
 
 
 def test_names_of_distributions_compare_as_pip_compares_them():
-    assert preflight.normalise("Scikit_Learn") == preflight.normalise("scikit.learn") == "scikit-learn"
+    assert packages.normalise("Scikit_Learn") == packages.normalise("scikit.learn") == "scikit-learn"
 
 
 def check(tmp_path, **changes):
@@ -59,7 +61,7 @@ def test_where_a_manifest_says_what_was_trained_on_packages_may_differ_or_be_mis
     lock.write_text("networkx==1.0\n")
     config = settled(corpus={"python": {"distributions": ["networkx", "no-such-package"]}})
     preflight.check(config, tmp_path, lock=lock, manifest=True)
-    found = preflight.find_distributions(["networkx", "no-such-package"], {}, all_needed=False)
+    found = packages.find_distributions(["networkx", "no-such-package"], {}, all_needed=False)
     assert [distribution.name for distribution in found] == ["networkx"]
 
 
@@ -70,7 +72,7 @@ def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
 
 
 def test_a_disk_without_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
-    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda _: SimpleNamespace(free=123_000_000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _: SimpleNamespace(free=123_000_000))
     with pytest.raises(QuantaError) as caught:
         check(tmp_path)
     needed = preflight.estimated_bytes(settled()) / 1e9
@@ -91,6 +93,6 @@ def test_the_estimate_counts_what_grows():
 
 
 def test_versions_of_the_corpus_are_those_installed():
-    found = preflight.versions(settled())
+    found = packages.versions(settled())
     assert found["scikit-learn"] == metadata.version("scikit-learn") and len(found) == 7
-    assert preflight.versions(settled(corpus={"source": "jsonl", "jsonl": {"path": "x"}})) == {}
+    assert packages.versions(settled(corpus={"source": "jsonl", "jsonl": {"path": "x"}})) == {}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta.config import members as settings
-from quanta.corpus import encoding
+from quanta.corpus import encoding, vocabulary
 from quanta.errors import QuantaError
 from quanta.storage import files as storage_files
 from support import ANY_TEXT, names, script, settled
@@ -17,13 +17,13 @@ TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return encoding.train_tokenizer(TEXTS, 300)
+    return vocabulary.train_tokenizer(TEXTS, 300)
 
 
 @pytest.fixture(scope="module")
 def folder(tokenizer, tmp_path_factory):
     path = tmp_path_factory.mktemp("tokenizer")
-    encoding.save_tokenizer(tokenizer, path)
+    vocabulary.save_tokenizer(tokenizer, path)
     return path
 
 
@@ -45,21 +45,21 @@ def test_texts_of_single_bytes_special_tokens_and_padding(tokenizer):
     texts = encoding.Texts(tokenizer)
     euro = tokenizer.encode("€", add_special_tokens=False).ids
     assert [texts.of(i) for i in euro] == ["\\xe2", "\\x82", "\\xac"]
-    assert texts.of(tokenizer.token_to_id(encoding.END_OF_TEXT)) == encoding.END_OF_TEXT
+    assert texts.of(tokenizer.token_to_id(vocabulary.END_OF_TEXT)) == vocabulary.END_OF_TEXT
     assert texts.of(50_303) == "<50303>"
     assert texts.of(tokenizer.encode("\n", add_special_tokens=False).ids[0]) == "\n"
 
 
 def test_training_is_deterministic_and_fills_the_vocabulary(tokenizer):
     assert tokenizer.get_vocab_size() == 300
-    assert encoding.train_tokenizer(TEXTS, 300).to_str() == tokenizer.to_str()
+    assert vocabulary.train_tokenizer(TEXTS, 300).to_str() == tokenizer.to_str()
 
 
 @given(text=ANY_TEXT)
 def test_transformers_loads_the_saved_tokenizer_and_gives_the_same_ids(tokenizer, loaded, text):
     ids = loaded(text, add_special_tokens=False)["input_ids"]
     assert ids == tokenizer.encode(text, add_special_tokens=False).ids
-    assert loaded.eos_token == encoding.END_OF_TEXT
+    assert loaded.eos_token == vocabulary.END_OF_TEXT
 
 
 @pytest.fixture(scope="module")
@@ -70,11 +70,11 @@ def loaded(folder):
 
 
 def test_a_damaged_tokenizer_is_named(folder, tmp_path):
-    assert encoding.load_tokenizer(folder).get_vocab_size() == 300
+    assert vocabulary.load_tokenizer(folder).get_vocab_size() == 300
     (tmp_path / "tokenizer.json").write_text((folder / "tokenizer.json").read_text()[:-40])
     for broken in (tmp_path, tmp_path / "absent"):
         with pytest.raises(QuantaError, match=r"tokenizer\.json"):
-            encoding.load_tokenizer(broken)
+            vocabulary.load_tokenizer(broken)
 
 
 def altered(folder, target, change):
@@ -107,7 +107,7 @@ def test_models_of_several_tokenizers_are_refused_with_the_first_difference(fold
     one, other = altered(folder, tmp_path / "small/step0", lambda content: None), tmp_path / "large/step0"
     altered(folder, other, change)
     with pytest.raises(QuantaError) as caught:
-        encoding.check_alike([one, other])
+        vocabulary.check_alike([one, other])
     assert caught.value.where == f"{one} and {other}" and words in caught.value.found
     with pytest.raises(QuantaError):
         script("models/tokenizers")(names(folders=[one, other]), names(compared=tmp_path / "made.json"), names())
@@ -116,7 +116,7 @@ def test_models_of_several_tokenizers_are_refused_with_the_first_difference(fold
 
 def pad(content):
     content["padding"] = {"strategy": "BatchLongest", "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
-                          "pad_type_id": 0, "pad_token": encoding.END_OF_TEXT}  # fmt: skip
+                          "pad_type_id": 0, "pad_token": vocabulary.END_OF_TEXT}  # fmt: skip
 
 
 def cut(content):
@@ -134,10 +134,10 @@ def pairs_as_text(content):
 )  # fmt: skip
 def test_what_changes_no_id_makes_no_other_tokenizer(folder, tmp_path, change):
     one, other = folder, altered(folder, tmp_path / "large", change)
-    assert encoding.check_alike([one, other]) == []
+    assert vocabulary.check_alike([one, other]) == []
     texts = [TEXTS[0], "a", ANOTHER]
     ours, theirs = (
-        encoding.load_tokenizer(place).encode_batch(texts, add_special_tokens=False) for place in (one, other)
+        vocabulary.load_tokenizer(place).encode_batch(texts, add_special_tokens=False) for place in (one, other)
     )
     assert [encoding.ids for encoding in ours] == [encoding.ids for encoding in theirs]
 
@@ -310,7 +310,7 @@ def test_held_out_tokens_are_the_held_out_texts(made):
     table = pd.read_parquet(made / "texts.parquet")
     tokens = encoding.load_tokens(made / "tokens.npy", made / "offsets.npy")
     documents = pd.read_parquet(made / "documents.parquet")
-    tokenizer = encoding.load_tokenizer(made / "tokenizer")
+    tokenizer = vocabulary.load_tokenizer(made / "tokenizer")
     held = table[table["split"] == "heldout"]
     assert tokenizer.decode(tokens.ids.tolist()) == "".join(held["text"])
     assert list(documents["source"].unique()) == held["source"].tolist()
@@ -319,7 +319,7 @@ def test_held_out_tokens_are_the_held_out_texts(made):
 def test_the_tokenizer_is_trained_without_the_held_out_texts(made):
     table = pd.read_parquet(made / "texts.parquet")
     training = table.loc[table["split"] == "training", "text"]
-    assert encoding.load_tokenizer(made / "tokenizer").to_str() == encoding.train_tokenizer(training, 300).to_str()
+    assert vocabulary.load_tokenizer(made / "tokenizer").to_str() == vocabulary.train_tokenizer(training, 300).to_str()
 
 
 def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.corpus import near_duplicates, readers
+from quanta.corpus import near_duplicates, readers, splitting
 from support import close_labels
 
 SHARE = 0.3
@@ -43,12 +43,12 @@ def test_groups_are_the_components_of_all_near_pairs(texts, containment):
 
 @given(texts=ANY_TEXTS, data=st.data())
 def test_the_order_of_the_documents_changes_no_split(texts, data):
-    documents = [readers.Document(f"a/{i}.py", text) for i, text in enumerate(texts)]
-    documents += [readers.Document(f"unlike/{i}", f"unlike {i}") for i in range(60)]  # some for each split
+    documents = [splitting.Document(f"a/{i}.py", text) for i, text in enumerate(texts)]
+    documents += [splitting.Document(f"unlike/{i}", f"unlike {i}") for i in range(60)]  # some for each split
     other = data.draw(st.permutations(documents))
 
     def splits(found):
-        return readers.documents_table(found, SHARE, 0.5).set_index("source")["split"].to_dict()
+        return splitting.documents_table(found, SHARE, 0.5).set_index("source")["split"].to_dict()
 
     assert splits(documents) == splits(other)
 
@@ -69,13 +69,13 @@ def function(name, n=12):
 @pytest.mark.parametrize("change", [lambda t: "# moved here\n" + t, lambda t: t.replace("_3 = ", "_3: int = "),
                                     lambda t: t.replace("    ", ""), lambda t: t + "\n" + function("more", 40)])  # fmt: skip
 def test_a_changed_copy_is_on_the_side_of_its_original(change):
-    documents = [readers.Document(f"package/{i}.py", function(f"f{i}")) for i in range(40)]
+    documents = [splitting.Document(f"package/{i}.py", function(f"f{i}")) for i in range(40)]
     for i, document in enumerate(documents):  # one at a time, lest the added lines be those of all copies
-        copied = readers.Document(f"vendored/{i}.py", change(document.text))
-        split = readers.documents_table([*documents, copied], SHARE, 0.5).set_index("source")["split"]
-        assert split[copied.source] == split[document.source] == readers.split_of(document.source, SHARE)
+        copied = splitting.Document(f"vendored/{i}.py", change(document.text))
+        split = splitting.documents_table([*documents, copied], SHARE, 0.5).set_index("source")["split"]
+        assert split[copied.source] == split[document.source] == splitting.split_of(document.source, SHARE)
     alone = [
-        readers.split_of(f"vendored/{i}.py", SHARE) != readers.split_of(f"package/{i}.py", SHARE) for i in range(40)
+        splitting.split_of(f"vendored/{i}.py", SHARE) != splitting.split_of(f"package/{i}.py", SHARE) for i in range(40)
     ]
     assert any(alone), "some of the copies would have crossed the split by their own hash"
 
@@ -83,10 +83,10 @@ def test_a_changed_copy_is_on_the_side_of_its_original(change):
 def test_documents_without_a_near_copy_keep_the_split_of_their_own_source():
     licence = "\n".join(f"# line {i} of a licence that all share" for i in range(9))
     documents = [
-        readers.Document(f"p/{i}.py", f"{licence}\n{function(f'f{i}')}") for i in range(near_duplicates.COMMON + 1)
+        splitting.Document(f"p/{i}.py", f"{licence}\n{function(f'f{i}')}") for i in range(near_duplicates.COMMON + 1)
     ]
-    split = readers.documents_table(documents, SHARE, 0.5)["split"]
-    assert split.tolist() == [readers.split_of(document.source, SHARE) for document in documents]
+    split = splitting.documents_table(documents, SHARE, 0.5)["split"]
+    assert split.tolist() == [splitting.split_of(document.source, SHARE) for document in documents]
 
 
 def test_equal_documents_are_one_group_however_many_they_are():
@@ -95,7 +95,7 @@ def test_equal_documents_are_one_group_however_many_they_are():
 
 
 def test_no_near_pair_crosses_the_split_of_a_real_corpus():
-    documents = list(readers.distinct(readers.python_sources([metadata.distribution("networkx")]), 500))
+    documents = list(splitting.distinct(readers.python_sources([metadata.distribution("networkx")]), 500))
     texts = [document.text for document in documents]
     having: dict[str, int] = {}
     for line in itertools.chain.from_iterable(map(lines, texts)):
@@ -108,7 +108,7 @@ def test_no_near_pair_crosses_the_split_of_a_real_corpus():
         split = table["split"].tolist()
         return [pair for pair in pairs if split[pair[0]] != split[pair[1]]]
 
-    assert crossing(readers.documents_table(documents, SHARE))
-    assert not crossing(readers.documents_table(documents, SHARE, 0.5))
+    assert crossing(splitting.documents_table(documents, SHARE))
+    assert not crossing(splitting.documents_table(documents, SHARE, 0.5))
     sizes = np.unique(near_duplicates.groups(texts, 0.5), return_counts=True)[1]
     assert sizes.max() < len(texts) / 20, "near duplicates must not chain a package into one group"

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.corpus import manifests, readers
+from quanta.corpus import manifests, splitting
 from quanta.errors import QuantaError
 from quanta.storage import files
 from support import names, script
@@ -15,13 +15,13 @@ VERSIONS = {"one": "1.0", "two": "2.0+cpu"}
 
 
 def of_files(files):
-    return [readers.Document(source, text) for source, text in files.items()]
+    return [splitting.Document(source, text) for source, text in files.items()]
 
 
 @pytest.fixture(scope="module")
 def trained():
     """The corpus that models were trained on, and its manifest."""
-    table = readers.documents_table(of_files(FILES), 0.3)
+    table = splitting.documents_table(of_files(FILES), 0.3)
     return table.set_index("source"), manifests.of(table, VERSIONS)
 
 

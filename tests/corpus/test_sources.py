@@ -8,43 +8,43 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.corpus import encoding, readers
+from quanta.corpus import encoding, readers, splitting, vocabulary
 from quanta.errors import QuantaError
 from support import ANY_TEXT
 
 
 @given(share=st.floats(0.01, 0.99), source=st.text(min_size=1, max_size=20), texts=st.tuples(ANY_TEXT, ANY_TEXT))
 def test_the_split_depends_on_the_source_alone(share, source, texts):
-    documents = [readers.Document(source, text) for text in texts]
+    documents = [splitting.Document(source, text) for text in texts]
     table = pd.concat([one_document(d, share) for d in documents])
     assert table["split"].nunique() == 1
-    assert table["split"].iloc[0] == readers.split_of(source, share)
-    if readers.split_of(source, share) == "heldout":
-        assert readers.split_of(source, min(share * 1.5, 1)) == "heldout", "a larger share keeps what was held out"
+    assert table["split"].iloc[0] == splitting.split_of(source, share)
+    if splitting.split_of(source, share) == "heldout":
+        assert splitting.split_of(source, min(share * 1.5, 1)) == "heldout", "a larger share keeps what was held out"
 
 
 def one_document(document, share):
-    split = readers.split_of(document.source, share)
-    others = (readers.Document(f"other-{i}", "x") for i in range(10_000))
-    other = next(d for d in others if readers.split_of(d.source, share) != split)
-    return readers.documents_table([document, other], share).iloc[:1]
+    split = splitting.split_of(document.source, share)
+    others = (splitting.Document(f"other-{i}", "x") for i in range(10_000))
+    other = next(d for d in others if splitting.split_of(d.source, share) != split)
+    return splitting.documents_table([document, other], share).iloc[:1]
 
 
 def test_the_share_that_is_held_out_is_the_one_asked_for():
-    held = [readers.split_of(f"numpy/file{i}.py", 0.2) == "heldout" for i in range(5000)]
+    held = [splitting.split_of(f"numpy/file{i}.py", 0.2) == "heldout" for i in range(5000)]
     assert abs(np.mean(held) - 0.2) < 4 * np.sqrt(0.2 * 0.8 / 5000)
 
 
 def test_a_corpus_without_a_document_for_a_split_is_refused():
     with pytest.raises(QuantaError, match="none of them for the split 'heldout'"):
-        readers.documents_table([], 0.5)
-    whole = readers.documents_table([readers.Document("a", "text")], 1)
+        splitting.documents_table([], 0.5)
+    whole = splitting.documents_table([splitting.Document("a", "text")], 1)
     assert whole["split"].tolist() == ["heldout"]
 
 
 def test_short_and_repeated_documents_are_left_out():
     given_texts = ["aaaa", "bb", "aaaa", "cccc", "cccc ", "cccc", "\ud800aaa"]
-    found = readers.distinct([readers.Document(str(i), text) for i, text in enumerate(given_texts)], 3)
+    found = splitting.distinct([splitting.Document(str(i), text) for i, text in enumerate(given_texts)], 3)
     assert [d.source for d in found] == ["0", "3", "4", "6"]
 
 
@@ -89,13 +89,13 @@ def test_blank_lines_and_a_byte_order_mark_are_no_documents(tmp_path, name):
 
 @given(share=st.floats(0.1, 1), number=st.integers(1, 20))
 def test_the_first_held_out_documents_are_all_among_those_read(share, number):
-    documents = [readers.Document(f"file:{i}", "text") for i in range(500)]
-    read = list(readers.first_held_out(iter(documents), share, number))
-    held = [d for d in read if readers.split_of(d.source, share) == "heldout"]
+    documents = [splitting.Document(f"file:{i}", "text") for i in range(500)]
+    read = list(splitting.first_held_out(iter(documents), share, number))
+    held = [d for d in read if splitting.split_of(d.source, share) == "heldout"]
     assert read == documents[: len(read)]
     assert len(held) == number or len(read) == 500
     assert len(read) == 500 or read[-1] is held[-1], "and no more are read"
-    assert list(readers.first_held_out(iter(documents), share, None)) == documents
+    assert list(splitting.first_held_out(iter(documents), share, None)) == documents
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
@@ -156,8 +156,8 @@ def test_the_part_of_the_corpus_is_kept_from_the_line_to_the_table(tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = list(readers.documents_of(path, "text", subset="meta.pile_set_name"))
     assert [d.subset for d in found] == ["Github", "ArXiv"]
-    table = readers.documents_table(found, 1)
-    _, documents = encoding.encode(encoding.train_tokenizer(["text 0 1"], 300), table, context=3, pieces="all")
+    table = splitting.documents_table(found, 1)
+    _, documents = encoding.encode(vocabulary.train_tokenizer(["text 0 1"], 300), table, context=3, pieces="all")
     assert documents.groupby("source")["subset"].unique().map(list).tolist() == [["Github"], ["ArXiv"]]
     with pytest.raises(QuantaError, match=r"None under 'meta\.source'") as caught:
         list(readers.documents_of(path, "text", subset="meta.source"))
@@ -177,6 +177,6 @@ def test_parquet_is_read_as_json_lines_are(tmp_path):
 
 
 def test_repeated_documents_are_kept_on_demand():
-    documents = [readers.Document(str(i), text) for i, text in enumerate(["a", "", "a", "b"])]
-    assert [d.source for d in readers.distinct(documents, 0)] == ["0", "1", "3"]
-    assert [d.source for d in readers.distinct(documents, 0, repeated=True)] == ["0", "1", "2", "3"]
+    documents = [splitting.Document(str(i), text) for i, text in enumerate(["a", "", "a", "b"])]
+    assert [d.source for d in splitting.distinct(documents, 0)] == ["0", "1", "3"]
+    assert [d.source for d in splitting.distinct(documents, 0, repeated=True)] == ["0", "1", "2", "3"]

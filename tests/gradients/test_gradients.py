@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from quanta.corpus.encoding import Tokens
+from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.errors import QuantaError
-from quanta.gradients import batching, engine, shards, sign_fold
-from quanta.gradients.engine import Engine, as_tokens, token_gradients
+from quanta.gradients import batching, shards, sign_fold
+from quanta.gradients import token_gradients as gradients_token_gradients
+from quanta.gradients.engine import Engine
 from quanta.gradients.parameter_sets import parameter_set
 from quanta.gradients.sign_fold import Fold
-from quanta.losses import forward
-from quanta.models.pretrained import Size, new_model
+from quanta.gradients.token_gradients import token_gradients
+from quanta.losses import batching as losses_batching
+from quanta.models.training import Size, new_model
 from torch import nn
 
 VOCABULARY = 61
@@ -227,7 +229,7 @@ def test_any_split_into_shards_gives_the_same_bytes(neox: Any, way: str) -> None
     where, positions = rng.integers(0, 60, size=400), rng.integers(1, 12, size=400)
     whole, _ = token_gradients(neox, texts, where, positions, features=513, batch_tokens=64)
     for count in (2, 3, 5):
-        parts = [forward.shard(400, i, count) for i in range(count)]
+        parts = [losses_batching.shard(400, i, count) for i in range(count)]
         found = [
             token_gradients(
                 neox, texts, where[p.start : p.stop], positions[p.start : p.stop], features=513, batch_tokens=64
@@ -245,7 +247,7 @@ def test_batches_hold_every_target_once_within_its_block() -> None:
         assert sorted(np.concatenate([b.samples for b in made]).tolist()) == list(range(300))
         assert any(b.shared for b in made) == share
         for b in made:
-            assert len(set((b.samples // forward.BLOCK).tolist())) == 1
+            assert len(set((b.samples // losses_batching.BLOCK).tolist())) == 1
             assert (b.documents[b.rows] == where[b.samples]).all()
             assert (b.lengths[b.rows] >= positions[b.samples]).all()
             assert len(b.documents) == 1 or len(b.documents) * b.lengths.max() <= 100
@@ -515,7 +517,7 @@ def test_tokens_past_the_vocabulary_or_context_are_refused(neox: Any) -> None:
 
 def test_shards_keep_their_record_and_mix_only_if_it_agrees(neox: Any, tmp_path: Any) -> None:
     found, nats = token_gradients(neox, documents(), DOCUMENTS, POSITIONS, features=257)
-    said = engine.record(neox, features=257)
+    said = gradients_token_gradients.record(neox, features=257)
     assert said["same"]["parameters"] == parameter_set(neox).count
     paths = [tmp_path / f"features.{i}.npy" for i in range(2)]
     shards.write(paths[0], found[:4], nats[:4], said)
@@ -524,11 +526,11 @@ def test_shards_keep_their_record_and_mix_only_if_it_agrees(neox: Any, tmp_path:
     assert np.concatenate(parts).tobytes() == found.tobytes()
     assert loss.tobytes() == nats.tobytes()
     assert common["same"] == said["same"]
-    other = engine.record(neox, features=257, precision="bfloat16")
+    other = gradients_token_gradients.record(neox, features=257, precision="bfloat16")
     shards.write(paths[1], found[4:], nats[4:], other)
     with pytest.raises(QuantaError, match="precision 'bfloat16', while"):
         shards.read(paths)
-    shards.write(paths[1], found[4:], nats[4:], engine.record(build("neox", seed=1), features=257))
+    shards.write(paths[1], found[4:], nats[4:], gradients_token_gradients.record(build("neox", seed=1), features=257))
     with pytest.raises(QuantaError, match="weights '"):
         shards.read(paths)
     paths[1].with_suffix(".json").unlink()  # killed between the two files

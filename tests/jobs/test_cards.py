@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta import devices
 from quanta.errors import QuantaError
 from quanta.jobs import gpu_locks
 from repository import command, environment
@@ -129,9 +130,9 @@ def test_two_users_have_two_folders(monkeypatch):
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6), st.integers(0, 10**11), st.integers(0, 10**10))
 def test_a_batch_fits_or_is_a_single_token(batch, a_token, free, fixed):
-    fits = gpu_locks.fitting(batch, a_token, free, fixed)
+    fits = devices.fitting(batch, a_token, free, fixed)
     assert 1 <= fits <= batch
-    room = gpu_locks.SHARE * free - fixed
+    room = devices.SHARE * free - fixed
     assert fits == 1 or fits * a_token <= room
     assert fits == batch or (2 * fits + 1) * a_token > room, "no smaller than it must be"
 

@@ -4,9 +4,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta.catalogue import composition
+from quanta.config import costs
 from quanta.errors import QuantaError
-from quanta.losses import forward, stored
-from quanta.models import costs, pretrained
+from quanta.losses import batching, forward, stored
+from quanta.models import neox_shape, pretrained, training
 from support import names, random_tokens, script, tokens_of
 
 TOLERANCE = 1e-5  # nats
@@ -68,12 +70,12 @@ def test_logits_in_pieces_change_nothing(model, ragged_tokens, monkeypatch):
 
 
 def test_any_number_of_shards_gives_the_same_bytes(model):
-    lengths = np.random.default_rng(5).integers(0, 24, 3 * forward.BLOCK + 41)
+    lengths = np.random.default_rng(5).integers(0, 24, 3 * batching.BLOCK + 41)
     tokens = random_tokens(lengths, 97, seed=2)
     expected = forward.token_losses(model, tokens, whole(tokens), batch_tokens=300).tobytes()
     for shards in (2, 3, 4, 9):
         parts = [
-            forward.token_losses(model, tokens, forward.shard(tokens.n_documents, i, shards), batch_tokens=300)
+            forward.token_losses(model, tokens, batching.shard(tokens.n_documents, i, shards), batch_tokens=300)
             for i in range(shards)
         ]
         assert np.concatenate(parts).tobytes() == expected, f"{shards} shards"
@@ -81,19 +83,19 @@ def test_any_number_of_shards_gives_the_same_bytes(model):
 
 @given(n=st.integers(0, 2000), shards=st.integers(1, 40))
 def test_shards_are_a_partition_in_whole_blocks(n, shards):
-    parts = [forward.shard(n, index, shards) for index in range(shards)]
+    parts = [batching.shard(n, index, shards) for index in range(shards)]
     assert [i for part in parts for i in part] == list(range(n))
-    assert all(part.start % forward.BLOCK == 0 or not part for part in parts)
+    assert all(part.start % batching.BLOCK == 0 or not part for part in parts)
 
 
 @given(lengths=st.lists(st.integers(0, 70), max_size=300), batch_tokens=st.integers(1, 500))
 def test_batches_hold_every_document_once_within_the_limit_and_a_block(lengths, batch_tokens):
     lengths = np.array(lengths, dtype=int)
-    batches = list(forward.length_batches(lengths, batch_tokens))
+    batches = list(batching.length_batches(lengths, batch_tokens))
     assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(lengths[batch].max(), 1) <= batch_tokens
-        assert len(set(batch // forward.BLOCK)) == 1
+        assert len(set(batch // batching.BLOCK)) == 1
 
 
 def test_bfloat16_stays_near_and_the_loss_itself_is_float32(model, ragged_tokens):
@@ -169,7 +171,7 @@ def test_sums_by_document_add_up_to_the_mean_loss(model, ragged_tokens):
 
 
 def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tmp_path):
-    tokens = random_tokens(np.random.default_rng(8).integers(0, 12, 2 * forward.BLOCK + 9), 97)
+    tokens = random_tokens(np.random.default_rng(8).integers(0, 12, 2 * batching.BLOCK + 9), 97)
     np.save(tmp_path / "tokens.npy", tokens.ids)
     np.save(tmp_path / "offsets.npy", tokens.offsets)
     corpus = {"tokens": tmp_path / "tokens.npy", "offsets": tmp_path / "offsets.npy"}
@@ -210,7 +212,7 @@ def test_clusters_by_part_count_every_token_once():
     labels = pd.DataFrame(
         {"n_clusters": [2] * 4 + [3] * 4, "token": [0, 1, 2, 3] * 2, "label": [0, 1, 0, 1, 0, 1, 2, 1]}
     )
-    table = stored.clusters_by_subset(labels, chosen, ["a", "b", "c"])
+    table = composition.clusters_by_subset(labels, chosen, ["a", "b", "c"])
     found = {(r.n_clusters, r.label, r.subset): r.n_tokens for r in table.itertuples()}
     assert found == {(2, 0, "a"): 1, (2, 0, "b"): 1, (2, 1, "c"): 2, (3, 0, "a"): 1, (3, 1, "c"): 2, (3, 2, "b"): 1}
 
@@ -219,10 +221,10 @@ def test_clusters_by_part_count_every_token_once():
 
 
 def test_parameters_of_the_shapes_are_those_of_the_models():
-    for name, shape in costs.SHAPES.items():
+    for name, shape in neox_shape.SHAPES.items():
         with torch.device("meta"):
-            size = pretrained.Size(name, shape.width, shape.layers, shape.heads)
-            net = pretrained.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
+            size = training.Size(name, shape.width, shape.layers, shape.heads)
+            net = training.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
         assert pretrained.non_embedding_parameters(net) == shape.non_embedding
         assert sum(p.numel() for p in net.parameters()) == shape.parameters
 
@@ -231,8 +233,8 @@ def test_flops_are_those_that_torch_counts():
     """But for attention, which torch counts whole and the losses need half of."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    shape, n = costs.Shape(32, 3, 2, 97), 40
-    net = pretrained.new_model(pretrained.Size("a", 32, 3, 2), vocabulary=97, context=64, seed=0)
+    shape, n = neox_shape.Shape(32, 3, 2, 97), 40
+    net = training.new_model(training.Size("a", 32, 3, 2), vocabulary=97, context=64, seed=0)
     net.set_attn_implementation("eager")  # attention as products that can be counted
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(input_ids=torch.zeros(1, n, dtype=torch.long))
@@ -246,7 +248,7 @@ def test_costs_of_a_family_are_sums_over_its_checkpoints():
     given = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))
     config = settled(**given)
     rows = {row["model"]: row for row in costs.table(config, mean_length=500, tflops=100)}
-    one = costs.forward_flops(costs.SHAPES["70m"], np.full(200_000, 500))
+    one = costs.forward_flops(neox_shape.SHAPES["70m"], np.full(200_000, 500))
     assert rows["pythia-70m-v0"]["FLOP"] == 143 * one and rows["pythia-70m-v0"]["checkpoints"] == 143
     assert abs(rows["pythia-70m-v0"]["hours"] - 143 * one / 1e14 / 3600) < 1e-9
     assert rows["pythia-6.9b-v0"]["losses_GB"] == 0.4

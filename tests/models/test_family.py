@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import torch
 from quanta.config import members as settings
-from quanta.corpus import encoding, manifests, near_duplicates, readers
+from quanta.config import schema
+from quanta.corpus import manifests, near_duplicates, readers, vocabulary
 from quanta.models import pretrained, weights
 from support import ROOT, SCHEMA, over_default
 
@@ -44,7 +45,7 @@ def test_it_is_small_enough_and_every_weight_is_the_one_of_the_table(table):
 
 def test_the_default_run_takes_it(table, monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = settings.settle(over_default({}), SCHEMA)
+    found = schema.settle(over_default({}), SCHEMA)
     assert set(settings.model_names(found)) == set(table["model"])
     wanted = {(model, step) for model in settings.model_names(found) for step in settings.saved_steps(found, model)}
     assert wanted <= set(zip(table["model"], table["step"], strict=True))
@@ -53,7 +54,7 @@ def test_the_default_run_takes_it(table, monkeypatch):
 
 
 def test_its_models_load_with_its_tokenizer(table):
-    tokenizer = encoding.load_tokenizer(FAMILY / "tokenizer")
+    tokenizer = vocabulary.load_tokenizer(FAMILY / "tokenizer")
     name = table.loc[table["non_embedding_parameters"].idxmax(), "model"]
     model = pretrained.load(FAMILY / name / f"step{table['step'].max()}")
     ids = torch.tensor([tokenizer.encode("import numpy as np\nimport pytest\n\n\ndef test_it():\n    assert").ids])

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 import torch
 from quanta.errors import QuantaError
-from quanta.models import pretrained, weights
-from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS, between_seeds, in_order
+from quanta.models import pretrained, training, weights
+from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS, in_order
+from quanta.scaling.seed_luck import between_seeds
 from support import names, script
 
 # width, layers, heads of Pythia, and the paper's non-embedding parameters
@@ -27,9 +28,7 @@ PYTHIA = {
 def test_non_embedding_parameters_are_the_papers(name):
     width, layers, heads, published = PYTHIA[name]
     with torch.device("meta"):
-        model = pretrained.new_model(
-            pretrained.Size(name, width, layers, heads), vocabulary=50304, context=2048, seed=0
-        )
+        model = training.new_model(training.Size(name, width, layers, heads), vocabulary=50304, context=2048, seed=0)
     assert pretrained.non_embedding_parameters(model) == published
     assert published == 12 * layers * width**2 + 13 * layers * width + 2 * width, "the paper's formula"
     assert sum(p.numel() for p in model.parameters()) == published + 2 * 50304 * width
@@ -44,7 +43,7 @@ def test_tied_and_positional_embeddings_are_left_out():
 
 
 def new(seed=0, width=16):
-    return pretrained.new_model(pretrained.Size("a", width, 2, 2), vocabulary=61, context=32, seed=seed)
+    return training.new_model(training.Size("a", width, 2, 2), vocabulary=61, context=32, seed=seed)
 
 
 def same(one, other):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.corpus import encoding
+from quanta.corpus import vocabulary
 from quanta.errors import QuantaError
 from quanta.models import pretrained, training, weights
 from support import names, random_tokens, script
 
-SIZE = pretrained.Size("a", 16, 1, 2)
+SIZE = training.Size("a", 16, 1, 2)
 
 
 def recipe(**changes):
@@ -30,7 +30,7 @@ def stream(n=2000, vocabulary=50):
 
 
 def train(seed=0, save_at=(), save=lambda step, model: None, tokens=None, unfinished=None, **changes):
-    model = pretrained.new_model(SIZE, vocabulary=50, context=16, seed=seed)
+    model = training.new_model(SIZE, vocabulary=50, context=16, seed=seed)
     ids = stream() if tokens is None else tokens
     curve = training.train(
         model,
@@ -76,12 +76,12 @@ def test_checkpoints_are_those_of_the_steps_asked_for():
     saved = {}
     model, _ = train(save_at=(0, 7, 30), save=lambda step, net: saved.update({step: bytes_of(net)}))
     assert list(saved) == [0, 7, 30]
-    assert saved[0] == bytes_of(pretrained.new_model(SIZE, vocabulary=50, context=16, seed=0))
+    assert saved[0] == bytes_of(training.new_model(SIZE, vocabulary=50, context=16, seed=0))
     assert saved[30] == bytes_of(model) and len(set(saved.values())) == 3
 
 
 def test_a_loss_that_is_not_finite_is_named_with_its_step_and_stops_the_training():
-    model = pretrained.new_model(SIZE, vocabulary=50, context=16, seed=0)
+    model = training.new_model(SIZE, vocabulary=50, context=16, seed=0)
     with torch.no_grad():
         model.get_output_embeddings().weight[0] = float("nan")
     with pytest.raises(QuantaError, match=r"models\.train, size a: loss nan at step 1") as caught:
@@ -148,8 +148,8 @@ def test_the_script_saves_models_that_load_with_their_tokenizer(tmp_path):
     tokens = random_tokens([40] * 30, 260)
     np.save(tmp_path / "tokens.npy", tokens.ids)
     np.save(tmp_path / "offsets.npy", tokens.offsets)
-    tokenizer = encoding.train_tokenizer(["def f(x): return x"], 260)
-    encoding.save_tokenizer(tokenizer, tmp_path / "tokenizer")
+    tokenizer = vocabulary.train_tokenizer(["def f(x): return x"], 260)
+    vocabulary.save_tokenizer(tokenizer, tmp_path / "tokenizer")
     size = {"name": "a", "width": 16, "layers": 1, "heads": 2, "learning_rate": 0.01, "precision": "float32", "seed": 0}
     shared = {"steps": 4, "batch": 2, "context": 16, "warmup_steps": 1, "weight_decay": 0.0}
     folders = [tmp_path / f"models/a/step{step}" for step in (2, 4)]

@@ -12,10 +12,20 @@ import torch
 from benchmarks.parity import StraightforwardNet
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from quanta import precision
+from quanta import devices
 from quanta.errors import QuantaError
 from quanta.jobs import job
-from quanta.parity import estimates, exponents, learning_curves, recovery, sparse_parity, training
+from quanta.parity import (
+    convergence,
+    estimates,
+    exponents,
+    learning_curves,
+    networks,
+    probing,
+    recovery,
+    sparse_parity,
+    training,
+)
 from quanta.storage import files
 from quanta.theory import closed_form
 from support import names, script, settled
@@ -27,7 +37,7 @@ QUICK = training.TrainingSettings(
 
 
 def trained(widths, samples=None, chosen=QUICK, **rest):
-    nets = training.Nets(PROBLEM, widths)
+    nets = networks.Nets(PROBLEM, widths)
     curves, saved = training.train(nets, samples or sparse_parity.FreshSamples(PROBLEM, 128), chosen, **rest)
     return nets, curves, saved
 
@@ -105,9 +115,9 @@ def straightforward(nets, net, learning_rate):
 
 def test_batch_of_nets_is_the_straightforward_trainer():
     # gather against one-hot, one difference against two logits, chunks against the whole batch: all at once
-    nets = training.Nets(PROBLEM, [5, 16])
+    nets = networks.Nets(PROBLEM, [5, 16])
     others = [straightforward(nets, net, 1e-2) for net in range(2)]
-    engine, optimizer = training.Engine(nets, "float32"), training.adam(nets, 1e-2, 0.0)
+    engine, optimizer = networks.Engine(nets, "float32"), networks.adam(nets, 1e-2, 0.0)
     engine.rows = 50
     engine._numbers = torch.arange(50)
     samples = sparse_parity.FreshSamples(PROBLEM, 128)
@@ -127,12 +137,12 @@ def test_batch_of_nets_is_the_straightforward_trainer():
 
 
 def test_gradients_are_those_of_autograd():
-    nets = training.Nets(PROBLEM, [7])
+    nets = networks.Nets(PROBLEM, [7])
     other = straightforward(nets, 0, 1e-2)
     batch = sparse_parity.FreshSamples(PROBLEM, 200).batch(0)
     entries, labels = other.dense(batch.tasks, sparse_parity.unpack(batch.packed, PROBLEM.n_bits).long())
     torch.nn.functional.cross_entropy(other.module(entries), labels).backward()
-    engine = training.Engine(nets, "float32")
+    engine = networks.Engine(nets, "float32")
     engine.backward(batch)
     found, first, last = engine.gradients, other.module[0], other.module[2]
     assert torch.allclose(found["code_weight"].T, first.weight.grad[:, :8], atol=1e-7)
@@ -143,10 +153,10 @@ def test_gradients_are_those_of_autograd():
 
 
 def test_weight_decay_acts_as_on_two_logits():
-    nets = training.Nets(PROBLEM, [6])
+    nets = networks.Nets(PROBLEM, [6])
     other = straightforward(nets, 0, 1e-2)
     other.optimizer = torch.optim.AdamW(other.module.parameters(), lr=1e-2, weight_decay=0.3)
-    engine, optimizer = training.Engine(nets, "float32"), training.adam(nets, 1e-2, 0.3)
+    engine, optimizer = networks.Engine(nets, "float32"), networks.adam(nets, 1e-2, 0.3)
     for name, weight in nets.weights.items():
         weight.grad = engine.gradients[name]
     for step in range(20):
@@ -329,7 +339,7 @@ def test_a_kill_during_the_last_training_set_trains_no_other_again(tmp_path, mon
 
 def test_the_precision_of_a_training_is_written_down(tmp_path, monkeypatch):
     for chosen in ("float32", "bfloat16"):
-        monkeypatch.setattr(precision, "resolve", lambda wanted, device, chosen=chosen: (chosen, "as asked"))
+        monkeypatch.setattr(devices, "resolve_precision", lambda wanted, device, chosen=chosen: (chosen, "as asked"))
         for name in ("fresh", "data"):
             run_script(f"parity/{name}", tmp_path / f"{name}-{chosen}", precision="auto")
             table = files.read_table(tmp_path / f"{name}-{chosen}/nets.csv", learning_curves.NET_COLUMNS)
@@ -349,7 +359,7 @@ def test_bfloat16_learns_the_same_curve():
 
 def test_a_diverging_net_is_named_and_the_others_go_on(caplog):
     reference = trained([4, 20])[1]
-    huge = training.Nets(PROBLEM, [4, 9, 20])
+    huge = networks.Nets(PROBLEM, [4, 9, 20])
     huge.output_weight[huge.owner == 1] = 1e5
     with caplog.at_level(logging.WARNING, logger="quanta"):
         curves, _ = training.train(huge, sparse_parity.FreshSamples(PROBLEM, 128), QUICK, label="sweep X")
@@ -361,7 +371,7 @@ def test_a_diverging_net_is_named_and_the_others_go_on(caplog):
 
 def test_the_widest_net_that_did_not_diverge_is_saved_and_named(tmp_path):
     """A widest net that diverged once left weights of zeros, and its losses stopped the run."""
-    nets = training.Nets(PROBLEM, [4, 9, 20])
+    nets = networks.Nets(PROBLEM, [4, 9, 20])
     nets.output_weight[nets.owner == 2] = 1e5
     curves, saved = training.train(nets, sparse_parity.FreshSamples(PROBLEM, 128), QUICK, snapshots=[6, 60])
     reference, _, alone = trained([9], snapshots=[6, 60])
@@ -374,14 +384,14 @@ def test_the_widest_net_that_did_not_diverge_is_saved_and_named(tmp_path):
     assert learning_curves.widest_sound(table, "nets.csv") == 9
     with pytest.raises(QuantaError, match="no net that did not diverge"):
         learning_curves.widest_sound(table.assign(diverged_step=0), "nets.csv")
-    lost = training.Nets(PROBLEM, [4])
+    lost = networks.Nets(PROBLEM, [4])
     lost.output_weight[:] = 1e5
     assert training.train(lost, sparse_parity.FreshSamples(PROBLEM, 128), QUICK, snapshots=[6])[1] == {}
 
 
 def test_weights_that_are_not_finite_are_met_before_they_reach_a_neighbour():
     for poison in (float("nan"), float("inf"), 1e7):
-        nets = training.Nets(PROBLEM, [4, 9, 20])
+        nets = networks.Nets(PROBLEM, [4, 9, 20])
         nets.code_weight[2, nets.owner == 1] = poison
         assert nets.unsound() == [1]
         nets.stop(1)
@@ -407,7 +417,7 @@ def test_a_net_that_has_learned_nothing_yet_is_not_stopped():
     def means(patience):
         chosen = dataclasses.replace(QUICK, steps=4000, evaluations=40, learning_rate=1e-3, patience=patience)
         samples = sparse_parity.TrainingSet(problem, 600, 128)
-        curves, _ = training.train(training.Nets(problem, [60]), samples, chosen)
+        curves, _ = training.train(networks.Nets(problem, [60]), samples, chosen)
         return curves.steps, curves.loss_bits[0] @ problem.frequencies
 
     steps, whole = means(None)
@@ -437,9 +447,9 @@ def test_bad_input_is_named():
         with pytest.raises(QuantaError, match=words.replace("(", r"\(")):
             dataclasses.replace(PROBLEM, **wrong)
     with pytest.raises(QuantaError, match="the width 5 twice"):
-        training.Nets(PROBLEM, [5, 8, 5])
+        networks.Nets(PROBLEM, [5, 8, 5])
     with pytest.raises(QuantaError, match="float16"):
-        training.Engine(training.Nets(PROBLEM, [5]), "float16")
+        networks.Engine(networks.Nets(PROBLEM, [5]), "float16")
     with pytest.raises(QuantaError, match="0 samples"):
         sparse_parity.TrainingSet(PROBLEM, 0, 10)
 
@@ -450,7 +460,7 @@ def test_memory_is_estimated_before_the_start():
     with pytest.raises(QuantaError, match=r"batch_size"):
         training.check_memory(big, 4 << 30)
     small = training.estimated_bytes(PROBLEM, [500], 128, QUICK)
-    nets = training.Nets(PROBLEM, [500])
+    nets = networks.Nets(PROBLEM, [500])
     assert small > 4 * sum(weight.numel() * 4 for weight in nets.weights.values())
     training.check_memory(small, 4 << 30)
 
@@ -501,17 +511,17 @@ def test_crossings_and_convergence_of_planted_tasks():
     steps = np.geomspace(1, 1e5, 200)
     curves = 1 / (1 + (steps[:, None] * p / 3) ** 8)
     losses = pd.DataFrame(curves, index=pd.Index(steps, name="scale"), columns=range(1, 13))
-    table = exponents.emergence(losses, p)
+    table = convergence.emergence(losses, p)
     expected = 3 / p * 9 ** (1 / 8)  # where the sigmoid is 0.1
     assert np.allclose(table["converged_scale"], expected, rtol=0.01)
     assert np.allclose(table["decades"], np.log10(81) / 8, atol=0.01)
-    fit = exponents.fit_convergence([table, table], draws=20, rng=np.random.default_rng(0))
+    fit = convergence.fit_convergence([table, table], draws=20, rng=np.random.default_rng(0))
     assert np.isclose(fit["value"], -1, atol=0.01)
     assert fit["tasks_left_out"] == 0
     # the mean of sharp drops is smooth
-    assert exponents.mean_curve_decades(losses, p) > 3 * table["decades"].iloc[0]
-    late = exponents.emergence(losses[losses.index < 100], p)
-    assert exponents.fit_convergence([late], draws=5, rng=np.random.default_rng(0))["tasks_left_out"] > 0
+    assert convergence.mean_curve_decades(losses, p) > 3 * table["decades"].iloc[0]
+    late = convergence.emergence(losses[losses.index < 100], p)
+    assert convergence.fit_convergence([late], draws=5, rng=np.random.default_rng(0))["tasks_left_out"] > 0
 
 
 def test_data_points_are_taken_at_their_best_step():
@@ -522,9 +532,9 @@ def test_data_points_are_taken_at_their_best_step():
     nets = pd.DataFrame(
         [{"sweep": "data", "alpha": 0.4, "seed": 0, "size": 64, "parameters": 9, "last_step": 10, "diverged_step": -1}]
     )
-    assert np.allclose(exponents.task_losses(table, nets, "data").loc[64], [0.2, 0.4])
-    assert exponents.task_losses(table, nets.assign(diverged_step=5), "data").empty
-    assert np.allclose(exponents.learned_tasks(np.array([[0.2, 1.3]])), 0.8)
+    assert np.allclose(learning_curves.task_losses(table, nets, "data").loc[64], [0.2, 0.4])
+    assert learning_curves.task_losses(table, nets.assign(diverged_step=5), "data").empty
+    assert np.allclose(learning_curves.learned_tasks(np.array([[0.2, 1.3]])), 0.8)
 
 
 def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
@@ -556,9 +566,9 @@ def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
     assert pd.concat(nets)["last_step"].tolist() == [1000, 10, 1000] * 2
     table = exponents.exponent_table(fits)
     assert table.set_index("resource").loc["parameters", "nets_left_out"] == 2
-    converged = exponents.convergence_table(fits).iloc[0]
+    converged = convergence.convergence_table(fits).iloc[0]
     assert converged["tasks_used"] + converged["tasks_left_out"] == 2 * 10 and converged["theory"] == -1
-    assert exponents.resources_of(pd.concat(tables)) == ["parameters", "steps"]
+    assert learning_curves.resources_of(pd.concat(tables)) == ["parameters", "steps"]
     # size 16 is the widest: the steps are its own
     wide = points[(points["resource"] == "steps") & (points["seed"] == 0)].set_index("scale")["learned_tasks"]
     assert np.allclose(wide, [1.1, 4.4, 8.8])
@@ -574,7 +584,7 @@ def test_a_run_is_fitted_without_its_diverged_nets_and_says_so():
 def learned():
     """A net that has learned its tasks, and their losses."""
     problem = sparse_parity.ParityProblem(n_tasks=6, n_bits=12, k=2, alpha=0.5, seed=1)
-    nets = training.Nets(problem, [48])
+    nets = networks.Nets(problem, [48])
     chosen = training.TrainingSettings(steps=900, learning_rate=2e-2, evaluations=5, held_out_per_task=50)
     curves, saved = training.train(nets, sparse_parity.FreshSamples(problem, 300), chosen, snapshots=[900])
     return problem, saved[900], curves.loss_bits[0, -1]
@@ -582,7 +592,7 @@ def learned():
 
 def test_closed_form_gradients_are_those_of_single_backward_passes(learned):
     problem, net, _ = learned
-    probes = recovery.draw_probes(problem, net, 12)
+    probes = probing.draw_probes(problem, net, 12)
     width = len(net["bias"])
     module = StraightforwardNet(problem, width, 1e-2).module.double()
     last = torch.from_numpy(net["output_weight"]).double()
@@ -593,7 +603,7 @@ def test_closed_form_gradients_are_those_of_single_backward_passes(learned):
         module[0].bias.copy_(torch.from_numpy(net["bias"]))
         module[2].weight.copy_(torch.stack([-last / 2, last / 2]))
         module[2].bias.copy_(torch.tensor([-0.5, 0.5]).double() * float(net["output_bias"][0]))
-    found = recovery.gradients(net, probes)
+    found = probing.gradients(net, probes)
     n = problem.n_tasks
     for i in range(len(probes)):
         code = torch.nn.functional.one_hot(torch.tensor(probes.tasks[i]), n)
@@ -613,20 +623,20 @@ def test_closed_form_gradients_are_those_of_single_backward_passes(learned):
         ).numpy()
         assert np.allclose(found[i], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
         assert np.isclose(probes.loss_bits[i], loss.item() / np.log(2), rtol=1e-6)
-    without = recovery.gradients(net, probes, "without code")
+    without = probing.gradients(net, probes, "without code")
     assert np.array_equal(without, found[:, n * width :])
 
 
 def test_tasks_are_recovered_where_one_case_and_equal_numbers_leave_no_other_cause(learned):
     problem, net, losses = learned
     assert (losses < 0.1).sum() >= 5
-    probes = recovery.draw_probes(problem, net, 240, sampling="equal, one pattern", tasks=losses < 0.1)
+    probes = probing.draw_probes(problem, net, 240, sampling="equal, one pattern", tasks=losses < 0.1)
     counts = np.bincount(probes.tasks)
     assert counts[counts > 0].max() - counts[counts > 0].min() <= 1
     rows = np.take_along_axis(probes.bits, problem.subsets[probes.tasks], axis=1)
     assert not rows.any()
     tasks = len(np.unique(probes.tasks))
-    labels, _ = recovery.cluster(recovery.gradients(net, probes), [tasks], seed=0)
+    labels, _ = recovery.cluster(probing.gradients(net, probes), [tasks], seed=0)
     keep = recovery.judged(probes.tasks, losses, learned_bits=0.1, least=10)
     scores, _ = recovery.recovery(labels, probes.tasks, keep)
     assert scores["adjusted_rand"].iloc[0] >= 0.95
@@ -635,9 +645,9 @@ def test_tasks_are_recovered_where_one_case_and_equal_numbers_leave_no_other_cau
 def test_cases_of_a_task_lie_nearer_than_the_task(learned):
     # why tasks split: a gradient's direction is set by the pattern of the relevant bits, and turns round with the label
     problem, net, losses = learned
-    probes = recovery.draw_probes(problem, net, 300, sampling="equal", tasks=losses < 0.1, below_bits=0.1)
+    probes = probing.draw_probes(problem, net, 300, sampling="equal", tasks=losses < 0.1, below_bits=0.1)
     assert (probes.loss_bits < 0.1).all()
-    _, cosines = recovery.cluster(recovery.gradients(net, probes), [6], seed=0)
+    _, cosines = recovery.cluster(probing.gradients(net, probes), [6], seed=0)
     pairs = recovery.pair_statistics(cosines, probes, problem.subsets).set_index("pair")["median"]
     assert pairs["same task, same pattern"] > pairs["same task, other pattern, same label"] > 0
     assert pairs["same task, other label"] < 0
@@ -647,10 +657,10 @@ def test_cases_of_a_task_lie_nearer_than_the_task(learned):
 def test_noise_shrinks_cosines_by_its_square():
     rng = np.random.default_rng(0)
     features = np.tile(rng.standard_normal(4000), (2, 1)).astype(np.float32)
-    noisy = recovery.with_noise(features, 2.0, rng)
+    noisy = probing.with_noise(features, 2.0, rng)
     cosine = noisy[0] @ noisy[1] / np.linalg.norm(noisy[0]) / np.linalg.norm(noisy[1])
     assert np.isclose(cosine, 1 / 5, atol=0.03)
-    assert np.allclose(np.linalg.norm(recovery.with_noise(features, 0, rng), axis=1), 1)
+    assert np.allclose(np.linalg.norm(probing.with_noise(features, 0, rng), axis=1), 1)
 
 
 def test_the_number_of_learned_tasks_is_among_the_numbers_of_clusters(learned):
@@ -671,7 +681,7 @@ def test_the_number_of_learned_tasks_is_among_the_numbers_of_clusters(learned):
     assert scores.set_index("n_clusters")["adjusted_rand"][number] >= 0.95
     # the envelope is that of the list: it would otherwise be another curve for each condition
     only = recovery.cluster(
-        recovery.gradients(net, recovery.draw_probes(problem, net, 240, sampling="equal, one pattern",
+        probing.gradients(net, probing.draw_probes(problem, net, 240, sampling="equal, one pattern",
                                                          below_bits=0.1, tasks=losses < 0.1)),
         sorted([*counts, number]), seed=problem.seed)[0]  # fmt: skip
     kept = only[only["n_clusters"] != number]
@@ -681,7 +691,7 @@ def test_the_number_of_learned_tasks_is_among_the_numbers_of_clusters(learned):
 
 def test_clusters_are_made_as_those_of_the_language_model(learned):
     problem, net, _ = learned
-    features = recovery.gradients(net, recovery.draw_probes(problem, net, 120))
+    features = probing.gradients(net, probing.draw_probes(problem, net, 120))
     ways = [{}, {"method": "cluster_qr", "rows": "degree"}, {"method": "restarts", "rows": "unit", "restarts": 2}]
     labels = [recovery.cluster(features, [7], seed=0, assignment=way)[0]["label"].tolist() for way in ways]
     assert labels[0] != labels[1] != labels[2] != labels[0]
@@ -707,8 +717,8 @@ def test_recovery_of_perfect_split_and_merged_labels():
 def test_cases_number_tasks_and_patterns(seed):
     problem = sparse_parity.ParityProblem(5, 9, 3, 0.4, seed)
     rng = np.random.default_rng(seed)
-    probes = recovery.Probes(rng.integers(0, 5, 40), rng.integers(0, 2, (40, 9)), np.zeros(40), np.zeros(40))
-    found = recovery.cases(probes, problem.subsets)
+    probes = probing.Probes(rng.integers(0, 5, 40), rng.integers(0, 2, (40, 9)), np.zeros(40), np.zeros(40))
+    found = probing.cases(probes, problem.subsets)
     assert np.array_equal(found // 8, probes.tasks)
     for i in range(40):
         bits = [(found[i] >> j) & 1 for j in range(3)]
@@ -718,11 +728,11 @@ def test_cases_number_tasks_and_patterns(seed):
 def test_too_few_good_samples_are_an_error(learned):
     problem, net, _ = learned
     with pytest.raises(QuantaError, match="loss below 1e-30 bits"):
-        recovery.draw_probes(problem, net, 50, below_bits=1e-30)
+        probing.draw_probes(problem, net, 50, below_bits=1e-30)
     with pytest.raises(QuantaError, match="no task"):
-        recovery.draw_probes(problem, net, 50, tasks=np.zeros(6, dtype=bool))
+        probing.draw_probes(problem, net, 50, tasks=np.zeros(6, dtype=bool))
     with pytest.raises(QuantaError, match="sampling 'odd'"):
-        recovery.draw_probes(problem, net, 50, sampling="odd")
+        probing.draw_probes(problem, net, 50, sampling="odd")
 
 
 # ------------------------------------------------------------------------------------------- calibration against the truth
@@ -822,7 +832,7 @@ def test_too_few_samples_for_a_calibration_are_an_error():
 def test_snapshots_come_back_by_step_with_the_losses_measured_next(tmp_path):
     path = tmp_path / "widest.npz"
     np.savez(path, **{"step5.bias": np.zeros(2), "step20.bias": np.ones(2), "step20.output_bias": np.ones(1)})
-    found = recovery.read_snapshots(path)
+    found = probing.read_snapshots(path)
     assert {step: sorted(net) for step, net in found.items()} == {5: ["bias"], 20: ["bias", "output_bias"]}
     curves = pd.DataFrame(
         {
@@ -832,7 +842,7 @@ def test_snapshots_come_back_by_step_with_the_losses_measured_next(tmp_path):
             "loss_bits": [0.9, 0.7, 0.6, 0.1, 0.8],
         }
     )
-    losses = recovery.losses_at(curves, 8, [5, 20, 30])
+    losses = probing.losses_at(curves, 8, [5, 20, 30])
     assert {step: own.tolist() for step, own in losses.items()} == {5: [0.6, 0.7], 20: [0.1], 30: [0.1]}
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from quanta.affinity import cosine
 from quanta.calibration import planted
-from quanta.clustering import spectral
+from quanta.clustering import assignment, spectral
 from quanta.errors import QuantaError
 from scipy.linalg import subspace_angles
 from sklearn.cluster import SpectralClustering
@@ -47,15 +47,15 @@ def test_clusters_are_those_of_scikit_learn_on_clear_data():
     theirs = SpectralClustering(k, affinity="precomputed", random_state=0).fit_predict(similarity)
     vectors, _ = spectral.embedding(similarity, k)
     for method in ("kmeans", "restarts", "cluster_qr"):
-        ours = spectral.assign(vectors, [k], method=method)[k]
+        ours = assignment.assign(vectors, [k], method=method)[k]
         assert adjusted_rand_score(x.quantum, ours) >= adjusted_rand_score(x.quantum, theirs) - 0.02
 
 
 def test_permuting_tokens_permutes_labels():
     similarity, _ = make(alpha=0.6, strength=0.9, n_quanta=10)
     order = np.random.default_rng(1).permutation(len(similarity))
-    labels = spectral.assign(spectral.embedding(similarity.copy(), 10)[0], [6, 10])
-    moved = spectral.assign(spectral.embedding(similarity[np.ix_(order, order)], 10)[0], [6, 10])
+    labels = assignment.assign(spectral.embedding(similarity.copy(), 10)[0], [6, 10])
+    moved = assignment.assign(spectral.embedding(similarity[np.ix_(order, order)], 10)[0], [6, 10])
     for k in (6, 10):
         assert adjusted_rand_score(labels[k][order], moved[k]) > 0.95
 
@@ -63,13 +63,13 @@ def test_permuting_tokens_permutes_labels():
 def test_duplicating_every_token_doubles_sizes():
     similarity, _ = make(n=160, alpha=0.6, strength=0.95, n_quanta=8)
     twice = np.repeat(np.repeat(similarity, 2, axis=0), 2, axis=1)
-    one, two = (spectral.assign(spectral.embedding(s, 8)[0], [8])[8] for s in (similarity, twice))
+    one, two = (assignment.assign(spectral.embedding(s, 8)[0], [8])[8] for s in (similarity, twice))
     np.testing.assert_array_equal(2 * np.bincount(one), np.bincount(two))
 
 
 def test_labels_are_by_falling_size():
     similarity, _ = make()
-    table = spectral.cluster(spectral.embedding(similarity, 30)[0], [10, 30])
+    table = assignment.cluster(spectral.embedding(similarity, 30)[0], [10, 30])
     for _, part in table.groupby("n_clusters"):
         assert (np.diff(np.bincount(part["label"])) <= 0).all()
     assert list(table["n_clusters"].unique()) == [10, 30]
@@ -114,4 +114,4 @@ def test_more_clusters_than_vectors_is_an_error():
     similarity, _ = make(n=30)
     vectors, _ = spectral.embedding(similarity, 4)
     with pytest.raises(QuantaError, match="eigenvectors"):
-        spectral.assign(vectors, [5])
+        assignment.assign(vectors, [5])

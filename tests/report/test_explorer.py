@@ -15,12 +15,13 @@ import pytest
 from hostile import MARKUP, MEMBERS, SHOW, write
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.catalogue import context_rules, contexts, order_of_learning
+from quanta.catalogue import context_rules, naming, order_of_learning, token_map
+from quanta.clustering import membership
 from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from quanta.rank_frequency import zipf
-from quanta.report import explorer
-from quanta.validation import nulls
+from quanta.report import page_data, rendering
+from quanta.validation import null_models
 from scipy.sparse import csc_matrix
 from support import ROOT, tokens_of
 
@@ -61,7 +62,9 @@ class Page(html.parser.HTMLParser):
         index = json.loads(next(text for _, a, text in self.scripts if a.get("id") == "meta"))["chunks"]
         found = {a["id"].removeprefix("chunk-"): t for _, a, t in self.scripts if a.get("id", "").startswith("chunk-")}
         assert set(found) == set(index)
-        return {n: explorer.unpack(explorer.Chunk(n, index[n]["kind"], index[n]["shape"], t)) for n, t in found.items()}
+        return {
+            n: rendering.unpack(rendering.Chunk(n, index[n]["kind"], index[n]["shape"], t)) for n, t in found.items()
+        }
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def test_our_code_makes_no_markup_and_runs_no_text(path):
 
 @given(st.recursive(st.text() | st.integers() | st.none(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_json_in_the_page_says_the_same_and_cannot_end_its_element(content):
-    text = str(explorer.safe_json(content))
+    text = str(rendering.safe_json(content))
     assert json.loads(text) == content
     assert not re.search("[<>&\u2028\u2029]", text)
 
@@ -124,27 +127,27 @@ def test_json_in_the_page_says_the_same_and_cannot_end_its_element(content):
 def test_code_that_would_end_its_element_is_refused():
     for text in ("a='</script>'", "a='</SCRIPT '", "<!-- a"):
         with pytest.raises(ValueError, match="would end"):
-            explorer.own_code(text, "script")
+            rendering.own_code(text, "script")
 
 
 # ------------------------------------------------------------------------------------------------------------- the data
 
 
-@pytest.mark.parametrize("dtype", explorer._DTYPES)
+@pytest.mark.parametrize("dtype", rendering._DTYPES)
 def test_arrays_come_back_from_their_chunks(dtype):
     array = np.random.default_rng(1).integers(0, 100, (3, 70)).astype(dtype)
-    back = explorer.unpack(explorer.chunk("x", array))
+    back = rendering.unpack(rendering.chunk("x", array))
     assert back.dtype == array.dtype and np.array_equal(back, array)
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text() | st.floats(allow_nan=False, allow_infinity=False))))
 def test_plain_data_come_back_from_their_chunks(content):
-    assert explorer.unpack(explorer.chunk("x", content)) == content
+    assert rendering.unpack(rendering.chunk("x", content)) == content
 
 
 def test_what_a_browser_has_no_array_for_is_refused():
     with pytest.raises(ValueError, match="float64"):
-        explorer.chunk("x", np.zeros(3))
+        rendering.chunk("x", np.zeros(3))
 
 
 def test_the_page_holds_the_tables_of_the_run(run, page):
@@ -157,7 +160,7 @@ def test_the_page_holds_the_tables_of_the_run(run, page):
         assert np.abs(row / 1000 - np.load(run / f"losses/{model}/step{step}.npy")[flat]).max() < 5.01e-4
     labels = pd.read_parquet(run / "qdg/labels.parquet")
     for row, k in zip(chunks["labels"].reshape(3, 96), (2, 4, 8), strict=True):
-        assert np.array_equal(row, contexts.at(labels, k))
+        assert np.array_equal(row, membership.at(labels, k))
     assert chunks["tokens"]["position"] == selection["position"].tolist()
     text = "".join(chunks["tokens"]["before"])
     assert "</script><script>" in text and "\u202e" in text
@@ -170,7 +173,7 @@ def test_the_page_holds_the_tables_of_the_run(run, page):
 def test_losses_beyond_the_scale_stop_at_its_end(run):
     tokens = Tokens(np.zeros(3, np.uint16), np.array([0, 3]))
     chosen = pd.DataFrame({"document": [0, 0], "position": [1, 2]})
-    found = explorer.losses([np.array([np.nan, 0.0125, 99.0])], tokens, chosen)
+    found = page_data.losses([np.array([np.nan, 0.0125, 99.0])], tokens, chosen)
     assert found.tolist() == [[12, 65535]]
 
 
@@ -178,7 +181,7 @@ def test_similarity_of_clusters_is_the_mean_over_their_pairs(run):
     cosines = np.load(run / "qdg/affinity.npy")
     label = np.arange(96) % 5
     label[0] = 5  # a cluster of one
-    found = explorer.similarity(cosines, label)
+    found = page_data.similarity(cosines, label)
     for a in range(6):
         for b in range(6):
             rows, columns = np.flatnonzero(label == a), np.flatnonzero(label == b)
@@ -189,8 +192,8 @@ def test_similarity_of_clusters_is_the_mean_over_their_pairs(run):
 def test_pairs_within_a_cluster_are_kept_to_a_hundredth_in_the_order_the_page_reads(run):
     cosines = np.load(run / "qdg/affinity.npy")
     label = np.where(np.arange(96) < 90, 0, 1)
-    tokens, values = explorer.within(cosines, label)
-    assert [len(one) for one in tokens] == [explorer.HEAT_WITHIN, 6]
+    tokens, values = page_data.within(cosines, label)
+    assert [len(one) for one in tokens] == [page_data.HEAT_WITHIN, 6]
     at = 0
     for own in tokens:
         for i in range(len(own)):
@@ -205,12 +208,12 @@ def test_neighbours_on_the_map_share_their_cluster(run):
     layout = pd.read_parquet(run / "qdg/layout.parquet")[["x", "y"]].to_numpy()
     distance = np.linalg.norm(layout[:, None] - layout[None], axis=-1)
     np.fill_diagonal(distance, np.inf)
-    group = contexts.at(pd.read_parquet(run / "qdg/labels.parquet"), 4)
+    group = membership.at(pd.read_parquet(run / "qdg/labels.parquet"), 4)
     assert (group[distance.argmin(axis=1)] == group).mean() > 0.95
-    again = explorer.layout(np.load(run / "qdg/embedding.npy"), seed=0)
+    again = token_map.layout(np.load(run / "qdg/embedding.npy"), seed=0)
     assert np.array_equal(again, layout)
     with pytest.raises(QuantaError, match="at least four"):
-        explorer.layout(np.ones((3, 2)), seed=0)
+        token_map.layout(np.ones((3, 2)), seed=0)
 
 
 def test_seeds_of_one_size_are_no_steps_of_size():
@@ -219,24 +222,24 @@ def test_seeds_of_one_size_are_no_steps_of_size():
     table = pd.DataFrame(members, columns=["model", "step"])
     table["non_embedding_parameters"] = [10, 10, 10, 200, 200, 3000]
     table["seed"] = [0, 0, 1, 0, 1, 0]
-    found = explorer.family(members, table, 5, "b", 9, "a")
+    found = page_data.family(members, table, 5, "b", 9, "a")
     sizes = [found["members"][i]["parameters"] for i in found["by_size"]]
     assert sizes == sorted(set(sizes)) == [10, 200, 3000]
     assert found["by_size"] == [1, 3, 5] and found["other_seeds"] == [2, 4]
     assert found["members"][found["clustered"]]["model"] == "b" and found["by_step"] == [0, 1]
-    without = explorer.family(members, table.drop(columns="seed"), 5, "b", 9, "a")
+    without = page_data.family(members, table.drop(columns="seed"), 5, "b", 9, "a")
     assert without["by_size"] == [1, 2, 3, 4, 5] and without["other_seeds"] == []
 
 
 def test_other_stages_tables_are_shown_where_they_exist(run):
     described = pd.read_parquet(run / "qdg/descriptions.parquet")
     scores = described[["n_clusters", "label", "size"]].assign(stability_halves=0.5, skill=np.nan)
-    both = explorer.joined(described, [scores])
+    both = page_data.joined(described, [scores])
     assert (both["stability_halves"] == 0.5).all() and both["rule"].equals(described["rule"])
-    assert explorer.plain(both)["skill"][0] is None
+    assert page_data.plain(both)["skill"][0] is None
     curves = pd.DataFrame({"model": ["the data", "shuffled", "shuffled"], "rank": [1, 2, 1], "size": [9, 1, 3]})
     fits = json.loads((run / "qdg/fits.json").read_text())
-    law = explorer.law(
+    law = page_data.law(
         pd.read_csv(run / "qdg/rank_frequency.csv"),
         fits,
         {"alpha_n": {"value": 0.3}},
@@ -259,7 +262,7 @@ def test_a_null_model_stands_with_its_slope_and_whether_the_data_are_told_from_i
     curves = pd.DataFrame({"model": ["a", "b", "c", "d"], "rank": 1, "size": 5})
     fits = {"envelope_slope": {"value": -1.0, "ranks": [2, 8]}, "identity_slope": {"value": -0.9}}
     table, selection = pd.read_csv(run / "qdg/rank_frequency.csv"), pd.read_parquet(run / "qdg/tokens.parquet")
-    found = explorer.law(table, fits, {"alpha_n": {"value": 0.3}}, selection, curves, None, slopes)["nulls"]
+    found = page_data.law(table, fits, {"alpha_n": {"value": 0.3}}, selection, curves, None, slopes)["nulls"]
     assert [(one["slope"], one["told_apart"]) for one in found] == [
         (-0.9, None),
         (-2.0, True),
@@ -272,14 +275,14 @@ def test_a_null_model_stands_with_its_slope_and_whether_the_data_are_told_from_i
 def test_the_page_explains_every_null_model_and_every_way_to_say_learned():
     cosines = np.eye(8, dtype=np.float32) * 0.5 + 0.5
     group = np.arange(8) % 3
-    made = nulls.make(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
-    assert set(explorer.NULLS) == {zipf.IDENTITY, *made}
-    assert {order_of_learning.main_reference(axis) for axis in ("size", "step of x")} <= set(explorer.REFERENCES)
+    made = null_models.make(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
+    assert set(page_data.NULLS) == {zipf.IDENTITY, *made}
+    assert {order_of_learning.main_reference(axis) for axis in ("size", "step of x")} <= set(page_data.REFERENCES)
 
 
 def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(run, page):
     table = pd.read_csv(run / "qdg/learned.csv")
-    wide, axes = explorer.learned(table)
+    wide, axes = page_data.learned(table)
     assert [one["axis"] for one in axes] == ["step of small", "size"] and len(wide) == 2 + 4 + 8
     for one, reference in zip(axes, ("untrained", "even odds"), strict=True):
         part = table[(table["axis"] == one["axis"]) & (table["reference"] == reference)]
@@ -290,7 +293,7 @@ def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(ru
         shown = page.chunks()["clusters"][str(SHOW)][one["column"]]
         wanted = both[both["n_clusters"] == SHOW].sort_values("label")["learned"]
         assert shown == [None if np.isnan(x) or np.isinf(x) else x for x in wanted]
-    empty, none = explorer.learned(table[:0])
+    empty, none = page_data.learned(table[:0])
     assert len(empty) == 0 and none == []
 
 
@@ -300,7 +303,7 @@ def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(ru
 def test_a_name_follows_its_tokens_to_another_label(run, page):
     """labels.csv of the fixture says label 3, but the fingerprint is that of cluster 1."""
     described = pd.read_parquet(run / "qdg/descriptions.parquet")
-    assert contexts.read_names(run / "labels.csv", described) == ({(SHOW, 1): MARKUP[0]}, 0)
+    assert naming.read_names(run / "labels.csv", described) == ({(SHOW, 1): MARKUP[0]}, 0)
     meta = json.loads(next(text for _, a, text in page.scripts if a.get("id") == "meta"))
     assert meta["names"] == {f"{SHOW}:1": MARKUP[0]}
     assert MARKUP[0] in pd.read_csv(run / "report/figures/clusters.csv")["title"].to_numpy()
@@ -312,19 +315,19 @@ def test_names_of_clusters_that_are_gone_are_counted_and_double_ones_refused(run
     path = tmp_path / "labels.csv"
     head = "n_clusters,label,fingerprint,name\n"
     path.write_text(head + '2,0,"000000000000","gone"\n')
-    assert contexts.read_names(path, described) == ({}, 1)
+    assert naming.read_names(path, described) == ({}, 1)
     path.write_text(head + "".join(f'2,{i},"{row.fingerprint}","name {i}"\n' for i in range(2)))
     with pytest.raises(QuantaError, match=r"two names .*'name 0' and 'name 1'"):
-        contexts.read_names(path, described)
+        naming.read_names(path, described)
     path.write_text("n_clusters,name\n2,x\n")
     with pytest.raises(QuantaError, match="lacks the columns"):
-        contexts.read_names(path, described)
+        naming.read_names(path, described)
 
 
 def test_a_fingerprint_is_that_of_the_set_of_tokens():
-    assert contexts.fingerprint([1, 2], [3, 4]) == contexts.fingerprint([2, 1], [4, 3])
-    assert contexts.fingerprint([1, 2], [3, 4]) != contexts.fingerprint([1, 2], [4, 3])
-    assert contexts.fingerprint([1], [3]) != contexts.fingerprint([1, 2], [3, 4])
+    assert naming.fingerprint([1, 2], [3, 4]) == naming.fingerprint([2, 1], [4, 3])
+    assert naming.fingerprint([1, 2], [3, 4]) != naming.fingerprint([1, 2], [4, 3])
+    assert naming.fingerprint([1], [3]) != naming.fingerprint([1, 2], [3, 4])
 
 
 # --------------------------------------------------------------------------------------------------------- descriptions
@@ -516,11 +519,11 @@ def test_in_a_browser_the_numbers_are_those_of_the_tables(used, run):
     selection = pd.read_parquet(run / "qdg/tokens.parquet")
     flat = np.load(run / "corpus/offsets.npy")[selection["document"]] + selection["position"]
     losses = {member: np.load(run / f"losses/{member[0]}/step{member[1]}.npy")[flat] for member in MEMBERS}
-    inside = contexts.at(pd.read_parquet(run / "qdg/labels.parquet"), SHOW) == 0
+    inside = membership.at(pd.read_parquet(run / "qdg/labels.parquet"), SHOW) == 0
     for model, mean in checks["means"]:
         assert abs(float(mean) - losses[model, 4][inside].mean()) <= 0.0011
     cosines = np.load(run / "qdg/affinity.npy")
-    assert float(checks["similar"]) == pytest.approx(explorer.similarity(cosines, ~inside * 1)[0, 0], abs=6e-4)
+    assert float(checks["similar"]) == pytest.approx(page_data.similarity(cosines, ~inside * 1)[0, 0], abs=6e-4)
     document, position = map(int, checks["token"]["state"]["token"].split("."))
     token = selection[(selection["document"] == document) & (selection["position"] == position)]["token"].iloc[0]
     assert len(checks["token"]["losses"]) == 5
@@ -533,7 +536,7 @@ def test_in_a_browser_the_numbers_are_those_of_the_tables(used, run):
 def test_in_a_browser_every_fact_is_explained_and_the_order_of_learning_is_that_of_the_table(used, run):
     checks = used["checks"]
     assert checks["meanings"] == []
-    table, _ = explorer.learned(pd.read_csv(run / "qdg/learned.csv"))
+    table, _ = page_data.learned(pd.read_csv(run / "qdg/learned.csv"))
     steps = table[table["n_clusters"] == SHOW].set_index("label")["learned_0"]
     seen = [np.nan if x is None else x for x in checks["learned"]["order"]]
     assert seen == pytest.approx(sorted(steps, key=lambda x: (np.isnan(x), x)), nan_ok=True)
@@ -544,7 +547,7 @@ def test_in_a_browser_every_fact_is_explained_and_the_order_of_learning_is_that_
 def test_in_a_browser_the_lineage_says_where_a_cluster_splits(used, run):
     """Cluster 0 of 4 is half of a cluster of 2, and is cut in two at 8."""
     labels = pd.read_parquet(run / "qdg/labels.parquet")
-    own = {k: contexts.at(labels, k) for k in (2, 4, 8)}
+    own = {k: membership.at(labels, k) for k in (2, 4, 8)}
     inside = own[4] == 0
     assert len(set(own[2][inside])) == 1 and len(set(own[8][inside])) > 1
     words = used["checks"]["lineage_words"]
@@ -556,7 +559,7 @@ def test_in_a_browser_the_lineage_says_where_a_cluster_splits(used, run):
 def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, run):
     followed = used["checks"]["followed"]
     labels = pd.read_parquet(run / "qdg/labels.parquet")
-    few, own = contexts.at(labels, 2), contexts.at(labels, SHOW)
+    few, own = membership.at(labels, 2), membership.at(labels, SHOW)
     assert followed["state"]["k"] == "2" and int(followed["state"]["cluster"]) == few[own == 3][0]
     # the smaller half of what it went through: by its own tokens alone it would have come back as cluster 2
     assert np.bincount(own[few == few[own == 3][0]]).argmax() != 3
@@ -568,7 +571,7 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
     rows = used["checks"]["nulls"]["rows"]
     assert [row[0] for row in rows] == ["the data", zipf.IDENTITY] and rows[0][1] == "-0.500"
-    assert rows[1][2] == "not tested" and rows[1][3] == explorer.NULLS[zipf.IDENTITY]
+    assert rows[1][2] == "not tested" and rows[1][3] == page_data.NULLS[zipf.IDENTITY]
     assert used["checks"]["nulls"]["strong"] == 1
 
 
@@ -600,12 +603,12 @@ def test_in_a_browser_links_labels_and_files_carry_what_they_should(used, run):
     described = pd.read_parquet(run / "qdg/descriptions.parquet")
     path = run / "downloaded.csv"
     path.write_text(downloads["labels"]["text"], encoding="utf-8")
-    assert contexts.read_names(path, described) == ({(SHOW, 0): label, (SHOW, 1): MARKUP[0]}, 0)
+    assert naming.read_names(path, described) == ({(SHOW, 0): label, (SHOW, 1): MARKUP[0]}, 0)
     assert checks["deep_link"]["token"].startswith("Token 3: ")
     labels = pd.read_parquet(run / "qdg/labels.parquet")
-    assert checks["deep_link"]["title"].startswith(f"Cluster {contexts.at(labels, SHOW)[3]} of {SHOW}")
+    assert checks["deep_link"]["title"].startswith(f"Cluster {membership.at(labels, SHOW)[3]} of {SHOW}")
     exported = json.loads(downloads["json"]["text"])
-    assert [row["token"] for row in exported["tokens"]] == np.flatnonzero(contexts.at(labels, SHOW) == 0).tolist()
+    assert [row["token"] for row in exported["tokens"]] == np.flatnonzero(membership.at(labels, SHOW) == 0).tolist()
     path.write_text(downloads["csv"]["text"], encoding="utf-8")
     table = pd.read_csv(path)
     assert [json.loads(text) for text in table["before"]] == [row["before"] for row in exported["tokens"]]

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from hostile import MARKUP
-from quanta.catalogue import contexts
-from quanta.report import drawing
+from quanta.catalogue import naming, when_learned
+from quanta.rank_frequency import zipf
+from quanta.report import annotations, drawing
 from quanta.storage import files
 from scipy.special import zeta
 from support import names, script
@@ -58,18 +59,18 @@ def test_tables_of_panels_keep_every_value_under_the_name_of_their_panel():
 @pytest.mark.parametrize("alpha", [0.4, 1.0])
 def test_sampled_zipf_is_the_law_at_the_first_ranks_and_counts_whole_tokens(alpha):
     """The commonest quantum has p_1 = 1/ζ(α+1) of the tokens; the section on theory of the paper, p_k = k^−(α+1)/ζ(α+1)."""
-    low, middle, high = drawing.sampled_zipf(alpha, 4000, draws=40, seed=1)
+    low, middle, high = zipf.sampled_zipf(alpha, 4000, draws=40, seed=1)
     for k in (1, 2, 3):
         expected = 4000 * k ** -(alpha + 1) / zeta(alpha + 1)
         assert middle[k - 1] == pytest.approx(expected, abs=3 * np.sqrt(expected))
     assert (low <= middle).all() and (middle <= high).all() and (np.diff(middle) <= 0).all()
     assert middle.sum() == pytest.approx(4000, rel=0.05)
-    assert np.array_equal(drawing.sampled_zipf(alpha, 4000, draws=40, seed=1)[1], middle)
+    assert np.array_equal(zipf.sampled_zipf(alpha, 4000, draws=40, seed=1)[1], middle)
 
 
 def test_a_finite_number_of_tokens_flattens_the_law_where_quanta_have_few_tokens():
     """Why a fit at high ranks does not give −(α+1) even without any clustering."""
-    _, middle, _ = drawing.sampled_zipf(0.1, 2000, draws=40, seed=1)
+    _, middle, _ = zipf.sampled_zipf(0.1, 2000, draws=40, seed=1)
     slopes = []
     for first, last in ((1, 10), (50, 200)):
         ranks = np.arange(first, last + 1)
@@ -84,7 +85,7 @@ def test_end_labels_do_not_overlap():
     for value in (1.0, 1.001, 1.002, 3.0):
         ax.plot([0, 1, 2], [2, 2, value])
     ax.plot([0, 1], [5, np.nan])
-    drawing.end_labels(ax, ["a", "b", "c", "d"])
+    annotations.end_labels(ax, ["a", "b", "c", "d"])
     figure.canvas.draw()
     heights = sorted(text.get_window_extent().y0 for text in ax.texts)
     assert len(heights) == 4
@@ -100,7 +101,7 @@ def test_names_of_points_cover_no_point_and_no_other_name():
     points = rng.lognormal(0, 1, (60, 2))
     ax.plot(*points.T, "o", ms=2)
     ax.set(xscale="log", yscale="log")
-    drawing.point_labels(ax, points, {index: f"name {index}" for index in range(0, 60, 2)})
+    annotations.point_labels(ax, points, {index: f"name {index}" for index in range(0, 60, 2)})
     boxes = []
     for note in ax.texts:
         note.get_window_extent()
@@ -122,12 +123,12 @@ def test_any_text_of_a_corpus_can_be_drawn(tmp_path):
     """Without a missing glyph, which is a warning, and without matplotlib reading mathematics into it."""
     figure, axes = drawing.canvas(LOOK)
     for line, text in enumerate([*MARKUP, "日本語 \U0001f600 𝔘", "$\\frac{", "\n\t"]):
-        shown = drawing.drawable(text)
+        shown = annotations.drawable(text)
         assert "\n" not in shown
         axes[0, 0].text(0, line / 12, shown, family="DejaVu Sans Mono", parse_math=False)
     drawing.save(figure, outputs(tmp_path), pd.DataFrame({"text": MARKUP}))
     assert pd.read_csv(tmp_path / "x.csv")["text"].tolist() == MARKUP
-    assert drawing.drawable("a日\n") == "a□⏎"
+    assert annotations.drawable("a日\n") == "a□⏎"
 
 
 def test_every_answer_names_the_paper():
@@ -156,7 +157,7 @@ def test_numbers_in_figures_have_a_sign_of_minus():
 def test_clusters_are_ordered_by_where_they_fall():
     """Half of the fall, interpolated: a cluster that has fallen further between the same two steps comes first."""
     mean = np.array([[6, 6, 6, 1], [6, 1, 0, 0], [6, 6, 1, 1], [6, 6, 2.9, 0.0], [6, 8, 8, 2]])
-    assert contexts.by_fall(mean).tolist() == [1, 2, 3, 0, 4]
+    assert when_learned.by_fall(mean).tolist() == [1, 2, 3, 0, 4]
 
 
 def test_striking_clusters_are_the_named_ones_then_the_best_described_each_with_another_target():
@@ -170,14 +171,14 @@ def test_striking_clusters_are_the_named_ones_then_the_best_described_each_with_
             "recall_held_out": [1, 0.5, 0.9, 1.0, np.nan, 0.2],
         }
     )
-    assert contexts.striking(table, {}, 5, 3) == [2, 0, 4]
-    assert contexts.striking(table, {(5, 3): "mine", (3, 0): "other"}, 5, 3) == [3, 2, 0]
+    assert naming.striking(table, {}, 5, 3) == [2, 0, 4]
+    assert naming.striking(table, {(5, 3): "mine", (3, 0): "other"}, 5, 3) == [3, 2, 0]
 
 
 def test_a_cluster_without_a_rule_is_described_by_its_target():
     table = pd.DataFrame({"n_clusters": 2, "label": [0, 1], "rule": ['["a", "b"]', "[]"], "target": ["x", "y"]})
-    assert contexts.in_words(table, 2, 0) == "a, and b"
-    assert contexts.in_words(table, 2, 1) == "the target is often ‘y’"
+    assert naming.in_words(table, 2, 0) == "a, and b"
+    assert naming.in_words(table, 2, 1) == "the target is often ‘y’"
 
 
 def test_no_null_model_is_left_out_of_the_rank_frequency_plot(tmp_path):

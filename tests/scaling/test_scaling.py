@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from quanta.scaling import mean_loss
+from quanta.scaling import mean_loss, single_tokens
 from support import counted_as_nominal
 
 SIZES = np.array([18_915_328, 85_056_000, 302_311_424, 805_736_448, 1_208_602_624, 2_517_652_480])  # the paper's Pythia
@@ -143,13 +143,13 @@ def test_one_size_is_no_fit_however_many_seeds_it_has():
 
 @given(losses=st.lists(st.floats(0, 40, width=32), min_size=1, max_size=200), bins=st.integers(10, 300))
 def test_densities_integrate_to_one(losses, bins):
-    centres, density = mean_loss.density(np.array(losses, dtype=np.float32), bins=bins, limit_bits=30)
+    centres, density = single_tokens.density(np.array(losses, dtype=np.float32), bins=bins, limit_bits=30)
     assert len(centres) == bins and abs(density.sum() * 30 / bins - 1) < 1e-9
 
 
 def test_density_is_per_bit_and_its_first_moment_is_the_mean():
     losses = np.random.default_rng(0).exponential(2, 200_000).astype(np.float32)
-    centres, density = mean_loss.density(losses, bins=3000, limit_bits=30)
+    centres, density = single_tokens.density(losses, bins=3000, limit_bits=30)
     assert abs((centres * density).sum() * 0.01 - losses.mean() / np.log(2)) < 0.01
     rate = np.log(2) / 2  # of an exponential in bits
     assert abs(density[:100].mean() / (rate * np.exp(-rate * centres[:100])).mean() - 1) < 0.02
@@ -158,7 +158,7 @@ def test_density_is_per_bit_and_its_first_moment_is_the_mean():
 @given(curves=CURVES)
 def test_monogenic_against_brute_force(curves):
     """Above 5 nats before some scale j and below 0.3 nats from it on, with at least one scale on each side."""
-    found = mean_loss.monogenic(np.array(curves, dtype=np.float32).T, 5, 0.3)
+    found = single_tokens.monogenic(np.array(curves, dtype=np.float32).T, 5, 0.3)
     for curve, flag in zip(curves, found, strict=True):
         expected = any(
             all(x > 5 for x in curve[:j]) and all(x < np.float32(0.3) for x in curve[j:]) for j in range(1, len(curve))
@@ -169,7 +169,7 @@ def test_monogenic_against_brute_force(curves):
 @given(curves=CURVES, drop=st.sampled_from([0.5, 1.0, 4.0]), share=st.sampled_from([0.3, 0.5, 0.9]))
 def test_polygenic_against_brute_force(curves, drop, share):
     """Falls at every step, by `drop` in all, and no step holds more than `share` of it."""
-    found = mean_loss.polygenic(np.array(curves, dtype=np.float64).T, drop, share)
+    found = single_tokens.polygenic(np.array(curves, dtype=np.float64).T, drop, share)
     for curve, flag in zip(curves, found, strict=True):
         falls = [a - b for a, b in itertools.pairwise(curve)]
         total = curve[0] - curve[-1]
@@ -181,9 +181,9 @@ def test_polygenic_against_brute_force(curves, drop, share):
 def test_what_rises_elsewhere_is_not_sharp(curves):
     """A fall in one step by more than the whole fall needs a rise: a curve that is sharp rises by 10 % of its fall at most."""
     curves = np.array(curves, dtype=np.float64).T
-    total, share = mean_loss.largest_drop_share(curves)
+    total, share = single_tokens.largest_drop_share(curves)
     steps = -np.diff(curves, axis=0)
-    for i in np.flatnonzero(mean_loss.sharp(share)):
+    for i in np.flatnonzero(single_tokens.sharp(share)):
         rises = -steps[:, i].clip(max=0).sum()
         assert steps[:, i].max() >= 0.8 * total[i] - 1e-9
         assert steps[:, i].max() <= 1.1 * total[i] + 1e-9 and (len(steps) > 2 or rises <= 0.1 * total[i] + 1e-9)
@@ -191,7 +191,7 @@ def test_what_rises_elsewhere_is_not_sharp(curves):
 
 def test_a_curve_that_jumps_about_is_counted_apart():
     curves = np.array([[6, 1, 5, 4], [6, 5.9, 1.2, 1], [6, 0.9, 1.2, 1]]).T
-    _, counts = mean_loss.token_curves(curves, above=5, below=0.3, drop=1, share=0.5)
+    _, counts = single_tokens.token_curves(curves, above=5, below=0.3, drop=1, share=0.5)
     assert (counts["fell"], counts["sharp"], counts["not_monotone"]) == (3, 2, 1)
 
 
@@ -206,13 +206,13 @@ def test_classes_on_curves_with_a_known_answer():
             [3, 3, 3, 3, 3],
         ]
     ).T
-    assert mean_loss.monogenic(curves, 5, 0.3).tolist() == [True, False, False, False, False, False]
-    assert mean_loss.polygenic(curves, 1, 0.5).tolist() == [False, False, True, False, False, False]
-    total, share = mean_loss.largest_drop_share(curves)
+    assert single_tokens.monogenic(curves, 5, 0.3).tolist() == [True, False, False, False, False, False]
+    assert single_tokens.polygenic(curves, 1, 0.5).tolist() == [False, False, True, False, False, False]
+    total, share = single_tokens.largest_drop_share(curves)
     np.testing.assert_allclose(total, [7.9, 7.6, 4, 4, -4, 0])
     np.testing.assert_allclose(share[2:4], [0.25, 0.925])
     assert np.isnan(share[4:]).all()
-    table, counts = mean_loss.token_curves(curves, above=5, below=0.3, drop=1, share=0.5)
+    table, counts = single_tokens.token_curves(curves, above=5, below=0.3, drop=1, share=0.5)
     assert counts["predictions"] == 6 and counts["fell"] == 4
     assert counts["monogenic"] == 1 and counts["polygenic"] == 1
     assert counts["sharp"] == 1 and counts["not_monotone"] == 0, (
@@ -220,6 +220,6 @@ def test_classes_on_curves_with_a_known_answer():
     )
     table["index"] = np.arange(100, 106)
     ids = np.arange(200)
-    assert mean_loss.examples(table, ids, 3, drop=1) == ([100, 103], [102])
+    assert single_tokens.examples(table, ids, 3, drop=1) == ([100, 103], [102])
     ids[103] = ids[100]
-    assert mean_loss.examples(table, ids, 3, drop=1) == ([100], [102]), "each token id once"
+    assert single_tokens.examples(table, ids, 3, drop=1) == ([100], [102]), "each token id once"

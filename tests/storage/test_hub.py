@@ -18,14 +18,14 @@ import pytest
 import yaml
 from huggingface_hub import constants
 from loopback import Fault, Hub, blob_id, published
-from quanta.corpus import encoding
+from quanta.corpus import vocabulary
 from quanta.errors import QuantaError
 from quanta.losses import forward
-from quanta.models import pretrained
-from quanta.storage import files, hub
+from quanta.models import pretrained, training
+from quanta.storage import files, hub_pins, hub_requests, hub_transfer
 from support import ROOT, names, script, tokens_of
 
-QUICK = hub.Patience(attempts=4, first=0.01, longest=2.0, stall=30.0)
+QUICK = hub_requests.Patience(attempts=4, first=0.01, longest=2.0, stall=30.0)
 WEIGHTS = random.Random(1).randbytes(3_000_000)
 FILES = {
     "config.json": b'{"model_type": "gpt_neox"}',
@@ -57,11 +57,11 @@ def server(monkeypatch):
 
 
 def pinned(tmp_path, revision="step143000", **kwargs):
-    return hub.pin(tmp_path / "lock/hub.lock.json", "model", NAME, revision, patience=QUICK, **kwargs)
+    return hub_pins.pin(tmp_path / "lock/hub.lock.json", "model", NAME, revision, patience=QUICK, **kwargs)
 
 
 def fetched(tmp_path, pin=None, folder="m", patience=QUICK):
-    hub.fetch(pin or pinned(tmp_path), tmp_path / "store", tmp_path / folder, patience)
+    hub_transfer.fetch(pin or pinned(tmp_path), tmp_path / "store", tmp_path / folder, patience)
     return {p.name: p.read_bytes() for p in (tmp_path / folder).iterdir()}
 
 
@@ -97,7 +97,9 @@ def test_the_lock_file_reads_back_and_keeps_what_it_has(server, tmp_path):
     server.add(NAME, "step1000", FILES | {"model.safetensors": b"early"})
     both = {revision: pinned(tmp_path, revision) for revision in ("step143000", "step1000")}
     lock = files.read_json(tmp_path / "lock/hub.lock.json")
-    assert {key: hub.pin_of(value) for key, value in lock.items()} == {f"model {NAME} {r}": p for r, p in both.items()}
+    assert {key: hub_pins.pin_of(value) for key, value in lock.items()} == {
+        f"model {NAME} {r}": p for r, p in both.items()
+    }
 
 
 def test_sharded_weights_come_with_their_index_and_without_another_format(server, tmp_path):
@@ -143,12 +145,12 @@ def test_a_path_that_leads_out_of_the_folder_is_refused(path):
     file = {"path": path, "size": 1, "digest": f"sha256:{'0' * 64}"}
     pin = {"kind": "model", "repository": "a/b", "revision": "r", "commit": "0" * 40, "files": [file]}
     with pytest.raises(QuantaError, match="do not use this repository"):
-        hub.pin_of(pin)
+        hub_pins.pin_of(pin)
 
 
 def test_a_damaged_pin_is_refused():
     with pytest.raises(QuantaError, match="pin: damaged"):
-        hub.pin_of({"kind": "model", "files": [{}]})
+        hub_pins.pin_of({"kind": "model", "files": [{}]})
 
 
 # ------------------------------------------------------------------------------------------------- transfers
@@ -214,7 +216,7 @@ def test_a_body_longer_than_pinned_is_not_written(server, tmp_path):
 
 
 def test_an_answer_without_end_is_left(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(hub, "LONGEST_ANSWER", 100)
+    monkeypatch.setattr(hub_requests, "LONGEST_ANSWER", 100)
     with pytest.raises(QuantaError, match="an answer longer than 0 MB"):
         pinned(tmp_path)
 
@@ -226,7 +228,7 @@ def test_a_whole_file_in_somebody_elses_store_needs_no_lock(server, tmp_path, mo
     def refuse(*_):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(hub, "_exclusive", refuse)
+    monkeypatch.setattr(hub_pins, "exclusive", refuse)
     assert fetched(tmp_path, pin, "again")["model.safetensors"] == WEIGHTS
 
 
@@ -248,7 +250,7 @@ def test_a_file_system_without_locks_is_named_and_used(server, tmp_path, monkeyp
     def refuse(*_):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(hub.fcntl, "flock", refuse)
+    monkeypatch.setattr(hub_pins.fcntl, "flock", refuse)
     assert fetched(tmp_path)["model.safetensors"] == WEIGHTS
     assert "cannot be locked" in caplog.text
 
@@ -262,7 +264,7 @@ def test_copies_on_another_disk_are_compared(server, tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "link", no_link)
     assert fetched(tmp_path)["model.safetensors"] == WEIGHTS
-    monkeypatch.setattr(hub.shutil, "copyfile", damaged)
+    monkeypatch.setattr(hub_transfer.shutil, "copyfile", damaged)
     with pytest.raises(QuantaError, match="a copy with another hash"):
         fetched(tmp_path, folder="n")
 
@@ -277,7 +279,7 @@ def test_a_token_with_a_line_break_is_named_and_not_shown(server, tmp_path, monk
 def test_a_negative_size_is_refused():
     pin = {"kind": "model", "repository": "a", "revision": "b", "commit": "c"}
     with pytest.raises(QuantaError, match="-1 bytes of x"):
-        hub.pin_of(pin | {"files": [{"path": "x", "size": -1, "digest": "git:" + "0" * 40}]})
+        hub_pins.pin_of(pin | {"files": [{"path": "x", "size": -1, "digest": "git:" + "0" * 40}]})
 
 
 def test_a_hub_that_ignores_ranges_is_read_from_the_start(server, tmp_path):
@@ -319,7 +321,7 @@ def test_another_hash_in_the_headers_is_refused_before_the_body(server, tmp_path
 
 def test_a_repository_that_is_not_there_or_not_open(server, tmp_path):
     with pytest.raises(QuantaError, match="401, no such repository, or no access") as caught:
-        hub.ask("model", "EleutherAI/pythia-71m", "main", patience=QUICK)
+        hub_pins.ask("model", "EleutherAI/pythia-71m", "main", patience=QUICK)
     assert "HF_TOKEN" in caught.value.mend and len(server.requests) == 1, "no retry will mend it"
 
 
@@ -343,36 +345,36 @@ def test_errors_of_the_server_are_tried_again_a_bounded_number_of_times(server, 
     server.faults.append(Fault("/api/", status, times=99))
     server.requests.clear()
     with pytest.raises(QuantaError, match=f"{status}, 4 times in a row"):
-        hub.ask("model", NAME, "step143000", patience=QUICK)
+        hub_pins.ask("model", NAME, "step143000", patience=QUICK)
     assert len(server.requests) == QUICK.attempts
 
 
 def test_retry_after_is_obeyed_and_a_long_one_is_named(server, tmp_path, monkeypatch):
     waits = []
-    monkeypatch.setattr(hub.time, "sleep", waits.append)
+    monkeypatch.setattr(hub_requests.time, "sleep", waits.append)
     server.faults.append(Fault("/api/", 429, headers={"Retry-After": "2"}))
     assert pinned(tmp_path).commit and waits == [2.0]
     server.faults.append(Fault("/api/", 429, headers={"Retry-After": "3600"}))
     with pytest.raises(QuantaError, match="429 and asks to wait for 3600 s") as caught:
-        hub.ask("model", NAME, "step143000", patience=QUICK)
+        hub_pins.ask("model", NAME, "step143000", patience=QUICK)
     assert "higher limits" in caught.value.mend and waits == [2.0]
 
 
 def test_waits_double_up_to_a_limit(monkeypatch):
     waits = []
-    monkeypatch.setattr(hub.time, "sleep", waits.append)
-    tries = hub._Tries("hub", hub.Patience(attempts=7, first=1, longest=10))
+    monkeypatch.setattr(hub_requests.time, "sleep", waits.append)
+    tries = hub_requests.Tries("hub", hub_requests.Patience(attempts=7, first=1, longest=10))
     with pytest.raises(QuantaError, match="7 times in a row"):
         for _ in range(9):
-            tries.again(hub._AgainError("broken"))
+            tries.again(hub_requests.AgainError("broken"))
     assert waits == [1, 2, 4, 8, 10, 10]
 
 
 def test_retry_after_may_be_a_date():
     from email.utils import formatdate
 
-    assert 58 < hub._retry_after(formatdate(hub.time.time() + 60, usegmt=True)) <= 60
-    assert hub._retry_after("soon") is None and hub._retry_after(None) is None
+    assert 58 < hub_requests.retry_after(formatdate(hub_requests.time.time() + 60, usegmt=True)) <= 60
+    assert hub_requests.retry_after("soon") is None and hub_requests.retry_after(None) is None
 
 
 def test_an_address_where_nobody_listens(tmp_path, monkeypatch):
@@ -396,7 +398,7 @@ def test_offline_is_said_and_not_waited_for(server, tmp_path, monkeypatch):
 
 def test_a_disk_without_room_is_refused_before_the_first_byte(server, tmp_path, monkeypatch):
     pin = pinned(tmp_path)
-    monkeypatch.setattr("quanta.config.preflight.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr("quanta.storage.files.shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(QuantaError, match="GB free"):
         fetched(tmp_path, pin)
     assert not server.asked("resolve")
@@ -471,21 +473,23 @@ def test_texts_of_a_data_set_by_pattern_and_in_order(server, tmp_path):
         "run.py": b"x",
     }
     commit = server.add("monology/pile", "main", files, kind="dataset")
-    pin = hub.pin(tmp_path / "lock.json", "dataset", "monology/pile", "main", ["data/test-*.jsonl"], patience=QUICK)
+    pin = hub_pins.pin(
+        tmp_path / "lock.json", "dataset", "monology/pile", "main", ["data/test-*.jsonl"], patience=QUICK
+    )
     assert [file.path for file in pin.files] == ["data/test-0.jsonl", "data/test-1.jsonl"] and pin.commit == commit
-    hub.fetch(pin, tmp_path / "store", tmp_path / "texts", QUICK)
+    hub_transfer.fetch(pin, tmp_path / "store", tmp_path / "texts", QUICK)
     assert (tmp_path / "texts/data/test-1.jsonl").read_bytes() == b"1"
     assert all(request["path"].startswith("/datasets/monology/pile/") for request in server.asked("resolve"))
     for patterns, found in ((["*.py"], "run.py is of another kind"), (["absent*"], "none of")):
         with pytest.raises(QuantaError, match=found):
-            hub.ask("dataset", "monology/pile", "main", patterns, QUICK)
+            hub_pins.ask("dataset", "monology/pile", "main", patterns, QUICK)
 
 
 def test_the_address_is_the_public_one_unless_set(monkeypatch):
     monkeypatch.delenv("HF_ENDPOINT") if "HF_ENDPOINT" in os.environ else None
-    assert hub.endpoint() == "https://huggingface.co"
+    assert hub_requests.endpoint() == "https://huggingface.co"
     monkeypatch.setenv("HF_ENDPOINT", "http://mirror/")
-    assert hub.endpoint() == "http://mirror"
+    assert hub_requests.endpoint() == "http://mirror"
 
 
 # ------------------------------------------------------------------------------------------- the real shape once
@@ -493,11 +497,11 @@ def test_the_address_is_the_public_one_unless_set(monkeypatch):
 
 def test_pythia_70m_in_its_real_shape_from_the_hub_to_losses(server, tmp_path):
     """Random weights, but every size as published: 50,304 logits, 512 × 6, 2048 positions, float16, 18,915,328."""
-    model = pretrained.new_model(pretrained.Size("pythia-70m", 512, 6, 8), vocabulary=50304, context=2048, seed=1)
+    model = training.new_model(training.Size("pythia-70m", 512, 6, 8), vocabulary=50304, context=2048, seed=1)
     server.add(NAME, "real", published(model))
     pin = pinned(tmp_path, "real")
     assert pin.size > 160e6, "as the real file: 166 MB"
-    hub.fetch(pin, tmp_path / "store", tmp_path / "m", QUICK)
+    hub_transfer.fetch(pin, tmp_path / "store", tmp_path / "m", QUICK)
     pretrained.check_parameters(tmp_path / "m", 18_915_328)
     loaded = pretrained.load(tmp_path / "m")
     rng = np.random.default_rng(0)
@@ -559,7 +563,7 @@ def pile(n=150):
 @pytest.fixture(scope="module")
 def tokenizer_files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tokenizer")
-    encoding.save_tokenizer(encoding.train_tokenizer([row["text"] for row in pile()], VOCABULARY), folder)
+    vocabulary.save_tokenizer(vocabulary.train_tokenizer([row["text"] for row in pile()], VOCABULARY), folder)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -568,8 +572,8 @@ def tiny_pythia(running, tokenizer_files):
     counts = {}
     for seed, (name, (width, layers)) in enumerate(SIZES.items()):
         for step in (1000, 143000) if name == "pythia-70m-v0" else (143000,):
-            net = pretrained.new_model(
-                pretrained.Size(name, width, layers, 2), vocabulary=PADDED, context=128, seed=seed + step
+            net = training.new_model(
+                training.Size(name, width, layers, 2), vocabulary=PADDED, context=128, seed=seed + step
             )
             files = published(net) | tokenizer_files | {"pytorch_model.bin": b"pickle", "README.md": b"#"}
             running.add(f"EleutherAI/{name}", f"step{step}", files)

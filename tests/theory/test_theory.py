@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta.errors import QuantaError
-from quanta.theory import closed_form
+from quanta.theory import accounts, closed_form, published_exponents
 
 alphas = st.floats(0.05, 2.0)
 
@@ -116,13 +116,13 @@ def test_learner_that_counts_comes_near_the_one_that_knows():
 
 def test_multilinear_model_has_its_published_exponent():
     time = np.geomspace(1e3, 1e5, 30)
-    slope = closed_form.fitted_slope(time, closed_form.multilinear_loss(time, 0.6, n_quanta=200_000))
+    slope = closed_form.fitted_slope(time, accounts.multilinear_loss(time, 0.6, n_quanta=200_000))
     assert np.isclose(slope, 0.6 / 1.6, rtol=0.03)
-    assert np.isclose(closed_form.multilinear_loss(np.zeros(1), 0.6, n_quanta=50, initial=0.01)[0], 0.99**2)
+    assert np.isclose(accounts.multilinear_loss(np.zeros(1), 0.6, n_quanta=50, initial=0.01)[0], 0.99**2)
 
 
 def test_accounts_agree_where_they_claim_the_same():
-    table = closed_form.account_table([0.3, 0.6])
+    table = accounts.account_table([0.3, 0.6])
     wide = table.pivot(index=["alpha", "resource"], columns="account", values="exponent")
     assert np.allclose(wide["quantization"].dropna(), wide["multilinear"][wide["quantization"].notna()])
     assert (table["source"].str.contains("arXiv")).all()
@@ -132,13 +132,13 @@ def test_accounts_agree_where_they_claim_the_same():
 
 
 def test_published_pairs_and_the_curve():
-    table, counts = closed_form.residuals(closed_form.read_exponents(closed_form.PUBLISHED))
+    table, counts = published_exponents.residuals(published_exponents.read_exponents(published_exponents.PUBLISHED))
     assert counts["pairs"] == 14
     kaplan = table[table["source"] == "Kaplan et al. 2020"].iloc[0]
     assert (kaplan["alpha_n"], kaplan["alpha_d"]) == (0.076, 0.095)
     assert np.isclose(kaplan["predicted_alpha_d"], 0.076 / 1.076)
     assert counts["within_factor"] == int((np.abs(table["log_ratio"]) <= np.log(1.5)).sum())
-    everything, wide = closed_form.residuals(
+    everything, wide = published_exponents.residuals(
         table.drop(columns=["predicted_alpha_d", "log_ratio", "within"]), factor=100
     )
     assert wide["within_factor"] == 14
@@ -148,7 +148,7 @@ def test_published_pairs_and_the_curve():
 def test_own_exponents_stand_beside_the_published_ones(tmp_path):
     own = tmp_path / "own.csv"
     pd.DataFrame({"source": ["us"], "task": ["x"], "alpha_n": [0.5], "alpha_d": [1 / 3]}).to_csv(own, index=False)
-    table, _ = closed_form.residuals(closed_form.read_exponents(closed_form.PUBLISHED, own))
+    table, _ = published_exponents.residuals(published_exponents.read_exponents(published_exponents.PUBLISHED, own))
     mine = table[table["file"] == "own.csv"]
     assert len(table) == 15
     assert np.isclose(mine["log_ratio"].iloc[0], 0)
@@ -170,4 +170,4 @@ def test_bad_input_is_named(tmp_path):
         wrong, index=False
     )
     with pytest.raises(QuantaError, match=r"row 2.*\n.*positive"):
-        closed_form.read_exponents(wrong)
+        published_exponents.read_exponents(wrong)

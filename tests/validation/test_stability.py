@@ -3,16 +3,17 @@ import pandas as pd
 import pytest
 from quanta.affinity import cosine, loss_curves
 from quanta.calibration import planted
-from quanta.clustering import spectral
+from quanta.catalogue import composition
+from quanta.clustering import assignment, main_line, membership, spectral
 from quanta.errors import QuantaError
-from quanta.validation import stability
+from quanta.validation import agreement, lineage, stability
 
 
 def test_jaccard_of_equal_and_of_split_clusters():
     own = np.array([0, 0, 0, 0, 1, 1])
-    np.testing.assert_array_equal(stability.jaccard(own, own), np.eye(2))
+    np.testing.assert_array_equal(membership.jaccard(own, own), np.eye(2))
     split = np.array([0, 0, 1, 1, 2, 2])
-    np.testing.assert_allclose(stability.jaccard(own, split)[0], [0.5, 0.5, 0])
+    np.testing.assert_allclose(membership.jaccard(own, split)[0], [0.5, 0.5, 0])
 
 
 def clear(n=240, strength=0.9):
@@ -24,8 +25,8 @@ def test_planted_clusters_are_stable_and_noise_is_not():
     scores = []
     for strength in (0.9, 0.0):
         _, cosines = clear(strength=strength)
-        labels = stability.cluster_like_data(cosines, [12], seed=0)
-        anew, (vectors, _) = stability.of_cosines(cosines), spectral.embedding(cosine.angular(cosines), 12)
+        labels = main_line.cluster_like_data(cosines, [12], seed=0)
+        anew, (vectors, _) = main_line.of_cosines(cosines), spectral.embedding(cosine.angular(cosines), 12)
         table, draws = stability.resample(anew, vectors, labels, (0.01, 0.1), draws=4, seed=0)
         big = np.bincount(labels[12]) > 8
         scores.append(table.loc[big, ["stability_halves", "stability_seeds"]].mean())
@@ -37,32 +38,32 @@ def test_planted_clusters_are_stable_and_noise_is_not():
 def test_halves_and_seeds_are_clustered_as_the_data_are(method):
     """Seeds of a method without randomness find the same clusters; of another method they would not."""
     _, cosines = clear(strength=0.5)
-    how = spectral.Assignment(method, restarts=3)
+    how = assignment.Assignment(method, restarts=3)
     vectors, _ = spectral.embedding(cosine.angular(cosines), 12)
     labels = how(vectors, [12], seed=0)
-    np.testing.assert_array_equal(labels[12], spectral.assign(vectors, [12], method=method, restarts=3, seed=0)[12])
-    anew = stability.of_cosines(cosines, how)
+    np.testing.assert_array_equal(labels[12], assignment.assign(vectors, [12], method=method, restarts=3, seed=0)[12])
+    anew = main_line.of_cosines(cosines, how)
     table, draws = stability.resample(anew, vectors, labels, (0.01, 0.1), how, draws=2, seed=0)
     if method == "cluster_qr":
         assert (table["stability_seeds"] == 1).all() and draws.loc[1, "ari"] == 1
     [half] = stability.halves(240, 1, seed=0)
     part, _ = spectral.embedding(cosine.angular(cosines[np.ix_(half, half)]), 6)
-    alone = spectral.assign(part, [6], method=method, restarts=3, seed=0, rounds=stability.FEW_ROUNDS)
+    alone = assignment.assign(part, [6], method=method, restarts=3, seed=0, rounds=stability.FEW_ROUNDS)
     np.testing.assert_array_equal(anew(half, [6], seed=0, rounds=stability.FEW_ROUNDS)[6], alone[6])
 
 
 def test_halves_of_many_tokens_are_clustered_in_batches_as_the_whole_is(monkeypatch):
     """The spread over halves is that of the estimator whose spread is asked for."""
-    monkeypatch.setattr(spectral, "FULL_SWEEP", 200)
+    monkeypatch.setattr(assignment, "FULL_SWEEP", 200)
     batches = []
-    plain = spectral._in_batches
+    plain = assignment._in_batches
     monkeypatch.setattr(
-        spectral, "_in_batches", lambda points, k, **how: batches.append(len(points)) or plain(points, k, **how)
+        assignment, "_in_batches", lambda points, k, **how: batches.append(len(points)) or plain(points, k, **how)
     )
     _, cosines = clear()
-    labels = stability.cluster_like_data(cosines, [8], seed=0)
+    labels = main_line.cluster_like_data(cosines, [8], seed=0)
     vectors, _ = spectral.embedding(cosine.angular(cosines), 8)
-    stability.resample(stability.of_cosines(cosines), vectors, labels, (0.01, 0.1), draws=2, seed=0)
+    stability.resample(main_line.of_cosines(cosines), vectors, labels, (0.01, 0.1), draws=2, seed=0)
     stability.half_slopes(cosines, [8], (0.01, 0.1), draws=1, seed=0)
     assert batches == [240, 120, 240, 120]
 
@@ -71,20 +72,20 @@ def test_skill_tells_clusters_from_tokens():
     """Two skills that predict one token: split they are skills, as they are not if the split is by chance."""
     x, cosines = clear()
     one_target = np.zeros(len(cosines), dtype=int)
-    real = stability.skill(cosines, np.unique(x.quantum, return_inverse=True)[1], one_target)
-    chance = stability.skill(cosines, np.random.default_rng(0).integers(0, 6, len(cosines)), one_target)
+    real = composition.skill(cosines, np.unique(x.quantum, return_inverse=True)[1], one_target)
+    chance = composition.skill(cosines, np.random.default_rng(0).integers(0, 6, len(cosines)), one_target)
     assert np.nanmin(real) > 0.95 and np.abs(chance - 0.5).max() < 0.1
 
 
 def test_skill_of_a_target_of_its_own_is_not_known():
     cosines = np.eye(6) * 0.5 + 0.5
-    scores = stability.skill(cosines, np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 1]))
+    scores = composition.skill(cosines, np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 1]))
     assert np.isnan(scores[2]) and scores[0] == 0.5
 
 
 def test_tree_follows_the_tokens():
     labels = {2: np.array([0, 0, 0, 0, 1, 1]), 3: np.array([0, 0, 1, 1, 2, 2])}
-    tree = stability.tree(labels)
+    tree = lineage.tree(labels)
     assert tree["parent_label"].tolist() == [0, 0, 1] and (tree["share_of_child"] == 1).all()
     assert tree["share_of_parent"].tolist() == [0.5, 0.5, 1.0]
 
@@ -93,7 +94,7 @@ def test_lineage_finds_a_renaming_back():
     own = np.random.default_rng(0).integers(0, 5, 100)
     left = pd.DataFrame({"token": np.arange(100), "label": own})
     right = pd.DataFrame({"token": np.arange(100), "label": (own + 2) % 5}).iloc[::-1]
-    found = stability.lineage(left, right.iloc[:80])
+    found = lineage.lineage(left, right.iloc[:80])
     assert (found["right"] == (found["left"] + 2) % 5).all() and (found["score"] == 1).all()
     assert found["tokens"].sum() == 80
 
@@ -101,9 +102,9 @@ def test_lineage_finds_a_renaming_back():
 def test_lineage_of_strangers_is_an_error():
     one = pd.DataFrame({"token": [1, 2], "label": [0, 0]})
     with pytest.raises(QuantaError, match="no token in common"):
-        stability.lineage(one, one.assign(token=[3, 4]))
+        lineage.lineage(one, one.assign(token=[3, 4]))
     with pytest.raises(QuantaError, match="twice"):
-        stability.lineage(one.assign(token=[1, 1]), one)
+        lineage.lineage(one.assign(token=[1, 1]), one)
 
 
 def test_half_samples_have_the_variance_of_the_whole():
@@ -146,7 +147,7 @@ def test_tokens_learned_together_correlate():
 
 def test_an_affinity_agrees_with_itself():
     _, cosines = clear(n=120)
-    found = loss_curves.agreement(cosines, cosines, 8, seed=0)
+    found = agreement.agreement(cosines, cosines, 8, seed=0)
     assert found["rank_correlation"] == pytest.approx(1) and found["adjusted_rand"] == 1
     assert found["neighbours_shared"] == 10
 
@@ -161,17 +162,17 @@ def test_clusters_of_a_relative_are_found_again_above_chance():
     rng = np.random.default_rng(0)
     own = np.sort(rng.integers(0, 8, 400))
     other = np.where(np.arange(400) < 300, 7 - own, rng.integers(0, 8, 400))
-    table = stability.found_again(own, other, seed=0)
+    table = lineage.found_again(own, other, seed=0)
     kept = table[table["size"].cumsum() < 300]
     assert (kept["match"] == 7 - kept["label"]).all() and (kept["score"] > 3 * kept["score_by_chance"]).all()
     assert (table["size"] == np.bincount(own)).all() and (
         table["tokens"] <= table[["size", "match_size"]].min(axis=1)
     ).all()
-    alone = stability.found_again(own, rng.permutation(own), seed=1)
+    alone = lineage.found_again(own, rng.permutation(own), seed=1)
     assert abs(alone["score"].mean() - alone["score_by_chance"].mean()) < 0.03
 
 
 def test_a_cluster_without_a_partner_has_no_match():
-    table = stability.found_again(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 0, 0]), seed=0)
+    table = lineage.found_again(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 0, 0]), seed=0)
     assert table["match"].notna().tolist() == [True, False, False]
     assert table["score"].tolist() == [0.5, 0, 0]

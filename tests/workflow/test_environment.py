@@ -10,7 +10,7 @@ from importlib import metadata
 
 import pytest
 import yaml
-from quanta.config.preflight import locked_versions, normalise
+from quanta.corpus.packages import locked_versions, normalise
 from support import ROOT
 
 LOCKED = locked_versions(ROOT / "envs/requirements.lock")

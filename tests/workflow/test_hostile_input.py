@@ -11,7 +11,7 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from quanta.corpus import encoding, readers
+from quanta.corpus import encoding, readers, vocabulary
 from quanta.errors import QuantaError
 from repository import command, copy_of_the_repository, environment
 from support import ROOT, names, script
@@ -100,7 +100,7 @@ def test_tokens_of_a_hostile_corpus_are_its_texts_and_keep_their_documents(stage
     by_source = {f"texts.jsonl:{i + 1}": sound(text) for i, text in enumerate(texts)}
     found = encoding.load_tokens(tokens.tokens, tokens.offsets)
     documents = pd.read_parquet(tokens.documents)
-    model = encoding.load_tokenizer(tokenizer.tokenizer.rpartition("/")[0])
+    model = vocabulary.load_tokenizer(tokenizer.tokenizer.rpartition("/")[0])
     pieces = {}
     for row in documents.itertuples():
         pieces.setdefault(row.source, []).append(np.asarray(found.document(row.document)))

@@ -28,7 +28,6 @@ CALIBRATION = {
     "calibration/naive_bias",
     "validation/nulls",
     "parity/calibration",
-    "calibration/toy",
 }
 DRAWING = {name for name in NAMES if "/figure_" in name} | {"report/page"}
 ALLOWED = {

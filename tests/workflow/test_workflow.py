@@ -411,7 +411,7 @@ def test_a_dry_run_says_why(plans):
     text = smoke(plans, "--dry-run")
     reason = re.search(r"before: '(.*)' now: '(.*)'", text)
     before, now = (dict(part.rsplit(" ", 1) for part in reason[i].split(", ")) for i in (1, 2))
-    assert [name for name in before if before[name] != now[name]] == ["zipf"]
+    assert [name for name in before if before[name] != now[name]] == ["rank_frequency.zipf"]
 
 
 def test_each_row_of_the_table_of_reruns_names_a_test():

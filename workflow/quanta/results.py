@@ -15,7 +15,8 @@ import pandas as pd
 
 from quanta.arrays import Array, Float32
 from quanta.catalogue import contexts
-from quanta.corpus.encoding import Texts, Tokens, load_tokenizer, load_tokens
+from quanta.corpus.encoding import Texts, Tokens, load_tokens
+from quanta.corpus.vocabulary import load_tokenizer
 from quanta.errors import QuantaError
 from quanta.storage import files
 

@@ -1,1 +1,4 @@
-"""How alike the gradients of two tokens are: cosines, sketched or exact, and cosines of loss curves."""
+"""How alike the gradients of two tokens are: cosines, sketched or exact, and cosines of loss curves.
+
+May import: storage, corpus, gradients.
+"""

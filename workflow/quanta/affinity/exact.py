@@ -21,12 +21,12 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+from quanta import devices
 from quanta.affinity import cosine
 from quanta.arrays import Array, Float32, Int
-from quanta.corpus.encoding import Tokens
+from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.errors import QuantaError
-from quanta.gradients.engine import Engine, as_tokens, check_targets
-from quanta.jobs import gpu_locks
+from quanta.gradients.engine import Engine, check_targets
 from quanta.progress import Progress, log
 
 CHUNK = 2**17  # parameters that are multiplied in float32 at a time; sums of chunks are float64
@@ -112,7 +112,7 @@ def exact_cosines(
     n, count = len(documents), engine.parameters.count
     room = shutil.disk_usage(scratch).free if scratch else 0
     if engine.device.type == "cuda":
-        memory_bytes = min(memory_bytes, int(gpu_locks.SHARE * gpu_locks.free_bytes(engine.device)))
+        memory_bytes = min(memory_bytes, int(devices.SHARE * devices.free_bytes(engine.device)))
     few = 4 * count * n <= memory_bytes
     chosen = plan(
         n,

@@ -1,4 +1,4 @@
-"""Choices of affinity behind one interface: each makes a matrix (token, token) in [−1, 1] from what is known of tokens.
+"""Correlation of loss curves as an affinity, beside that of gradients.
 
 Gradient cosine is the paper's (section 5). Tokens of one quantum should also be learned together: their losses fall at
 the same sizes and steps, so the correlation of loss curves is a second opinion that knows nothing of gradients.
@@ -6,15 +6,12 @@ the same sizes and steps, so the correlation of loss curves is a second opinion 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from quanta.affinity import cosine
 from quanta.arrays import Array, Float, Float32
-from quanta.clustering import spectral
 from quanta.errors import QuantaError
-from quanta.validation import stability
 
 FLOOR_NATS = 1e-3  # losses below are one: differences there are not learning
 
@@ -57,34 +54,3 @@ def _settled(matrix: Array) -> Float32[Array, "token token"]:
     matrix = np.clip((matrix + matrix.T) / 2, -1, 1).astype(np.float32)
     np.fill_diagonal(matrix, 1)
     return np.asarray(matrix)
-
-
-def agreement(
-    left: Float[Array, "token token"],
-    right: Float[Array, "token token"],
-    n_clusters: int,
-    how: spectral.Assignment = spectral.MAIN,
-    *,
-    seed: int,
-) -> dict[str, Any]:
-    """How far two affinities agree: rank correlation over pairs, adjusted Rand index of their clusters, neighbours shared.
-
-    `neighbours_by_chance` is what `neighbours_shared`, of ten, would be for unrelated affinities.
-    """
-    from scipy.stats import spearmanr
-    from sklearn.metrics import adjusted_rand_score
-
-    n = len(left)
-    upper = np.triu_indices(n, 1)
-    chosen = np.random.default_rng([seed, 11]).integers(0, len(upper[0]), min(len(upper[0]), 200_000))
-    pairs = upper[0][chosen], upper[1][chosen]
-    labels = [stability.cluster_like_data(matrix, [n_clusters], how, seed=seed)[n_clusters] for matrix in (left, right)]
-    near = [np.argpartition(-(np.asarray(m) - 3 * np.eye(n)), 10, axis=1)[:, :10] for m in (left, right)]
-    shared = [len(np.intersect1d(a, b)) for a, b in zip(*near, strict=True)]
-    return {
-        "rank_correlation": float(spearmanr(np.asarray(left)[pairs], np.asarray(right)[pairs]).statistic),
-        "adjusted_rand": float(adjusted_rand_score(*labels)),
-        "n_clusters": n_clusters,
-        "neighbours_shared": float(np.mean(shared)),
-        "neighbours_by_chance": 100 / (n - 1),
-    }

@@ -1,1 +1,4 @@
-"""The exponent by simulation of planted quanta."""
+"""The exponent by simulation of planted quanta.
+
+May import: storage, clustering, rank_frequency.
+"""

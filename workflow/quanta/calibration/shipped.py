@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.affinity import cosine
+from quanta import arrays
 from quanta.calibration import simulations
 from quanta.storage import code, files
 
@@ -82,7 +82,7 @@ def taken(
     ready = [number for number in whole if number in known.index]
     if not ready:
         return make(numbers)
-    some = [ready[i] for i in cosine.spread(len(ready), checked)]
+    some = [ready[i] for i in arrays.evenly(len(ready), checked)]
     again = make(some).set_index("simulation", drop=False)
     bounds = {name: share * float(known[name].std()) + 1e-9 for name, share in relative.items()} | dict(absolute or {})
     for name, bound in bounds.items():

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from quanta.calibration import naive, shipped
-from quanta.clustering import spectral
+from quanta.calibration import naive_slopes, shipped
+from quanta.clustering import assignment
 from quanta.storage import code
 
 # k-means finds another optimum where last digits differ: slopes of one simulation under other seeds deviate by 0.05
@@ -15,11 +15,11 @@ ALIKE_SLOPES = 0.3
 
 
 def of_slopes(
-    n_tokens: int, n_clusters: Sequence[int], shares: tuple[float, float], how: spectral.Assignment, *, seed: int
+    n_tokens: int, n_clusters: Sequence[int], shares: tuple[float, float], how: assignment.Assignment, *, seed: int
 ) -> dict[str, Any]:
     """What slopes of simulations are made from."""
     return {
-        "code": code.digest_of("calibration.naive"),
+        "code": code.digest_of("calibration.naive_slopes"),
         "seed": seed,
         "n_tokens": n_tokens,
         "n_clusters": list(n_clusters),
@@ -33,7 +33,7 @@ def slopes(
     n_tokens: int,
     n_clusters: Sequence[int],
     shares: tuple[float, float],
-    how: spectral.Assignment,
+    how: assignment.Assignment,
     *,
     seed: int,
     folder: Path = shipped.FOLDER,
@@ -42,7 +42,7 @@ def slopes(
     known = shipped.read("slopes", of_slopes(n_tokens, n_clusters, shares, how, seed=seed), folder)
 
     def make(some: Sequence[int]) -> pd.DataFrame:
-        return naive.slopes(some, n_tokens, n_clusters, shares, how, seed=seed)
+        return naive_slopes.slopes(some, n_tokens, n_clusters, shares, how, seed=seed)
 
     return shipped.taken(
         known,

@@ -1,1 +1,4 @@
-"""From affinity to eigenvectors to labels."""
+"""From affinity to eigenvectors to labels.
+
+May import: storage, affinity.
+"""

@@ -1,4 +1,4 @@
-"""K-means for a rising list of cluster counts over one spectral embedding, and two assignments without centres.
+"""K-means for a rising list of cluster counts over one spectral embedding.
 
 Where the time of a sweep goes is the matrix product of points and centres. So distances of all points to all centres
 are kept, and only those to centres that moved are computed anew (float32 BLAS); centres are means in float64. Instead
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import qr, svd
 
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.errors import QuantaError
@@ -244,35 +243,3 @@ def sweep(
         state._to_means(np.arange(k))
         inertia = float(((state.points - state.centres[labels]) ** 2).sum())
         yield k, Partition(labels, state.centres, inertia)
-
-
-def cluster_qr(vectors: Float[Array, "point k"]) -> Int[Array, " point"]:
-    """Labels from a column-pivoted QR of the eigenvectors (Damle, Minden and Ying 2019): no centres, no randomness."""
-    k = vectors.shape[1]
-    _, _, pivots = qr(vectors.T, mode="economic", pivoting=True)
-    left, _, right = svd(vectors[pivots[:k]].T)
-    return np.asarray(np.abs(vectors @ (left @ right)).argmax(axis=1))
-
-
-def discretize(vectors: Float[Array, "point k"], *, seed: int, most: int = 100) -> Int[Array, " point"]:
-    """Labels from the rotation of row-normalised eigenvectors that lies nearest to indicators (Yu and Shi 2003)."""
-    rng = np.random.default_rng([seed, 3])
-    rows = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
-    n, k = rows.shape
-    rotation = np.zeros((k, k))
-    rotation[:, 0] = rows[rng.integers(n)]
-    far = np.zeros(n)
-    for j in range(1, k):
-        far += np.abs(rows @ rotation[:, j - 1])
-        rotation[:, j] = rows[far.argmin()]
-    before = 0.0
-    labels = np.zeros(n, dtype=np.int64)
-    for _ in range(most):
-        labels = (rows @ rotation).argmax(axis=1)
-        sums = sp.csr_array((np.ones(n), (labels, np.arange(n))), shape=(k, n)) @ rows
-        left, values, right = svd(sums)
-        if abs(values.sum() - before) < 1e-10 * n:
-            break
-        before = float(values.sum())
-        rotation = (left @ right).T
-    return labels

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 
 from quanta.arrays import Array, Float, Float32, Int
-from quanta.clustering import kmeans, spectral
+from quanta.clustering import assignment, kmeans
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 
@@ -155,7 +155,7 @@ def cluster(
     n_clusters: Sequence[int],
     *,
     neighbours: int,
-    how: spectral.Assignment = spectral.MAIN,
+    how: assignment.Assignment = assignment.MAIN,
     seed: int,
     rounds: int = kmeans.ROUNDS,
     whole: int | None = None,
@@ -163,12 +163,17 @@ def cluster(
 ) -> dict[int, Int[Array, " token"]]:
     """Labels for each k from features (N, feature), without any N × N matrix; fewer neighbours where N is as small."""
     index, cosine = nearest(features, min(neighbours, len(features) - 1), device=device)
-    vectors, _, _ = embedding(graph(index, cosine, linear=True), max(n_clusters), unit=unit_rows(features), seed=seed)
+    vectors, _, _ = embedding(
+        graph(index, cosine, linear=True),
+        max(n_clusters),
+        unit=unit_rows(features),
+        seed=seed,
+    )
     return how(vectors, n_clusters, rounds=rounds, seed=seed, whole=whole)
 
 
 def of_features(
-    features: Float32[Array, "token feature"], neighbours: int, how: spectral.Assignment = spectral.MAIN
+    features: Float32[Array, "token feature"], neighbours: int, how: assignment.Assignment = assignment.MAIN
 ) -> Callable[..., dict[int, Int[Array, " token"]]]:
     """`cluster` of some of the tokens, as `stability.resample` asks for it."""
 

@@ -56,7 +56,7 @@ def training_minutes(size: Size, tokens: int, *, gpu: bool) -> float:
 
 
 def losses_mb(size: Size, tokens_a_batch: int) -> float:
-    """Weights in float32, a block's activations (about 20 widths a token, quanta/models/costs.py)."""
+    """Weights in float32, a block's activations (about 20 widths a token, quanta/config/costs.py)."""
     return 1500 + 4 * (size.all_parameters + 20 * size.width * tokens_a_batch) / 1e6
 
 

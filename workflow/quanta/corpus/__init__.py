@@ -1,1 +1,4 @@
-"""Texts to documents to tokens, and which of them were held out."""
+"""From texts to documents to tokens, and which of them were held out.
+
+May import: storage.
+"""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from quanta.corpus.readers import HELD_OUT, TRAINING, Document
+from quanta.corpus.splitting import HELD_OUT, TRAINING, Document
 from quanta.errors import QuantaError
 from quanta.progress import log
 from quanta.storage import files

@@ -1,36 +1,23 @@
-"""Where a corpus comes from: documents of Python packages, JSON Lines or Parquet files, and their split into held out and training."""
+"""Where a corpus comes from: documents of Python packages, JSON Lines or Parquet files."""
 
 import gzip
-import hashlib
 import io
 import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import pandas as pd
 import zstandard
 
-from quanta.config.preflight import normalise
-from quanta.corpus import near_duplicates
+from quanta.corpus import splitting
+from quanta.corpus.packages import normalise
+from quanta.corpus.splitting import Document
 from quanta.errors import QuantaError
 from quanta.progress import log
-
-HELD_OUT, TRAINING = "heldout", "training"
-
-
-@dataclass(frozen=True)
-class Document:
-    """A text, where it comes from (`distribution/path` or `file:line`), and the part of the corpus it is of."""
-
-    source: str
-    text: str
-    subset: str = ""
 
 
 def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[Document]:
@@ -43,7 +30,7 @@ def python_sources(distributions: Iterable[metadata.Distribution]) -> Iterator[D
         name = normalise(distribution.metadata["Name"])
         listed = distribution.files or []
         files |= {f"{name}/{file.as_posix()}": file.locate() for file in listed if file.suffix == ".py"}
-    for source, path in sorted(files.items(), key=lambda item: (_unit(item[0]), item[0])):
+    for source, path in sorted(files.items(), key=lambda item: (splitting.unit(item[0]), item[0])):
         try:
             yield Document(source, Path(path).read_bytes().decode("utf-8"))
         except (UnicodeDecodeError, FileNotFoundError) as error:
@@ -209,83 +196,3 @@ class _WholeZstandard(io.RawIOBase):
         """Close the file below, too."""
         self._file.close()
         super().close()
-
-
-def distinct(documents: Iterable[Document], minimum_characters: int, *, repeated: bool = False) -> Iterator[Document]:
-    """Leave out short documents and, after the first, those of equal text (unless `repeated` ones are kept, too)."""
-    if repeated:
-        yield from (document for document in documents if len(document.text) >= minimum_characters)
-        return
-    seen: set[bytes] = set()
-    dropped = {"short": 0, "equal": 0}
-    for document in documents:
-        digest = hashlib.blake2b(document.text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-        if len(document.text) < minimum_characters:
-            dropped["short"] += 1
-        elif digest in seen:
-            dropped["equal"] += 1
-        else:
-            seen.add(digest)
-            yield document
-    log.info("documents: %d kept, %d too short, %d equal to another", len(seen), dropped["short"], dropped["equal"])
-
-
-def _unit(source: str) -> float:
-    """A number in [0, 1) that depends on a document's source alone, never on its content."""
-    return int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") / 2**64
-
-
-def split_of(source: str, heldout_share: float) -> str:
-    """`heldout` for that share of sources, by a hash of the source; else `training`.
-
-    A source whose hash is small comes early in `python_sources`, so the split takes another hash.
-    """
-    return HELD_OUT if _unit("split:" + source) < heldout_share else TRAINING
-
-
-def first_held_out(documents: Iterable[Document], heldout_share: float, number: int | None) -> Iterator[Document]:
-    """Documents up to the one with which so many are held out; all where `number` is None."""
-    held_out = 0
-    for document in documents:
-        yield document
-        held_out += split_of(document.source, heldout_share) == HELD_OUT
-        if held_out == number:
-            return
-
-
-def documents_table(
-    documents: Iterable[Document], heldout_share: float, containment: float | None = None
-) -> pd.DataFrame:
-    """Columns source, split, text, subset; one row a document, in the order given.
-
-    With `containment`, near duplicates (`duplicates.groups`) have the split of that of them whose source sorts first.
-
-    Raises:
-        QuantaError: there is no document at all, or none in a split that must have some.
-    """
-    rows = [(d.source, split_of(d.source, heldout_share), d.text, d.subset) for d in documents]
-    table = pd.DataFrame(rows, columns=pd.Index(["source", "split", "text", "subset"]))
-    if containment is not None and 0 < heldout_share < 1:
-        table["split"] = _with_near_duplicates(table, heldout_share, containment)
-    wanted = {HELD_OUT: heldout_share > 0, TRAINING: heldout_share < 1}
-    for split, needed in wanted.items():
-        if needed and not (len(table) and (table["split"] == split).any()):
-            raise QuantaError(
-                "corpus",
-                f"{len(table)} documents, none of them for the split {split!r}",
-                "at least one document a split",
-                "lower corpus.minimum_characters, change corpus.heldout_share, or give a larger corpus",
-            )
-    return table
-
-
-def _with_near_duplicates(table: pd.DataFrame, heldout_share: float, containment: float) -> "pd.Series[str]":
-    group = table["source"].groupby(near_duplicates.groups(table["text"], containment))
-    split = group.transform("min").map(lambda source: split_of(source, heldout_share))
-    sizes = group.size()
-    log.info(
-        "near duplicates: %d documents in %d groups, the largest of %d; %d documents changed sides",
-        *(sizes[sizes > 1].sum(), (sizes > 1).sum(), sizes.max() if len(sizes) else 0),
-        (split != table["split"]).sum(),
-    )
-    return split

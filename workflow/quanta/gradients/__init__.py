@@ -1,1 +1,4 @@
-"""Which tokens are clustered, and the gradients of their losses."""
+"""Which tokens are clustered, and the gradients of their losses.
+
+May import: storage, corpus, models, losses.
+"""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from quanta.arrays import Array, Int
-from quanta.losses.forward import BLOCK, length_batches
+from quanta.losses.batching import BLOCK, length_batches
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ def batches(documents: Array, positions: Array, batch_tokens: int, *, share: boo
     """Batches of at most `batch_tokens` input tokens with padding, or one document; none crosses a block of 128 targets.
 
     With `share`, targets of one document within a block share its forward. The batches depend on the targets' order and
-    on `batch_tokens` alone, so shards made of whole blocks (`quanta.losses.forward.shard`) form the very same ones.
+    on `batch_tokens` alone, so shards made of whole blocks (`quanta.losses.batching.shard`) form the very same ones.
     """
     for first in range(0, len(documents), BLOCK):
         block = np.arange(first, min(first + BLOCK, len(documents)))

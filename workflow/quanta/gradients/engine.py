@@ -8,31 +8,27 @@ R its input (position, in). GPT-NeoX has a backward of its own (`quanta.gradient
 Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
-import hashlib
-import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm  # type: ignore[import-untyped]
 from transformers import PreTrainedModel
 
+from quanta import devices
 from quanta.arrays import Array, Float32, Int
 from quanta.corpus.encoding import Tokens
-from quanta.devices import keep_freed_memory
+from quanta.devices import keep_freed_memory, settle_precision
 from quanta.errors import QuantaError
 from quanta.gradients import collector, neox
 from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
 from quanta.gradients.parameter_sets import ParameterSet, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
-from quanta.jobs import gpu_locks
-from quanta.losses.forward import check_vocabulary, pad, token_bytes
-from quanta.precision import resolve, settle
-from quanta.progress import Progress, log
+from quanta.losses.batching import pad
+from quanta.losses.forward import check_vocabulary, token_bytes
+from quanta.progress import log
 
 FEATURES = 65_537  # a prime: prime to the width of every layer
 METHOD = 2  # raised whenever the same input no longer gives the same features
@@ -93,7 +89,7 @@ class Engine:
         self.model, self.tokens = model, tokens
         self.parameters = parameter_set(model, parameters) if isinstance(parameters, str) else parameters
         self.device = next(model.parameters()).device
-        self.precision = settle(precision, self.device.type)
+        self.precision = settle_precision(precision, self.device.type)
         if features is not None and features < 2:
             raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
         self.fold = Fold(self.parameters, features, seed, self.device)
@@ -193,7 +189,7 @@ class Engine:
         if self.device.type != "cuda":
             return batch_tokens
         layers = int(self.model.config.num_hidden_layers)
-        return gpu_locks.fitting(batch_tokens, 2 * layers * token_bytes(self.model), gpu_locks.free_bytes(self.device))
+        return devices.fitting(batch_tokens, 2 * layers * token_bytes(self.model), devices.free_bytes(self.device))
 
     def _in_memory(
         self, planned: Batch, documents: Array, positions: Array, limit: list[int], into: torch.Tensor | None
@@ -241,15 +237,6 @@ def _check_finite(features: Buffer, losses: Array, documents: Array, positions: 
         )
 
 
-def as_tokens(documents: "Tokens | Sequence[Sequence[int]]") -> Tokens:
-    """Token ids as `Tokens`: those of the corpus as they are, or a list of documents, each a list of ids."""
-    if isinstance(documents, Tokens):
-        return documents
-    rows = [np.asarray(d, dtype=np.uint32) for d in documents]
-    ends = np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64)
-    return Tokens(np.concatenate(rows) if rows else np.empty(0, np.uint32), ends)
-
-
 def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, positions: Array) -> None:
     """Refuse targets that the model cannot predict.
 
@@ -274,104 +261,3 @@ def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, posi
             f"positions from 1 (nothing predicts a first token) within a document, at most {limit}",
             "select anew, or cut the documents at the model's context",
         )
-
-
-def token_gradients(
-    model: PreTrainedModel,
-    tokens: Tokens | Sequence[Sequence[int]],
-    documents: Int[Array, " n"] | Sequence[int],
-    positions: Int[Array, " n"] | Sequence[int],
-    *,
-    features: int | None = FEATURES,
-    seed: int = 0,
-    parameters: str = "paper",
-    precision: str = "float32",
-    batch_tokens: int = 2048,
-    share: bool = True,
-    label: str = "gradients",
-    bar: bool = False,
-) -> tuple[Float32[Array, "n feature"], Float32[Array, " n"]]:
-    """Gradients (not normalised) and losses in nats of the tokens at (document, position).
-
-    Args:
-        model: a causal language model of transformers; it is left as it was found.
-        tokens: the corpus, or a list of documents, each a list of token ids.
-        documents: index of each target's document.
-        positions: index of each target within its document, from 1.
-        features: k, the number to fold to (error of a cosine about 1/√k), or None for the gradients themselves.
-        seed: of the fold's signs.
-        parameters: `paper`, `clean` or `all`, see `quanta.gradients.parameter_sets.KINDS`.
-        precision: `float32`, `tf32` (CUDA), `bfloat16`, or `auto` (`quanta.precision`); errors are in docs/gradients.md.
-        batch_tokens: input tokens at a time, for each of torch's threads. It alters no gradient beyond rounding.
-        share: let targets of one document share its forward pass (GPT-NeoX).
-        label: begins the progress lines.
-        bar: draw a progress bar instead of progress lines.
-
-    Raises:
-        QuantaError: a target that nothing predicts, an architecture whose weights are in no Linear layer, a gradient
-            that is not finite (document, position and loss are named), or a sample larger than the device's memory.
-    """
-    tokens = as_tokens(tokens)
-    documents, positions = np.asarray(documents, dtype=np.int64), np.asarray(positions, dtype=np.int64)
-    check_targets(model, tokens, documents, positions)
-    engine = Engine(model, tokens, features=features, seed=seed, parameters=parameters, precision=precision)
-    # numpy asks for huge pages, whose first touch costs several times that of small ones (docs/benchmarks.md)
-    into = torch.empty(len(documents), engine.fold.features)
-    result: Float32[Array, "n feature"] = into.numpy()
-    losses = np.empty(len(documents), dtype=np.float32)
-    progress = Progress(label, len(documents), "samples")
-    with tqdm(total=len(documents), desc=label, unit="token", disable=not bar) as drawn:
-        for samples, found, nats in engine.run(documents, positions, batch_tokens, share=share, into=into):
-            if isinstance(found, torch.Tensor):
-                result[samples] = found.cpu().numpy()
-            losses[samples] = nats
-            drawn.update(len(samples))
-            if not bar:
-                progress.advance(len(samples))
-    if not bar:
-        progress.done()
-    return result, losses
-
-
-# -------------------------------------------------------------------------------------------- record
-
-
-def record(
-    model: PreTrainedModel,
-    *,
-    features: int | None = FEATURES,
-    seed: int = 0,
-    parameters: str = "paper",
-    precision: str = "float32",
-) -> dict[str, Any]:
-    """What a shard (`quanta.gradients.shards`) says about its gradients; shards whose `same` parts agree may be mixed.
-
-    `same` holds the method, the architecture, a hash of the weights (of at most 4,096 evenly spaced elements of each),
-    the parameter set with its count, the number of features, the seed and the precision that was used; `made_on` the device and
-    versions, which alter rounding only.
-    """
-    chosen = parameter_set(model, parameters)
-    digest, own = hashlib.sha256(), dict(model.named_parameters(remove_duplicate=False))
-    for member in chosen.members:
-        flat = own[member.name].detach().flatten()
-        some = flat[:: -(-len(flat) // 4096)].float().cpu().numpy()
-        digest.update(member.name.encode() + some.tobytes())
-    device = next(model.parameters()).device
-    return {
-        "same": {
-            "method": METHOD,
-            "architecture": type(model).__name__,
-            "weights": digest.hexdigest(),
-            "parameter_set": chosen.kind,
-            "parameters": chosen.count,
-            "mode": "exact" if features is None else "sketch",
-            "features": chosen.count if features is None else features,
-            "seed": None if features is None else seed,
-            "precision": resolve(precision, device.type)[0],
-        },
-        "made_on": {
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
-            "torch": torch.__version__,
-        },
-        "parameter_set": chosen.describe(),
-    }

@@ -1,6 +1,6 @@
 """Shards: the gradients of a part of the tokens as a file, with how they were made beside it.
 
-Apart from `gradients`, which makes them, so that what only joins them does not import torch.
+Apart from `engine`, which makes them, so that what only joins them does not import torch.
 """
 
 from collections.abc import Mapping, Sequence

@@ -13,10 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-import psutil
-
 if TYPE_CHECKING:
-    import torch
+    pass
 
 from quanta.errors import QuantaError
 
@@ -24,7 +22,7 @@ log = logging.getLogger("quanta")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # the job of a scheduler; its numbers of cards may be its own (cgroups), so that locks of two jobs must not meet
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
-SHARE = 0.8  # of the free memory that a batch may fill; the allocator needs some of it
+
 
 _held: list[IO[str]] = []  # open as long as the process lives
 
@@ -97,34 +95,3 @@ def settle(wanted: int, count: Callable[[], int]) -> str | None:
         _held.append(stream)
     os.environ[VISIBLE] = card or ""
     return card
-
-
-def free_bytes(device: "torch.device") -> int:
-    """Memory that is free on a device, in bytes."""
-    if device.type == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
-
-
-def fitting(batch_tokens: int, bytes_a_token: float, free: int, fixed: float = 0) -> int:
-    """Tokens a batch that the free memory of a card holds: `batch_tokens`, halved as often as needed, at least 1.
-
-    Args:
-        batch_tokens: what is wanted.
-        bytes_a_token: estimate of what a token of a batch takes.
-        free: bytes that are free on the card.
-        fixed: bytes that are needed whatever the batch.
-    """
-    room, fits = SHARE * free - fixed, batch_tokens
-    while fits > 1 and fits * bytes_a_token > room:
-        fits //= 2
-    if fits < batch_tokens:
-        log.warning(
-            "%.1f GB are free on the GPU: batches of %d tokens instead of %d (results agree to rounding)",
-            free / 1e9,
-            fits,
-            batch_tokens,
-        )
-    return fits

@@ -1,1 +1,4 @@
-"""The loss of every token under every model, computed and kept."""
+"""The loss of every token under every model, computed and kept.
+
+May import: storage, corpus, models.
+"""

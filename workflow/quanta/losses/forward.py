@@ -3,53 +3,24 @@
 One document is one sequence: right padding, no beginning-of-text token, no packing (as in the paper, section 4).
 """
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from quanta import devices
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.corpus.encoding import Tokens
+from quanta.devices import settle_precision
 from quanta.errors import QuantaError
-from quanta.jobs import gpu_locks
+from quanta.losses import batching
 from quanta.losses.stored import check_losses
 from quanta.models.pretrained import unembedding
-from quanta.precision import settle
 from quanta.progress import Progress
 
 # float32 logits held at a time: 16 MiB, which stay in a CPU's cache between the passes of the cross-entropy; 512 MiB on
 # a GPU, whose products want more rows
 LOGITS_AT_ONCE = {"cpu": 2**22, "cuda": 2**27}
-BLOCK = 128  # a batch never crosses a multiple of it, and a shard is made of whole blocks
-
-
-def shard(n: int, index: int, shards: int) -> range:
-    """Part `index` of n items: contiguous whole blocks, so that any number of shards forms the very same batches.
-
-    The last bits of a sample depend on what else is in its batch. Shards beyond the number of blocks are empty.
-    """
-    blocks = -(-n // BLOCK)
-    return range(min(blocks * index // shards * BLOCK, n), min(blocks * (index + 1) // shards * BLOCK, n))
-
-
-def length_batches(lengths: Array, batch_tokens: int) -> Iterator[Int[Array, " batch"]]:
-    """Indices in batches of similar length within each block, longest first; at most `batch_tokens` with padding, or one."""
-    for first in range(0, len(lengths), BLOCK):
-        order = first + np.argsort(-np.asarray(lengths[first : first + BLOCK]), kind="stable")
-        while len(order):
-            size = max(batch_tokens // max(int(lengths[order[0]]), 1), 1)
-            yield order[:size]
-            order = order[size:]
-
-
-def pad(documents: Sequence[Array]) -> torch.Tensor:
-    """Right-padded ids (document, position). Attention is causal, so what stands to the right alters nothing."""
-    ids = np.zeros((len(documents), max(len(d) for d in documents)), dtype=np.int64)
-    for row, document in zip(ids, documents, strict=True):
-        row[: len(document)] = document
-    return torch.from_numpy(ids)
 
 
 @torch.no_grad()
@@ -66,13 +37,13 @@ def token_losses(
 
     The result does not depend on `batch_tokens` beyond rounding (1e-5 nats); on a GPU it is lowered to what the card's
     free memory holds. With `precision` "bfloat16" matrix products run in bfloat16, with "auto" where that pays
-    (`quanta.precision`); the cross-entropy itself is float32 always.
+    (`quanta.devices`); the cross-entropy itself is float32 always.
 
     Raises:
         QuantaError: the model cannot take the tokens, or a loss is not finite.
     """
     device = next(model.parameters()).device
-    precision = settle(precision, device.type)
+    precision = settle_precision(precision, device.type)
     first = tokens.offsets[documents.start]
     losses = np.full(int(tokens.offsets[documents.stop] - first), np.nan, dtype=np.float32)
     lengths = tokens.lengths[documents.start : documents.stop]
@@ -80,13 +51,13 @@ def token_losses(
         check_vocabulary(model, tokens)
     if device.type == "cuda":
         logits = 3 * 4 * LOGITS_AT_ONCE["cuda"]  # with two copies
-        batch_tokens = gpu_locks.fitting(batch_tokens, token_bytes(model), gpu_locks.free_bytes(device), logits)
+        batch_tokens = devices.fitting(batch_tokens, token_bytes(model), devices.free_bytes(device), logits)
     progress = Progress(f"losses {label}".rstrip(), len(losses), "tokens")
-    for batch in length_batches(lengths, batch_tokens):
+    for batch in batching.length_batches(lengths, batch_tokens):
         batch = batch[lengths[batch] > 1]
         if not len(batch):
             continue
-        ids = pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
+        ids = batching.pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
         # padding is not unembedded: on short documents and a wide vocabulary that is most of the work
@@ -102,7 +73,7 @@ def token_losses(
 
 
 def token_bytes(model: PreTrainedModel) -> int:
-    """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/models/costs.py)."""
+    """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/config/costs.py)."""
     return 4 * 20 * int(model.config.hidden_size)
 
 

@@ -1,6 +1,6 @@
-"""Predictions: the losses of a model as they are kept, one a token of the corpus; read, checked, summed by document.
+"""The losses of a model as they are kept, one a token of the corpus; read, checked, summed by document.
 
-Apart from `losses`, which computes them, so that the stages that only read them do not import torch.
+Apart from `forward`, which computes them, so that the stages that only read them do not import torch.
 """
 
 from collections.abc import Sequence
@@ -61,11 +61,3 @@ def by_subset(losses: Array, tokens: Tokens, subsets: Sequence[str]) -> pd.DataF
     sums = table.groupby("subset", sort=True)[["loss_sum_nats", "n_predictions"]].sum().reset_index()
     means = sums["loss_sum_nats"] / sums["n_predictions"].where(sums["n_predictions"] > 0)
     return sums[["subset", "n_predictions"]].assign(mean_loss_nats=means)
-
-
-def clusters_by_subset(labels: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> pd.DataFrame:
-    """Columns n_clusters, label, subset, n_tokens, from labels (n_clusters, token, label) and tokens (token, document)."""
-    parts = np.asarray(list(subsets), dtype=object)[chosen["document"].to_numpy()]
-    of_token = pd.Series(parts, index=chosen["token"].to_numpy())
-    table = labels[["n_clusters", "label"]].assign(subset=of_token.loc[labels["token"]].to_numpy())
-    return table.groupby(["n_clusters", "label", "subset"], sort=True).size().rename("n_tokens").reset_index()

@@ -1,1 +1,4 @@
-"""The family of models: weights, loading, its table, training."""
+"""The family of models: weights, loading, its table, training.
+
+May import: storage.
+"""

@@ -1,7 +1,6 @@
 """Models: a family of causal language models in Hugging Face format, read from safetensors alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,46 +9,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from quanta.errors import QuantaError
 from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS
 from quanta.models.weights import EXPECTED, check_folder, weight_hash
 from quanta.storage import files
-
-
-@dataclass(frozen=True)
-class Size:
-    """One size of a GPT-NeoX ladder."""
-
-    name: str
-    width: int
-    layers: int
-    heads: int
-
-
-def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeoXForCausalLM:
-    """A GPT-NeoX model with fresh weights, shaped as Pythia is: parallel residual, rotary on a quarter of each head.
-
-    Weights depend on `seed` alone; the global random state is left as it was.
-    """
-    config = GPTNeoXConfig(
-        vocab_size=vocabulary,
-        hidden_size=size.width,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        intermediate_size=4 * size.width,
-        max_position_embeddings=context,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
-        use_parallel_residual=True,
-        tie_word_embeddings=False,
-        bos_token_id=0,
-        eos_token_id=0,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        build: Any = GPTNeoXForCausalLM._from_config
-        return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))
 
 
 def fresh_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel:

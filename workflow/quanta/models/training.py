@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from quanta.arrays import Array, Int
 from quanta.errors import QuantaError
@@ -181,3 +181,37 @@ def train(
     progress.done(f"loss {rows[-1][2]:.3f} nats")
     columns = ["step", "tokens", "loss_nats", "learning_rate", "gradient_norm"]
     return pd.DataFrame(rows, columns=pd.Index(columns))
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of a GPT-NeoX ladder."""
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+
+
+def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeoXForCausalLM:
+    """A GPT-NeoX model with fresh weights, shaped as Pythia is: parallel residual, rotary on a quarter of each head.
+
+    Weights depend on `seed` alone; the global random state is left as it was.
+    """
+    config = GPTNeoXConfig(
+        vocab_size=vocabulary,
+        hidden_size=size.width,
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        intermediate_size=4 * size.width,
+        max_position_embeddings=context,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        use_parallel_residual=True,
+        tie_word_embeddings=False,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        build: Any = GPTNeoXForCausalLM._from_config
+        return cast(GPTNeoXForCausalLM, build(config, attn_implementation="sdpa"))

@@ -1,6 +1,6 @@
 """Weights as files: safetensors in folders of Hugging Face format; found, checked and hashed without loading a model.
 
-Apart from `models`, which loads them, so that the stages that only copy or compare them do not import torch.
+Apart from `pretrained`, which loads them, so that the stages that only copy or compare them do not import torch.
 """
 
 import hashlib

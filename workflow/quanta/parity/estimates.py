@@ -14,10 +14,10 @@ import pandas as pd
 
 from quanta.affinity import cosine
 from quanta.arrays import Array, Float, Float32, Int
-from quanta.calibration import planted, regression
+from quanta.calibration import estimators, planted, regression
 from quanta.calibration import simulations as sims
 from quanta.errors import QuantaError
-from quanta.parity import recovery
+from quanta.parity import probing
 from quanta.parity.learning_curves import CASES, COSINES, ENVELOPE, LANGUAGE, PARITY, TASKS, TASKS_LEARNED, TRUE_SIZES
 from quanta.parity.sparse_parity import ParityProblem
 from quanta.progress import Progress
@@ -142,7 +142,7 @@ def estimates(
         return pd.DataFrame(columns=list(COLUMNS))
     rows = []
     for name, condition in CONDITIONS.items():
-        probes = recovery.draw_probes(
+        probes = probing.draw_probes(
             problem,
             dict(net),
             samples,
@@ -151,7 +151,7 @@ def estimates(
             tasks=learned if condition.learned_only else None,
         )
         found = _labels_known(problem, probes, int(learned.sum()) if condition.learned_only else None)
-        found |= _from_cosines(cosines_of(recovery.gradients(dict(net), probes)), calibrated)
+        found |= _from_cosines(cosines_of(probing.gradients(dict(net), probes)), calibrated)
         about = {
             "samples": samples,
             "tasks": len(np.unique(probes.tasks)),
@@ -169,11 +169,11 @@ def cosines_of(features: Float32[Array, "sample parameter"]) -> Float32[Array, "
     return cosines
 
 
-def _labels_known(problem: ParityProblem, probes: recovery.Probes, learned: int | None) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {TASKS: collisions_of_labels(probes.tasks, regression.QUANTA)}
+def _labels_known(problem: ParityProblem, probes: probing.Probes, learned: int | None) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {TASKS: collisions_of_labels(probes.tasks, estimators.QUANTA)}
     if learned is not None:
         found[TASKS_LEARNED] = collisions_of_labels(probes.tasks, learned)
-    found[CASES] = collisions_of_labels(recovery.cases(probes, problem.subsets), regression.QUANTA)
+    found[CASES] = collisions_of_labels(probing.cases(probes, problem.subsets), estimators.QUANTA)
     return found
 
 
@@ -193,8 +193,8 @@ def _from_cosines(
             "surprise": posterior.surprise,
         }
     language = calibrated[LANGUAGE].known
-    best = regression.best_resolution(language, found[LANGUAGE]["value"])
-    [at] = collisions.resolution_curve(cosines, np.array([best]), regression.QUANTA)
+    best = estimators.best_resolution(language, found[LANGUAGE]["value"])
+    [at] = collisions.resolution_curve(cosines, np.array([best]), estimators.QUANTA)
     found[COSINES] = {"value": at["alpha"], "low": at["low"], "high": at["high"]}
     return found
 

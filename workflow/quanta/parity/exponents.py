@@ -1,4 +1,4 @@
-"""What sweeps over sparse-parity nets say: exponents beside the theory's, convergence against frequency, emergence.
+"""Scaling exponents of sweeps over sparse-parity nets, beside the theory's.
 
 Curves come as one table (`quanta.parity.learning_curves`): the held-out loss of every task (bits) at every step measured, for each net of a
 sweep. `sweep` is "fresh" (new samples each step; size is the width) or "data" (a fixed training set; size is its samples).
@@ -10,50 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array, Float
 from quanta.errors import QuantaError
-from quanta.parity.learning_curves import LEARNED_BITS
+from quanta.parity import convergence, learning_curves
 from quanta.theory import closed_form
-
-# ------------------------------------------------------------------------------------------------ scaling points
-
-
-def task_losses(curves: pd.DataFrame, nets: pd.DataFrame, resource: str) -> pd.DataFrame:
-    """Per-task losses along one resource of one (α, seed): an index of scales, a column for each task.
-
-    parameters: the last step of each net of the fresh sweep; the scale is its parameters. steps: the widest net that did
-    not diverge. data: each training set at the step of least mean loss (early stopping). Nets that diverged are left out.
-    """
-    sound = nets[nets["diverged_step"] < 0]
-    sweep = "data" if resource == "data" else "fresh"
-    sound = sound[sound["sweep"] == sweep].sort_values("size")
-    mine = curves[(curves["sweep"] == sweep) & curves["size"].isin(sound["size"])]
-    if mine.empty:
-        return pd.DataFrame()
-    if resource == "steps":
-        widest = mine[mine["size"] == mine["size"].max()]
-        wide = widest.pivot(index="step", columns="task", values="loss_bits")
-        return wide[wide.index > 0].rename_axis("scale")
-    wide = mine.pivot(index=["size", "step"], columns="task", values="loss_bits")
-    alpha = float(mine["alpha"].iloc[0])
-    mean = wide.to_numpy() @ closed_form.frequencies(alpha, wide.shape[1])
-    best = pd.Series(mean, index=wide.index).groupby(level="size")
-    places = best.idxmin() if resource == "data" else wide.index.to_frame().groupby(level="size")["step"].max()
-    chosen = wide.loc[list(places) if resource == "data" else list(places.items())].droplevel("step")
-    if resource == "parameters":
-        parameters = sound.set_index("size")["parameters"]
-        chosen.index = pd.Index(parameters.loc[chosen.index].to_numpy())
-    return chosen.rename_axis("scale")
-
-
-def resources_of(curves: pd.DataFrame) -> list[str]:
-    """The resources that the sweeps of a run vary: parameters and steps, and data if it has that sweep."""
-    return ["parameters", "steps", *(["data"] if (curves["sweep"] == "data").any() else [])]
-
-
-def learned_tasks(losses: Float[Array, "scale task"]) -> Float[Array, " scale"]:
-    """How many tasks' worth of loss is gone: Σ (1 − L_i), each between 0 and 1. The n of the theory, measured."""
-    return np.asarray(np.clip(1 - np.asarray(losses, dtype=np.float64), 0, 1).sum(axis=1))
 
 
 def fit_exponent(
@@ -100,7 +59,7 @@ def fit_exponent(
     if use.sum() < 2:
         return result | dict.fromkeys(("value", "interval", "theory_finite", "learned_tasks"))
     result["value"] = closed_form.fitted_slope(used, mean[use])
-    learned = learned_tasks(stacked.mean(axis=0)[use])
+    learned = learning_curves.learned_tasks(stacked.mean(axis=0)[use])
     first, last = float(learned.min()), float(learned.max())
     inside = 0 < first < last < n_tasks
     result["learned_tasks"] = [first, last]
@@ -116,87 +75,6 @@ def fit_exponent(
             slopes.append(closed_form.fitted_slope(used, total / weight))
     result["interval"] = [float(q) for q in np.quantile(slopes, [0.05, 0.95])] if slopes else None
     result["interval_method"] = f"90 %, {draws} bootstrap draws of seeds and of tasks within each"
-    return result
-
-
-# ------------------------------------------------------------------------------------------ convergence, emergence
-
-
-def crossing(scales: Array, losses: Array, level: float) -> float:
-    """The scale at which a curve first falls below `level`, interpolated in log scale; NaN if it never does."""
-    below = np.flatnonzero(losses < level)
-    if not len(below):
-        return float("nan")
-    i = int(below[0])
-    if i == 0:
-        return float(scales[0])
-    share = (losses[i - 1] - level) / (losses[i - 1] - losses[i])
-    return float(np.exp(np.log(scales[i - 1]) + share * np.log(scales[i] / scales[i - 1])))
-
-
-def emergence(losses: pd.DataFrame, frequencies: Array) -> pd.DataFrame:
-    """When each task drops, and how sharply, along the scale of a table from `task_losses`.
-
-    Columns: task, frequency, converged_scale (loss below 0.1 bits), half_scale (below 0.5), decades (from 0.9 down to 0.1
-    bits, in powers of ten of the scale), final_bits. NaN where the curve does not get there.
-    """
-    scales = losses.index.to_numpy(dtype=np.float64)
-    rows = []
-    for task, curve in losses.items():
-        values = curve.to_numpy(dtype=np.float64)
-        marks = {level: crossing(scales, values, level) for level in (0.9, 0.5, LEARNED_BITS)}
-        rows.append(
-            {
-                "task": int(str(task)),
-                "frequency": float(frequencies[int(str(task)) - 1]),
-                "converged_scale": marks[LEARNED_BITS],
-                "half_scale": marks[0.5],
-                "decades": float(np.log10(marks[LEARNED_BITS] / marks[0.9])),
-                "final_bits": float(values[-1]),
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def mean_curve_decades(losses: pd.DataFrame, frequencies: Array) -> float | None:
-    """Powers of ten of the scale in which the mean loss falls from 0.9 to 0.1 bits: the smooth curve that tasks add up to."""
-    scales, mean = losses.index.to_numpy(dtype=np.float64), losses.to_numpy(dtype=np.float64) @ frequencies
-    width = float(np.log10(crossing(scales, mean, LEARNED_BITS) / crossing(scales, mean, 0.9)))
-    return width if np.isfinite(width) else None
-
-
-def fit_convergence(tables: Sequence[pd.DataFrame], *, draws: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Slope of log steps to convergence on log frequency (the theory: −1), over tables of `emergence`, one a seed.
-
-    Tasks that do not converge are left out and counted; this bends the slope up, because they are the slow ones. The
-    interval (90 %) is by bootstrap over seeds and tasks.
-    """
-    points = [table.dropna(subset=["converged_scale"]) for table in tables]
-    everything = pd.concat(points)
-    result: dict[str, Any] = {
-        "tasks_used": len(everything),
-        "tasks_left_out": int(sum(len(table) for table in tables) - len(everything)),
-        "theory": -1.0,
-        "method": "least squares of log steps to a loss below 0.1 bits on log frequency",
-        "value": None,
-        "interval": None,
-    }
-
-    def slope(table: pd.DataFrame) -> float | None:
-        if table["frequency"].nunique() < 2:
-            return None
-        return float(np.polyfit(np.log(table["frequency"]), np.log(table["converged_scale"]), 1)[0])
-
-    result["value"] = slope(everything)
-    if result["value"] is not None:
-        drawn = []
-        for _ in range(draws):
-            chosen = [points[i] for i in rng.integers(0, len(points), len(points))]
-            again = [table.iloc[rng.integers(0, len(table), len(table))] for table in chosen if len(table)]
-            found = slope(pd.concat(again)) if again else None
-            drawn += [] if found is None else [found]
-        result["interval"] = [float(q) for q in np.quantile(drawn, [0.05, 0.95])] if drawn else None
-        result["interval_method"] = f"90 %, {draws} bootstrap draws of seeds and of tasks within each"
     return result
 
 
@@ -228,12 +106,12 @@ def fit_all(
             groups, tables = [], []
             for number in seeds:
                 chosen = nets_a[nets_a["seed"] == number]
-                losses = task_losses(curves_a[curves_a["seed"] == number], chosen, resource)
+                losses = learning_curves.task_losses(curves_a[curves_a["seed"] == number], chosen, resource)
                 if losses.empty:
                     continue
                 groups.append(losses)
                 keys = {"alpha": alpha, "seed": number, "resource": resource}
-                table = emergence(losses, frequencies)
+                table = convergence.emergence(losses, frequencies)
                 tables.append(table)
                 emerged.append(table.assign(**keys))
                 points.append(
@@ -241,7 +119,7 @@ def fit_all(
                         {
                             "scale": losses.index.to_numpy(dtype=np.float64),
                             "loss_bits": losses.to_numpy(dtype=np.float64) @ frequencies,
-                            "learned_tasks": learned_tasks(losses.to_numpy()),
+                            "learned_tasks": learning_curves.learned_tasks(losses.to_numpy()),
                         }
                     ).assign(**keys)
                 )
@@ -267,10 +145,10 @@ def fit_all(
                 sharp = pd.concat(tables)["decades"].dropna()
                 fits["convergence"].append(
                     {"alpha": float(alpha)}
-                    | fit_convergence(tables, draws=draws, rng=rng)
+                    | convergence.fit_convergence(tables, draws=draws, rng=rng)
                     | {
                         "median_decades_of_a_task": float(sharp.median()) if len(sharp) else None,
-                        "decades_of_the_mean": mean_curve_decades(groups[0], frequencies),
+                        "decades_of_the_mean": convergence.mean_curve_decades(groups[0], frequencies),
                     }
                 )
     return fits, pd.concat(points, ignore_index=True), pd.concat(emerged, ignore_index=True)
@@ -297,27 +175,6 @@ def exponent_table(fits: dict[str, Any]) -> pd.DataFrame:
                 "points_left_out": len(fit["points_left_out"]),
                 "nets_left_out": len(fit["nets_left_out"]),
                 "seeds": fit["seeds"],
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def convergence_table(fits: dict[str, Any]) -> pd.DataFrame:
-    """Steps to convergence against frequency as a table: one row an α, with the slope's interval and what was used."""
-    rows = []
-    for fit in fits["convergence"]:
-        low, high = fit["interval"] or (None, None)
-        rows.append(
-            {
-                "alpha": fit["alpha"],
-                "slope": fit["value"],
-                "low": low,
-                "high": high,
-                "theory": fit["theory"],
-                "tasks_used": fit["tasks_used"],
-                "tasks_left_out": fit["tasks_left_out"],
-                "median_decades_of_a_task": fit["median_decades_of_a_task"],
-                "decades_of_the_mean": fit["decades_of_the_mean"],
             }
         )
     return pd.DataFrame(rows)

@@ -1,1 +1,4 @@
-"""Sizes of clusters by rank, their slope, and exponents that need no clusters."""
+"""Sizes of clusters by rank, their slope, and exponents that need no clusters.
+
+May import: corpus.
+"""

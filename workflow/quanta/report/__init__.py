@@ -1,1 +1,4 @@
-"""What a reader sees: figures, page, the paper's numbers beside the run's."""
+"""What a reader sees: figures, page, the paper's numbers beside the run's.
+
+May import: storage, corpus, affinity, clustering, rank_frequency, catalogue.
+"""

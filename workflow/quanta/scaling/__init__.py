@@ -1,1 +1,4 @@
-"""Losses over size and steps: mean loss, single tokens, what recurs with another seed."""
+"""Losses over size and steps: mean loss, single tokens, what recurs with another seed.
+
+May import: corpus.
+"""

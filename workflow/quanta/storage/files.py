@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -160,3 +161,20 @@ def read_json(path: str | Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise QuantaError(str(path), f"holds a {type(content).__name__}", "a JSON object", RERUN)
     return content
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Refuse where the disk of `folder` has less room than `needed` bytes.
+
+    Raises:
+        QuantaError: with both numbers.
+    """
+    existing = next(path for path in [folder, *folder.absolute().parents] if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise QuantaError(
+            str(folder),
+            f"{free / 1e9:.1f} GB free on its disk",
+            f"about {needed / 1e9:.1f} GB for this configuration",
+            "free some room, link results/ to a larger disk, or lower corpus.documents, qdg.tokens or qdg.features",
+        )

@@ -1,1 +1,4 @@
-"""The quantization model in closed form, and other accounts of scaling."""
+"""The quantization model in closed form, other accounts of scaling, published exponents.
+
+May import: storage.
+"""

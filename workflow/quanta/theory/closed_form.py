@@ -5,18 +5,13 @@ uses a learned quantum costs `a`, another one `b` (nats, or any one unit of loss
 Z = ζ(α+1). Sums run through the Hurwitz zeta function: Σ_{k>n} k^-s = ζ(s, n+1).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from scipy.special import bdtr, zeta
 
-from quanta.arrays import Array, Bool, Float
+from quanta.arrays import Array, Float
 from quanta.errors import QuantaError
-from quanta.storage import files
 
 INFINITE = float("inf")
 
@@ -225,142 +220,3 @@ def simulate_parameters(
     order = np.argsort(-counts)
     left = 1 - np.concatenate([[0], np.cumsum(p[order])])
     return np.asarray(left[np.minimum(capacities, n_quanta)])
-
-
-# --------------------------------------------------------------------------------------------------- other accounts
-
-
-@dataclass(frozen=True)
-class Account:
-    """What one theory says of the exponents, for tokens of frequency ∝ k^-(α+1); None where it says nothing."""
-
-    name: str
-    source: str
-    equation: str
-    predict: Callable[[float], dict[str, float | None]]
-
-
-def accounts() -> list[Account]:
-    """Theories of the field that predict the same exponents, each with its source and equation."""
-
-    def quantization(alpha: float) -> dict[str, float | None]:
-        return {name: exponent(name, alpha) for name in RESOURCES} | {"compute": None}
-
-    return [
-        Account(
-            "quantization",
-            "Michaud et al. 2023, arXiv 2303.13506, section 2",
-            "α_N = α, α_D = α_S = α/(α+1)",
-            quantization,
-        ),
-        Account(
-            "multilinear",
-            "Nam et al. 2024, arXiv 2404.17563, Table 2",
-            "α_N = α, α_D = α_T = α/(α+1), α_C = α/(α+2) with C = T·N, for squared loss",
-            lambda alpha: quantization(alpha) | {"compute": alpha / (alpha + 2)},
-        ),
-        Account(
-            "weak superposition",
-            "Liu, Liu, Gore 2025, arXiv 2505.10465, toy model: features beyond the width are lost",
-            "L ∝ m^-α in the width m (frequencies ∝ k^-(α+1))",
-            lambda alpha: {"parameters": alpha, "data": None, "steps": None, "compute": None},
-        ),
-        Account(
-            "strong superposition",
-            "Liu, Liu, Gore 2025, arXiv 2505.10465, abstract: all features overlap",
-            "L ∝ 1/m in the width m, whatever the frequencies",
-            lambda alpha: {"parameters": 1.0, "data": None, "steps": None, "compute": None},
-        ),
-        Account(
-            "critical percolation",
-            "Brill 2024, arXiv 2412.07942: clusters of size s in number ∝ s^-5/2 as discrete subtasks",
-            "α = 1, hence α_N = 1 and α_D = 1/2 by the quantization model",
-            lambda alpha: {"parameters": 1.0, "data": 0.5, "steps": None, "compute": None},
-        ),
-    ]
-
-
-def account_table(alphas: Sequence[float]) -> pd.DataFrame:
-    """One row an account, α and resource: account, source, equation, alpha, resource, exponent."""
-    rows = [
-        {
-            "account": account.name,
-            "source": account.source,
-            "equation": account.equation,
-            "alpha": alpha,
-            "resource": resource,
-            "exponent": value,
-        }
-        for account in accounts()
-        for alpha in alphas
-        for resource, value in account.predict(alpha).items()
-        if value is not None
-    ]
-    return pd.DataFrame(rows)
-
-
-def multilinear_loss(
-    time: Array, alpha: float, *, n_quanta: int, initial: float = 0.01, rate: float = 1.0
-) -> Float[Array, " time"]:
-    """Loss over time of the multilinear model with all K skills and endless data, as a share of the loss at R = 0.
-
-    Nam et al. 2024 (arXiv 2404.17563), eq. 11 and 12 with S = 1: Σ p_k (1 − R_k(T))², where the strength of a skill is a
-    sigmoid, R_k = 1/(1 + (1/R_0 − 1) e^(−2 η p_k T)). `initial` is R_0, `rate` is η.
-    """
-    p = frequencies(alpha, n_quanta)
-    growth = np.exp(np.clip(2 * rate * np.outer(np.asarray(time, dtype=np.float64), p), None, 300))
-    return np.asarray((p / (1 + growth / (1 / initial - 1)) ** 2).sum(1))
-
-
-# ---------------------------------------------------------------------------------------------- published exponents
-
-PUBLISHED = Path(__file__).parents[2] / "data" / "published_exponents.csv"
-PUBLISHED_COLUMNS = ("source", "task", "alpha_n", "alpha_d")
-
-
-def read_exponents(*paths: str | Path) -> pd.DataFrame:
-    """Published pairs (α_N, α_D) from one or more tables; `file` says which one a row is from.
-
-    Raises:
-        QuantaError: a table lacks a column, or an exponent is not a positive number; the row is named.
-    """
-    tables = []
-    for path in paths:
-        table = files.read_table(path, PUBLISHED_COLUMNS)
-        for column in ("alpha_n", "alpha_d"):
-            values = pd.to_numeric(table[column], errors="coerce")
-            wrong = np.flatnonzero(~(values.to_numpy() > 0))
-            if len(wrong):
-                raise QuantaError(
-                    f"{path}, row {wrong[0] + 1}",
-                    f"{column} = {table[column].iloc[wrong[0]]}",
-                    "a positive number, the exponent without its minus sign",
-                    "mend the row",
-                )
-            table[column] = values
-        tables.append(table.assign(file=Path(path).name))
-    return pd.concat(tables, ignore_index=True)
-
-
-def residuals(table: pd.DataFrame, factor: float = 1.5) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Published α_D against α_N/(α_N+1): columns predicted_alpha_d, log_ratio, within; and counts.
-
-    `within` says whether measured and predicted lie within `factor` of each other. The counts hold the geometric mean of
-    measured over predicted and the same count for two null models: α_D = α_N, and α_D their common mean.
-    """
-    predicted = data_exponent(table["alpha_n"].to_numpy())
-    measured = table["alpha_d"].to_numpy(dtype=np.float64)
-
-    def near(other: Array | float) -> Bool[Array, " row"]:
-        return np.asarray(np.abs(np.log(measured / other)) <= np.log(factor))
-
-    out = table.assign(predicted_alpha_d=predicted, log_ratio=np.log(measured / predicted), within=near(predicted))
-    counts = {
-        "pairs": len(table),
-        "factor": factor,
-        "within_factor": int(near(predicted).sum()),
-        "within_factor_if_equal": int(near(table["alpha_n"].to_numpy(dtype=np.float64)).sum()),
-        "within_factor_if_constant": int(near(float(np.exp(np.log(measured).mean()))).sum()),
-        "geometric_mean_of_measured_over_predicted": float(np.exp(np.log(measured / predicted).mean())),
-    }
-    return out, counts

@@ -1,1 +1,4 @@
-"""Whether clusters are real: null models, resampling, other models."""
+"""Whether clusters are real: null models, resampling, other models.
+
+May import: corpus, affinity, clustering, rank_frequency, calibration.
+"""

@@ -6,6 +6,7 @@ Makes: `qdg/affinity_sample.npy`, float32 (held, held), of so many tokens as `to
 from typing import Any
 
 import numpy as np
+from quanta import arrays
 from quanta.affinity import cosine
 from quanta.jobs.job import run
 from quanta.storage import files
@@ -13,7 +14,7 @@ from quanta.storage import files
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     features = files.read_array(inputs.features, dtype="float32", shape=(None, None))
-    held = cosine.spread(len(features), params.tokens)
+    held = arrays.evenly(len(features), params.tokens)
     with files.new_array(outputs.affinity, (len(held), len(held)), "float32") as out:
         cosine.cosine([np.asarray(features[held])], out)
 

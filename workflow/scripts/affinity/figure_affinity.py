@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from quanta import arrays
 from quanta.affinity import cosine
-from quanta.catalogue import contexts
+from quanta.catalogue import naming
+from quanta.clustering import membership
 from quanta.jobs.job import run
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.storage import files
 
 PIXELS = 800
@@ -19,8 +21,8 @@ PIXELS = 800
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     matrix = cosine.read_affinity(inputs.affinity)
     n_tokens = len(files.read_table(inputs.selection, ("token",)))
-    labels = contexts.read_labels(inputs.labels, n_tokens)
-    label = contexts.at(labels, params.show)[cosine.spread(n_tokens, len(matrix))]
+    labels = membership.read_labels(inputs.labels, n_tokens)
+    label = membership.at(labels, params.show)[arrays.evenly(n_tokens, len(matrix))]
     order = np.argsort(label, kind="stable")
     order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]
     shown = matrix[np.ix_(order, order)]
@@ -30,12 +32,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         xlabel=f"tokens, by cluster ({params.show} clusters)", ylabel="tokens, by cluster", xticks=[], yticks=[]
     )
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint"))
-    names = contexts.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
     for (k, number), name in names.items():
         rows = np.flatnonzero(label[order] == number)
         if k == params.show and len(rows):
             axes[0, 0].annotate(
-                drawing.drawable(name)[:24], (rows.max(), rows.mean()), xytext=(3, 0), textcoords="offset points",
+                annotations.drawable(name)[:24], (rows.max(), rows.mean()), xytext=(3, 0), textcoords="offset points",
                 fontsize=5.5, color="white", va="center", parse_math=False,
             )  # fmt: skip
     figure.colorbar(image, ax=axes[0, 0], label="cosine similarity", shrink=0.8, extend="min")

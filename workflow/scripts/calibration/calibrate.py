@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from quanta import arrays
 from quanta.affinity import cosine
-from quanta.calibration import regression, simulations
+from quanta.calibration import estimators, regression, simulations
 from quanta.corpus import resampling
 from quanta.jobs.job import run
 from quanta.rank_frequency import collisions
@@ -25,7 +26,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     coverage = fitted.coverage(held_out)
     files.write_table(outputs.simulations, table)
     files.write_table(outputs.coverage, coverage)
-    files.write_table(outputs.estimators, regression.compare_estimators(held_out, coverage))
+    files.write_table(outputs.estimators, estimators.compare_estimators(held_out, coverage))
 
     cosines = cosine.read_affinity(inputs.affinity)
     document = files.read_table(inputs.selection, ("token", "document"))["document"].to_numpy()
@@ -38,11 +39,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curve = collisions.resolution_curve(
         cosines,
         np.array(collisions.RESOLUTIONS),
-        regression.QUANTA,
-        groups=text[cosine.spread(n_tokens, len(cosines))],
+        estimators.QUANTA,
+        groups=text[arrays.evenly(n_tokens, len(cosines))],
     )
     files.write_table(outputs.resolution, pd.DataFrame(curve))
-    best = regression.best_resolution(known, posterior.value)
+    best = estimators.best_resolution(known, posterior.value)
     at_best = min(curve, key=lambda row: abs(row["threshold"] - best))
     files.write_json(
         outputs.fits,
@@ -52,7 +53,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 "interval_method": "90 %, nearest of the simulations (approximate Bayesian computation); sampling of tokens "
                 "and everything that the prior leaves open are in it",
                 "sketch_deviation": _sketch_deviation(
-                    inputs.features, cosine.spread(n_tokens, len(cosines))[chosen], fitted
+                    inputs.features, arrays.evenly(n_tokens, len(cosines))[chosen], fitted
                 ),
                 "n_tokens": len(chosen),
                 "n_simulations": len(known),

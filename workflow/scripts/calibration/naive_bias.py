@@ -7,8 +7,8 @@ Makes: `calibration/naive_bias.csv`: simulation, alpha, slope, true_slope, stren
 
 from typing import Any
 
-from quanta.calibration import naive, regression, shipped_slopes
-from quanta.clustering import spectral
+from quanta.calibration import naive_slopes, regression, shipped_slopes
+from quanta.clustering import assignment
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -16,9 +16,9 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     simulations = files.read_table(inputs.simulations, ("simulation", "planted_alpha", "planted_n_tokens"))
     tokens = regression.n_tokens(simulations)
-    numbers = naive.spread_over_alpha(simulations, params.clustered)
+    numbers = naive_slopes.spread_over_alpha(simulations, params.clustered)
     ks = [k for k in params.n_clusters if k < tokens]
-    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment(params.method, params.rows, params.restarts)
     table = shipped_slopes.slopes(numbers, tokens, ks, tuple(params.rank_shares), how, seed=params.seed)
     files.write_table(outputs.bias, table)
 

@@ -7,8 +7,8 @@ alpha_collisions at the threshold half-way between the cosines within clusters a
 from typing import Any
 
 import pandas as pd
-from quanta.calibration import regression
-from quanta.clustering import spectral
+from quanta.calibration import estimators
+from quanta.clustering import assignment
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -17,9 +17,9 @@ NOISES = (0.3, 1.0, 2.0)
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment(params.method, params.rows, params.restarts)
     rows = [
-        regression.toy_row(params.tokens, exponent, noise, how, seed=params.seed)
+        estimators.toy_row(params.tokens, exponent, noise, how, seed=params.seed)
         for exponent in EXPONENTS
         for noise in NOISES
     ]

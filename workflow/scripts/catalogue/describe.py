@@ -6,8 +6,9 @@ Makes: `qdg/descriptions.parquet` (a row a cluster of every n_clusters).
 from pathlib import Path
 from typing import Any
 
-from quanta.catalogue import context_rules, contexts
-from quanta.corpus import encoding, resampling
+from quanta.catalogue import composition, context_rules
+from quanta.clustering import membership
+from quanta.corpus import encoding, resampling, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.storage import files
@@ -16,12 +17,12 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    labels = contexts.read_labels(inputs.labels, len(chosen))
-    texts = encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent))
+    labels = membership.read_labels(inputs.labels, len(chosen))
+    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     documents = files.read_table(inputs.documents, ("document", "source"))
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
     rules = context_rules.describe(labels, chosen, context_rules.conditions(chosen, tokens, texts), text)
-    table = contexts.table(labels, chosen, documents, texts).merge(rules, on=["n_clusters", "label"], validate="1:1")
+    table = composition.table(labels, chosen, documents, texts).merge(rules, on=["n_clusters", "label"], validate="1:1")
     files.write_table(outputs.table, table)
 
 

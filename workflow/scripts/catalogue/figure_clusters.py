@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta.catalogue import contexts
-from quanta.corpus import encoding
+from quanta.catalogue import contexts, naming
+from quanta.clustering import membership
+from quanta.corpus import encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.storage import files
 
 COLUMNS, ROWS, LINES = 2, 4, 5
@@ -26,11 +27,11 @@ ADVANCE = 0.602  # width of a character of DejaVu Sans Mono over its size
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    label = contexts.at(contexts.read_labels(inputs.labels, len(chosen)), params.show)
-    texts = encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent))
+    label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
+    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
-    names = contexts.read_names(inputs.names[0], described)[0] if inputs.names else {}
-    shown = contexts.striking(described, names, params.show, COLUMNS * ROWS)
+    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    shown = naming.striking(described, names, params.show, COLUMNS * ROWS)
 
     figure, axes = drawing.canvas(params.look, rows=ROWS, columns=COLUMNS, ratio=0.42)
     drawn = []
@@ -38,14 +39,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.set_axis_off()
     for ax, number in zip(axes.flat, shown, strict=False):
         inside = np.flatnonzero(label == number)
-        title = names.get((params.show, number)) or contexts.in_words(described, params.show, number)
-        said = _cut(drawing.drawable(title), TITLE)
+        title = names.get((params.show, number)) or naming.in_words(described, params.show, number)
+        said = _cut(annotations.drawable(title), TITLE)
         ax.set_title(f"{number}: {said} ({len(inside)})", fontsize=7, parse_math=False)
         lines = inside[np.unique(np.linspace(0, len(inside) - 1, LINES).round().astype(int))]
         for line, token in enumerate(lines):
             row = chosen.iloc[token]
             found = contexts.context(tokens, texts, int(row["document"]), int(row["position"]))
-            parts = {key: drawing.drawable(text) for key, text in found.items()}
+            parts = {key: annotations.drawable(text) for key, text in found.items()}
             parts = {
                 "before": parts["before"][-BEFORE:].rjust(BEFORE),
                 "target": _cut(parts["target"].replace(" ", "␣"), TARGET),

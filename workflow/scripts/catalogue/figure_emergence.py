@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from quanta.catalogue import contexts
+from quanta.catalogue import naming, when_learned
+from quanta.clustering import membership
 from quanta.corpus import encoding
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    label = contexts.at(contexts.read_labels(inputs.labels, len(chosen)), params.show)
+    label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
     family = files.read_table(inputs.family, FAMILY_COLUMNS)
     given = [tuple(member) for member in json.loads(params.members)]
     paths = dict(zip(given, inputs.losses, strict=True))
@@ -32,7 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         for member in members
     }
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
-    names = contexts.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
     sizes_of_one_seed = set(map(tuple, json.loads(params.sizes)))
     panels = [
         ([member for member in members if member[0] == params.dynamics and member[1] > 0], "training step"),
@@ -45,7 +46,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     drawn = []
     for ax, (line, title) in zip(axes[0], panels, strict=True):
         table = np.stack([mean[member] for member in line], axis=1)
-        order = contexts.by_fall(table)
+        order = when_learned.by_fall(table)
         image = ax.imshow(
             table[order], aspect="auto", cmap="mako", interpolation="nearest", vmin=0, vmax=6, rasterized=True
         )
@@ -56,7 +57,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         ax.set(xlabel=title, ylabel="cluster, earliest fall first")
         for place, number in enumerate(order):
             if (params.show, int(number)) in names:
-                text = drawing.drawable(names[params.show, int(number)])[:24]
+                text = annotations.drawable(names[params.show, int(number)])[:24]
                 ax.annotate(text, (0, place), fontsize=5.5, color="black", va="center", parse_math=False,
                             bbox={"fc": "white", "ec": "none", "pad": 0.4, "alpha": 0.8})  # fmt: skip
         drawn.extend(

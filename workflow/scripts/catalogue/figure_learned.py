@@ -12,12 +12,13 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from quanta.catalogue import contexts, order_of_learning
-from quanta.corpus import encoding
+from quanta.catalogue import naming, order_of_learning
+from quanta.clustering import membership
+from quanta.corpus import encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.models.family import FAMILY_COLUMNS
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.storage import files
 
 NAMED, CANDIDATES = 9, 60
@@ -35,10 +36,10 @@ LINES = (
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    label = contexts.at(contexts.read_labels(inputs.labels, len(chosen)), params.show)
-    texts = encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent))
+    label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
+    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
-    names = contexts.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
     table = files.read_table(inputs.table, ("n_clusters", "label", "size", "axis", "reference", "learned", "low"))
     table = table[
         (table["n_clusters"] == params.show)
@@ -47,10 +48,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     order = files.read_json(inputs.order)
     family = files.read_table(inputs.family, FAMILY_COLUMNS).set_index(["model", "step"])
     words = [
-        f"{_short(before)[-9:]}→{_short(target)[:9]}"
-        for before, target in contexts.typical(label, chosen, tokens, texts)
+        f"{_short(before)[-9:]}→{_short(target)[:9]}" for before, target in naming.typical(label, chosen, tokens, texts)
     ]
-    candidates = contexts.striking(described, names, params.show, CANDIDATES)
+    candidates = naming.striking(described, names, params.show, CANDIDATES)
     lines = json.loads(params.axes)
 
     rows = (len(lines) + 2) // 2
@@ -85,7 +85,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         # spread over when they are learned, the ends first
         by_place = sorted(candidates, key=lambda index: -place[index])
         spread = [by_place[i] for i in np.unique(np.linspace(0, len(by_place) - 1, NAMED).round().astype(int))]
-        drawing.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
+        annotations.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
         line = order_of_learning.main_line(order, axis)
         correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""
         ax.set_title(f"{axis}{correlation}", fontsize=7)
@@ -118,7 +118,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
 
 def _short(text: str) -> str:
     """A token's text as it is drawn; four and more of one character are counted."""
-    line = drawing.drawable(text).replace(" ", "␣")
+    line = annotations.drawable(text).replace(" ", "␣")
     return re.sub(r"(.)\1{3,}", lambda found: f"{found[1]}×{len(found[0])}", line)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quanta.catalogue import context_rules, contexts, order_of_learning
-from quanta.corpus import encoding
+from quanta.catalogue import context_rules, order_of_learning, rank_correlation, when_learned
+from quanta.clustering import membership
+from quanta.corpus import encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.losses import stored
@@ -24,8 +25,8 @@ SAMPLE = 40_000  # predictions that the rules of the descriptions are counted on
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    labels = contexts.read_labels(inputs.labels, len(chosen))
-    tokenizer = encoding.load_tokenizer(Path(inputs.tokenizer).parent)
+    labels = membership.read_labels(inputs.labels, len(chosen))
+    tokenizer = vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)
     family = files.read_table(inputs.family, FAMILY_COLUMNS)
     parameters = family.set_index(["model", "step"])["non_embedding_parameters"]
     target = chosen["token_id"].to_numpy()
@@ -44,10 +45,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         curves = np.stack([losses[points[index]] for index in first])
         fresh = curves[0] if axis != "size" and at[0] == 0 else np.log(tokenizer.get_vocab_size())
         starts[axis] = max(float(at[0]), 1.0)
-        places[axis, "untrained"] = order_of_learning.halving(curves, at, fresh)
-        places[axis, "even odds"] = order_of_learning.halving(curves, at, order_of_learning.EVEN_ODDS)
-        places[axis, "unigram"] = order_of_learning.halving(curves, at, unigram)
-    table = order_of_learning.learned(labels, places)
+        places[axis, "untrained"] = when_learned.halving(curves, at, fresh)
+        places[axis, "even odds"] = when_learned.halving(curves, at, rank_correlation.EVEN_ODDS)
+        places[axis, "unigram"] = when_learned.halving(curves, at, unigram)
+    table = when_learned.learned(labels, places)
 
     described = files.read_table(inputs.described, ("n_clusters", "label", "rule"))
     described = described[described["n_clusters"] == params.show].sort_values("label")

@@ -5,7 +5,7 @@ Makes: `qdg/labels.parquet`: n_clusters, token, label; label 0 is the largest cl
 
 from typing import Any
 
-from quanta.clustering import spectral
+from quanta.clustering import assignment
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -13,7 +13,7 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     largest = max(params.n_clusters)
     vectors = files.read_array(inputs.embedding, dtype="float64", shape=(None, largest), memory_map=False, finite=True)
-    table = spectral.cluster(
+    table = assignment.cluster(
         vectors,
         params.n_clusters,
         method=params.method,

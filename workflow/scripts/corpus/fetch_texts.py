@@ -7,13 +7,15 @@ import json
 from typing import Any
 
 from quanta.jobs.job import run
-from quanta.storage import files, hub
+from quanta.storage import files, hub_pins, hub_requests, hub_transfer
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    wanted, patience = json.loads(params.corpus), hub.Patience(**json.loads(params.patience))
-    pin = hub.pin(params.lock, "dataset", wanted["repository"], wanted["revision"], wanted["files"], patience=patience)
-    hub.fetch(pin, params.store, outputs.folder, patience)
+    wanted, patience = json.loads(params.corpus), hub_requests.Patience(**json.loads(params.patience))
+    pin = hub_pins.pin(
+        params.lock, "dataset", wanted["repository"], wanted["revision"], wanted["files"], patience=patience
+    )
+    hub_transfer.fetch(pin, params.store, outputs.folder, patience)
     files.write_json(outputs.pin, pin.as_dict())
 
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-from quanta.config import preflight
-from quanta.corpus import manifests, readers
+from quanta.corpus import manifests, packages, readers, splitting
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -23,14 +22,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     settings = json.loads(params.corpus)
     versions = json.loads(params.versions)
 
-    def read(path: str | Path) -> Iterator[readers.Document]:
+    def read(path: str | Path) -> Iterator[splitting.Document]:
         chosen = settings["jsonl"]
         return readers.documents_of(path, chosen["field"], subset=chosen.get("subset"))
 
     if settings["source"] == "python":
         pins = {} if inputs.manifest else versions
         names = settings["python"]["distributions"]
-        found = preflight.find_distributions(names, pins, all_needed=not inputs.manifest)
+        found = packages.find_distributions(names, pins, all_needed=not inputs.manifest)
         documents, origin = readers.python_sources(found), {"distributions": versions}
     elif settings["source"] == "hub":
         pin = files.read_json(str(inputs.pin))
@@ -42,15 +41,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         documents = read(path)
         origin = {"file": Path(path).name, "sha256": files.file_hash(path)}
     repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
-    kept = readers.distinct(documents, settings["minimum_characters"], repeated=repeated)
+    kept = splitting.distinct(documents, settings["minimum_characters"], repeated=repeated)
     if inputs.manifest:
         known = manifests.read(str(inputs.manifest))
         table, differences = manifests.agree(kept, known, versions, params.minimum_agreement)
         files.write_table(str(outputs.differences), differences)
     else:
         share = settings["heldout_share"]
-        table = readers.documents_table(
-            readers.first_held_out(kept, share, params.documents), share, params.containment
+        table = splitting.documents_table(
+            splitting.first_held_out(kept, share, params.documents), share, params.containment
         )
     if outputs.manifest:
         files.write_table(str(outputs.manifest), manifests.of(table, versions))

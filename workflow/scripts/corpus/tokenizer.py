@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from quanta.corpus import encoding, readers
+from quanta.corpus import splitting, vocabulary
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -16,16 +16,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     folder = Path(outputs.tokenizer).parent
     if params.vocabulary is None:
         source = Path(inputs.model[0] if isinstance(inputs.model, list) else inputs.model)
-        tokenizer = encoding.load_tokenizer(source)
-        encoding.save_tokenizer(tokenizer, folder)
+        tokenizer = vocabulary.load_tokenizer(source)
+        vocabulary.save_tokenizer(tokenizer, folder)
         given = source / "tokenizer_config.json"
         if given.is_file():
             with files.atomic(outputs.config) as temporary:
                 shutil.copyfile(given, temporary)
         return
     table = files.read_table(inputs.texts, ("split", "text"))
-    texts = table.loc[table["split"] == readers.TRAINING, "text"]
-    encoding.save_tokenizer(encoding.train_tokenizer(texts, params.vocabulary), folder)
+    texts = table.loc[table["split"] == splitting.TRAINING, "text"]
+    vocabulary.save_tokenizer(vocabulary.train_tokenizer(texts, params.vocabulary), folder)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ Makes: token ids of all documents one after the other, their offsets, and the ta
 from pathlib import Path
 from typing import Any
 
-from quanta.corpus import encoding
+from quanta.corpus import encoding, vocabulary
 from quanta.jobs.job import run
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    tokenizer = encoding.load_tokenizer(Path(inputs.tokenizer).parent)
+    tokenizer = vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)
     table = files.read_table(inputs.texts, ("source", "split", "text"))
     tokens, documents = encoding.encode(
         tokenizer,

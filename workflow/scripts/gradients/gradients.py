@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from quanta.corpus import encoding
-from quanta.gradients import engine, selection, shards
+from quanta.gradients import selection, shards, token_gradients
 from quanta.jobs.job import device, run
-from quanta.losses import forward
+from quanta.losses import batching
 from quanta.models import pretrained
 
 
@@ -17,11 +17,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
     part, of = Path(outputs.features).suffixes[-2].removeprefix(".part").split("of")
-    rows = forward.shard(len(table), int(part), int(of))
+    rows = batching.shard(len(table), int(part), int(of))
     chosen = table.iloc[rows.start : rows.stop]
     model = pretrained.load(inputs.model, device())
     how: Any = {key: getattr(params, key) for key in ("features", "seed", "parameters", "precision")}
-    features, found = engine.token_gradients(
+    features, found = token_gradients.token_gradients(
         model,
         tokens,
         chosen["document"].to_numpy(),
@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         **how,
     )
     selection.check_same_losses(chosen, found, str(inputs.model))
-    shards.write(outputs.features, features, found, engine.record(model, **how))
+    shards.write(outputs.features, features, found, token_gradients.record(model, **how))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 from quanta.corpus import encoding
 from quanta.jobs import together
 from quanta.jobs.job import device, run
-from quanta.losses import forward
+from quanta.losses import batching, forward
 from quanta.models import pretrained
 from quanta.storage import files
 
@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         values = forward.token_losses(
             pretrained.load(source, device()),
             tokens,
-            forward.shard(tokens.n_documents, part, of),
+            batching.shard(tokens.n_documents, part, of),
             batch_tokens=params.batch_tokens,
             precision=params.precision,
             label=f"of {name}",

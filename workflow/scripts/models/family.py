@@ -7,14 +7,14 @@ size and step. Equal weights under two names are refused, and tokenizers that di
 import json
 from typing import Any
 
-from quanta.corpus import encoding
+from quanta.corpus import vocabulary
 from quanta.jobs.job import run
 from quanta.models import pretrained
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    encoding.check_alike(inputs.folders)
+    vocabulary.check_alike(inputs.folders)
     members = [m | {"folder": folder} for m, folder in zip(json.loads(params.members), inputs.folders, strict=True)]
     for member, path in zip(members, inputs.pins, strict=False):  # no pins where nothing came from the hub
         pin = files.read_json(path)

@@ -9,12 +9,12 @@ from typing import Any
 
 from quanta.jobs.job import run
 from quanta.models import pretrained, weights
-from quanta.storage import files, hub
+from quanta.storage import files, hub_pins, hub_requests, hub_transfer
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    pin = hub.pin_of(files.read_json(inputs.pin))
-    hub.fetch(pin, params.store, outputs.folder, hub.Patience(**json.loads(params.patience)))
+    pin = hub_pins.pin_of(files.read_json(inputs.pin))
+    hub_transfer.fetch(pin, params.store, outputs.folder, hub_requests.Patience(**json.loads(params.patience)))
     weights.check_folder(Path(outputs.folder))
     pretrained.check_parameters(outputs.folder, json.loads(params.request)["parameters"])
 

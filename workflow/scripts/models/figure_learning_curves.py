@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from quanta.jobs.job import run
 from quanta.models.family import FAMILY_COLUMNS
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.storage import files
 
 
@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     drawing.log_ticks(ax, lowest)
     ax.set_ylim(min(lowest) * 0.95, max(lowest) * 1.05)
     ax.set_xlim(right=ax.get_xlim()[1] * 1.1)
-    drawing.end_labels(ax, texts)
+    annotations.end_labels(ax, texts)
     drawing.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 

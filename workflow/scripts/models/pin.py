@@ -8,18 +8,18 @@ import json
 from typing import Any
 
 from quanta.jobs.job import run
-from quanta.storage import files, hub
+from quanta.storage import files, hub_pins, hub_requests
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     wanted = json.loads(params.request)
-    found = hub.pin(
+    found = hub_pins.pin(
         params.lock,
         "model",
         wanted["repository"],
         wanted["revision"],
         instead=wanted["instead"],
-        patience=hub.Patience(**json.loads(params.patience)),
+        patience=hub_requests.Patience(**json.loads(params.patience)),
     )
     files.write_json(outputs.pin, found.as_dict())
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.storage import files, hub
+from quanta.storage import files, hub_pins
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     members = json.loads(params.members)
-    pins = [hub.pin_of(files.read_json(path)) for path in inputs.pins]
-    hub.check_different({f"{m} step {s}": pin for (m, s), pin in zip(members, pins, strict=True)})
-    hub.check_room(pins, params.store)
+    pins = [hub_pins.pin_of(files.read_json(path)) for path in inputs.pins]
+    hub_pins.check_different({f"{m} step {s}": pin for (m, s), pin in zip(members, pins, strict=True)})
+    hub_pins.check_room(pins, params.store)
     rows = [
         (model, step, pin.repository, pin.revision, pin.commit, len(pin.files), pin.size)
         for (model, step), pin in zip(members, pins, strict=True)

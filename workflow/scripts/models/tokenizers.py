@@ -6,14 +6,14 @@ Makes: `models/tokenizers.json`: how many models were compared, and which have n
 import logging
 from typing import Any
 
-from quanta.corpus import encoding
+from quanta.corpus import vocabulary
 from quanta.jobs.job import run
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     folders = [str(folder) for folder in inputs.folders]
-    without = encoding.check_alike(folders)
+    without = vocabulary.check_alike(folders)
     if without:
         logging.getLogger("quanta").warning(
             "no tokenizer.json, so that theirs is taken to be the family's: %s", ", ".join(without)

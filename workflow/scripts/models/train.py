@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from quanta import precision
-from quanta.corpus import encoding
+from quanta import devices
+from quanta.corpus import encoding, vocabulary
 from quanta.jobs.job import device, run
-from quanta.models import pretrained, training
+from quanta.models import training
 from quanta.storage import files
 
 
@@ -24,13 +24,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     size = json.loads(params.size)
     shared = json.loads(params.recipe)
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
-    tokenizer = encoding.load_tokenizer(Path(inputs.tokenizer).parent)
+    tokenizer = vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)
     where = device()
-    settled = precision.settle(size["precision"], where)
+    settled = devices.settle_precision(size["precision"], where)
     recipe = training.Recipe(learning_rate=size["learning_rate"], precision=settled, **shared)
-    shape = pretrained.Size(**{key: size[key] for key in ("name", "width", "layers", "heads")})
+    shape = training.Size(**{key: size[key] for key in ("name", "width", "layers", "heads")})
     seed = params.seed + size["seed"]
-    model = pretrained.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=seed)
+    model = training.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=seed)
     model = model.to(where)
     everything = [
         params.size,

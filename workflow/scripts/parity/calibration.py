@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.parity import estimates, learning_curves, recovery, sparse_parity
+from quanta.parity import estimates, learning_curves, probing, sparse_parity
 from quanta.storage import files
 
 
@@ -23,9 +23,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         inputs.weights, inputs.curves, inputs.nets, params.nets, strict=True
     ):
         width = learning_curves.widest_sound(files.read_table(nets, learning_curves.NET_COLUMNS), nets)
-        snapshots = recovery.read_snapshots(weights)
+        snapshots = probing.read_snapshots(weights)
         last = max(snapshots)
-        losses = recovery.losses_at(files.read_table(curves, learning_curves.CURVE_COLUMNS), width, [last])
+        losses = probing.losses_at(files.read_table(curves, learning_curves.CURVE_COLUMNS), width, [last])
         parts.append(
             estimates.estimates(
                 sparse_parity.ParityProblem(**known, alpha=alpha, seed=seed),

@@ -10,10 +10,9 @@ from typing import Any
 
 import pandas as pd
 import torch
-from quanta import precision
-from quanta.jobs import gpu_locks
+from quanta import devices
 from quanta.jobs.job import device, run
-from quanta.parity import learning_curves, sparse_parity
+from quanta.parity import learning_curves, networks, sparse_parity
 from quanta.parity import training as parity_training
 from quanta.storage import files, training_state
 
@@ -23,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     data = json.loads(params.data)
     where = torch.device(device())
     training = json.loads(params.training)
-    settled = precision.settle(training.pop("precision"), where.type)
+    settled = devices.settle_precision(training.pop("precision"), where.type)
     settings = parity_training.TrainingSettings(
         steps=data["steps"], patience=data["patience"], precision=settled, **training
     )
@@ -31,14 +30,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     need = parity_training.estimated_bytes(
         problem, widths, params.batch_size, settings, training_set=sizes[-1], device=where.type
     )
-    parity_training.check_memory(need, gpu_locks.free_bytes(where))
+    parity_training.check_memory(need, devices.free_bytes(where))
     # not of the list of sizes: sets that were done stay so when others are added
     shared = [params.problem, params.training, widths, data["steps"], data["patience"], params.batch_size]
     shared += [params.alpha, params.seed, params.code, str(where), settled]
     keys: Any = {"sweep": "data", "alpha": params.alpha, "seed": params.seed}
     curves, rows, kept = [], [], []
     for size in sizes:
-        nets = parity_training.Nets(problem, widths, where)
+        nets = networks.Nets(problem, widths, where)
         kept.append(
             parity_training.Checkpoint(Path(f"{params.checkpoint}-{size}.pt"), training_state.key(size, *shared))
         )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.parity import exponents, learning_curves
+from quanta.parity import learning_curves
 from quanta.report import drawing
 from quanta.storage import files
 
@@ -16,11 +16,11 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = pd.concat([files.read_table(path, learning_curves.CURVE_COLUMNS) for path in inputs.curves])
     nets = pd.concat([files.read_table(path, learning_curves.NET_COLUMNS) for path in inputs.nets])
-    resources = exponents.resources_of(curves)
+    resources = learning_curves.resources_of(curves)
     figure, axes = drawing.canvas(params.look, columns=len(resources), ratio=0.95)
     drawn = {}
     for ax, resource in zip(axes[0], resources, strict=True):
-        losses = exponents.task_losses(curves, nets, resource)
+        losses = learning_curves.task_losses(curves, nets, resource)
         drawn[resource] = drawing.long(losses, "scale", "task", "loss_bits")
         scales = losses.index.to_numpy(dtype=float)
         half = np.sqrt(scales[1:] / scales[:-1]) if len(scales) > 1 else np.array([1.5])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.parity import exponents, learning_curves
+from quanta.parity import learning_curves
 from quanta.report import drawing
 from quanta.storage import files
 
@@ -16,7 +16,7 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = pd.concat([files.read_table(path, learning_curves.CURVE_COLUMNS) for path in inputs.curves])
     nets = pd.concat([files.read_table(path, learning_curves.NET_COLUMNS) for path in inputs.nets])
-    resources = exponents.resources_of(curves)
+    resources = learning_curves.resources_of(curves)
     points = files.read_table(inputs.points, ("scale", "loss_bits", "alpha", "resource"))
     fits = {f["resource"]: f for f in files.read_json(inputs.fits)["exponents"] if f["alpha"] == params.alpha}
     figure, axes = drawing.canvas(params.look, rows=2, columns=len(resources), ratio=0.85)
@@ -39,7 +39,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             drawn[f"power law, {resource}"] = line
             finite = "none" if fit["theory_finite"] is None else f"{fit['theory_finite']:.2f}"
             top.set_title(f"{fit['value']:.2f} ({fit['theory_asymptotic']:.2f}; {finite})")
-        losses = exponents.task_losses(curves, nets, resource)
+        losses = learning_curves.task_losses(curves, nets, resource)
         shown = np.unique(np.geomspace(1, losses.shape[1], 12).round().astype(int))
         drawn[f"single tasks, {resource}"] = drawing.long(losses[shown], "scale", "task", "loss_bits")
         for task, colour in zip(shown, drawing.shades(len(shown)), strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.parity import exponents, learning_curves
+from quanta.parity import convergence, exponents, learning_curves
 from quanta.storage import files
 
 
@@ -27,7 +27,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     files.write_json(outputs.fits, fits)
     files.write_table(outputs.exponents, exponents.exponent_table(fits))
-    files.write_table(outputs.convergence, exponents.convergence_table(fits))
+    files.write_table(outputs.convergence, convergence.convergence_table(fits))
     files.write_table(outputs.points, points)
     files.write_table(outputs.emergence, emergence)
 

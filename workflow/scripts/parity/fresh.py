@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from quanta import precision
-from quanta.jobs import gpu_locks
+from quanta import devices
 from quanta.jobs.job import device, run
-from quanta.parity import learning_curves, sparse_parity
+from quanta.parity import learning_curves, networks, sparse_parity
 from quanta.parity import training as parity_training
 from quanta.storage import files, training_state
 
@@ -23,13 +22,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     problem = sparse_parity.ParityProblem(**json.loads(params.problem), alpha=params.alpha, seed=params.seed)
     where = torch.device(device())
     training = json.loads(params.training)
-    settled = precision.settle(training.pop("precision"), where.type)
+    settled = devices.settle_precision(training.pop("precision"), where.type)
     settings = parity_training.TrainingSettings(steps=params.steps, precision=settled, **training)
     widths = sorted(params.widths)
     sparse_parity.check_widths(widths)
     need = parity_training.estimated_bytes(problem, widths, params.batch_size, settings, device=where.type)
-    parity_training.check_memory(need, gpu_locks.free_bytes(where))
-    nets = parity_training.Nets(problem, widths, where)
+    parity_training.check_memory(need, devices.free_bytes(where))
+    nets = networks.Nets(problem, widths, where)
     everything = [params.problem, params.training, widths, params.steps, params.batch_size, params.alpha, params.seed]
     key = training_state.key(*everything, params.code, str(where), settled)
     checkpoint = parity_training.Checkpoint(Path(params.checkpoint), key)

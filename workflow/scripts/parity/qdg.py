@@ -10,17 +10,17 @@ from typing import Any
 
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.parity import learning_curves, recovery, sparse_parity
+from quanta.parity import learning_curves, probing, recovery, sparse_parity
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     problem = sparse_parity.ParityProblem(**json.loads(params.problem), alpha=params.alpha, seed=params.seed)
     qdg = json.loads(params.qdg)
-    weights = recovery.read_snapshots(inputs.weights)
+    weights = probing.read_snapshots(inputs.weights)
     curves = files.read_table(inputs.curves, learning_curves.CURVE_COLUMNS)
     width = learning_curves.widest_sound(files.read_table(inputs.nets, learning_curves.NET_COLUMNS), inputs.nets)
-    losses = recovery.losses_at(curves, width, list(weights))
+    losses = probing.losses_at(curves, width, list(weights))
     asked = recovery.conditions(
         list(weights), qdg["samples"], noises=qdg["noises"], sample_numbers=qdg["sample_numbers"]
     )

@@ -49,7 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         right.plot(part["rank"], part["size"], color=colour, ls=dashes, lw=1.1, label=name)
 
     if alpha is not None and alpha > 0:
-        low, middle, high = drawing.sampled_zipf(alpha, len(selection), draws=DRAWS, seed=params.seed)
+        low, middle, high = zipf.sampled_zipf(alpha, len(selection), draws=DRAWS, seed=params.seed)
         seen = np.arange(1, int((middle > 0).sum()) + 1)
         left.plot(seen, middle[: len(seen)], color=drawing.ACCENT, lw=1.1,
                   label=f"$α = α_N$, {len(selection):,} tokens, no clustering")  # fmt: skip

@@ -5,8 +5,7 @@ Makes: `qdg/rank_frequency.csv` (n_clusters, rank, size; the envelope has n_clus
 
 from typing import Any
 
-from quanta.catalogue import contexts
-from quanta.clustering import spectral
+from quanta.clustering import assignment, membership
 from quanta.corpus import resampling
 from quanta.jobs.job import run
 from quanta.rank_frequency import zipf
@@ -20,7 +19,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     identity = chosen["token_id"].to_numpy()
     n_documents = len(files.read_array(inputs.offsets, dtype="int64", shape=(None,))) - 1
     text = resampling.texts_of_documents(inputs.documents, n_documents)
-    labels = contexts.read_labels(inputs.labels, len(identity))
+    labels = membership.read_labels(inputs.labels, len(identity))
     files.write_table(outputs.table, zipf.rank_frequency(labels))
     vectors = files.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
     fits = zipf.fit_envelope(
@@ -32,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         show=params.show,
         groups=text[chosen["document"].to_numpy()],
         again=[
-            spectral.assign(
+            assignment.assign(
                 vectors,
                 [params.show],
                 method=params.method,

@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-from quanta.affinity import cosine
-from quanta.catalogue import contexts
-from quanta.corpus import encoding
+from quanta.affinity import cosine, pairs
+from quanta.catalogue import naming
+from quanta.clustering import membership
+from quanta.corpus import encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
-from quanta.report import explorer
+from quanta.report import page_data, rendering
 from quanta.report.drawing import ANSWERS
 from quanta.storage import files
 
@@ -22,25 +23,25 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
-    labels = contexts.read_labels(inputs.labels, len(chosen))
+    labels = membership.read_labels(inputs.labels, len(chosen))
     family = files.read_table(inputs.family, FAMILY_COLUMNS)
     given = [tuple(member) for member in json.loads(params.members)]
     members = in_order(given, family)
     paths = dict(zip(given, inputs.losses, strict=True))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
-    names, lost = contexts.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
-    when, axes = explorer.learned(files.read_table(inputs.learned))
+    names, lost = naming.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
+    when, axes = page_data.learned(files.read_table(inputs.learned))
     layout = files.read_table(inputs.layout, ("token", "x", "y"))
     cosines = cosine.read_affinity(inputs.affinity[0]) if inputs.affinity else None
     if inputs.features:
-        cosines = cosine.Pairs(files.read_array(inputs.features[0], dtype="float32", shape=(len(chosen), None)))
-    chunks = explorer.pack(
+        cosines = pairs.Pairs(files.read_array(inputs.features[0], dtype="float32", shape=(len(chosen), None)))
+    chunks = page_data.pack(
         selection=chosen,
         labels=labels,
-        table=explorer.joined(described, [*(files.read_table(path) for path in inputs.scores), when]),
+        table=page_data.joined(described, [*(files.read_table(path) for path in inputs.scores), when]),
         documents=files.read_table(inputs.documents, ("document", "source")),
         tokens=tokens,
-        texts=encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent)),
+        texts=encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)),
         all_losses=[stored.read_losses(paths[member], tokens) for member in members],
         cosines=cosines,
         places=layout[["x", "y"]].to_numpy(),
@@ -48,13 +49,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     summary = files.read_json(inputs.summary)
     table = files.read_table(inputs.table).astype(object).fillna("")
     nulls = files.read_table(inputs.nulls[0]) if inputs.nulls else None
-    page = explorer.html(
+    page = rendering.html(
         Path(inputs.template).read_text(encoding="utf-8"),
         scripts=[Path(path).read_text(encoding="utf-8") for path in inputs.code],
         styles=[Path(path).read_text(encoding="utf-8") for path in inputs.styles],
         meta={
-            **explorer.family(members, family, params.show, params.qdg_model, params.final_step, params.dynamics),
-            **explorer.law(
+            **page_data.family(members, family, params.show, params.qdg_model, params.final_step, params.dynamics),
+            **page_data.law(
                 files.read_table(inputs.rank_frequency, ("n_clusters", "rank", "size")),
                 files.read_json(inputs.fits),
                 files.read_json(inputs.scaling),
@@ -65,14 +66,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             ),
             "learned": axes,
             "run": params.run,
-            "fingerprint": contexts.fingerprint(chosen["document"], chosen["position"]),
+            "fingerprint": naming.fingerprint(chosen["document"], chosen["position"]),
             "names": {f"{k}:{label}": name for (k, label), name in names.items()},
             "names_lost": lost,
             "figures": [
                 {
                     "name": name,
                     "caption": Path(path).read_text(encoding="utf-8").strip(),
-                    "facts": explorer.facts(summary, name, params.qdg_model, len(chosen), params.show),
+                    "facts": page_data.facts(summary, name, params.qdg_model, len(chosen), params.show),
                     "answers": ANSWERS.get(name, ""),
                     "files": [end for end in ("png", "pdf", "csv") if Path(figure).with_suffix(f".{end}").is_file()],
                 }
@@ -80,12 +81,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             ],
         },
         chunks=chunks,
-        pictures={name: explorer.picture(path) for name, path in zip(params.names, inputs.figures, strict=True)},
+        pictures={name: rendering.picture(path) for name, path in zip(params.names, inputs.figures, strict=True)},
         run=params.run,
         summary=summary,
-        table=explorer.shown(table),
+        table=page_data.shown(table),
         table_columns=list(table.columns),
-        nulls=explorer.shown(nulls) if nulls is not None else [],
+        nulls=page_data.shown(nulls) if nulls is not None else [],
         n_clusters=params.show,
         n_clusterings=labels["n_clusters"].nunique(),
         model=params.qdg_model,

@@ -10,7 +10,7 @@ import pandas as pd
 from quanta.corpus import encoding
 from quanta.jobs.job import run
 from quanta.losses import stored
-from quanta.scaling import mean_loss
+from quanta.scaling import single_tokens
 from quanta.storage import files
 
 
@@ -20,7 +20,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tables = []
     for (model, step), path in zip(json.loads(params.members), inputs.losses, strict=True):
         values = stored.read_losses(path, tokens)[known]
-        centres, density = mean_loss.density(values, bins=params.bins, limit_bits=params.limit_bits)
+        centres, density = single_tokens.density(values, bins=params.bins, limit_bits=params.limit_bits)
         tables.append(
             pd.DataFrame(
                 {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.report import drawing
+from quanta.report import annotations, drawing
 from quanta.scaling import mean_loss
 from quanta.storage import files
 
@@ -43,7 +43,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     drawing.log_axis(ax, "training step")
     ax.set(ylabel="held-out mean loss (nats a token)")
     drawing.log_ticks(ax, list(table["mean_loss_nats"]))
-    drawing.end_labels(ax, labels, lines_a_text=max(label.count("\n") + 1 for label in labels))
+    annotations.end_labels(ax, labels, lines_a_text=max(label.count("\n") + 1 for label in labels))
     drawing.save(figure, outputs, pd.concat(drawn, ignore_index=True))
 
 

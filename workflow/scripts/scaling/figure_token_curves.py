@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from quanta.catalogue import contexts
-from quanta.corpus import encoding
+from quanta.corpus import encoding, vocabulary
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
-from quanta.report import drawing
-from quanta.scaling import mean_loss
+from quanta.report import annotations, drawing
+from quanta.scaling import single_tokens
 from quanta.storage import files
 
 SHOWN = 6
@@ -23,13 +23,13 @@ SHOWN = 6
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
-    texts = encoding.Texts(encoding.load_tokenizer(Path(inputs.tokenizer).parent))
+    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     family = files.read_table(inputs.family, FAMILY_COLUMNS)
     given = [tuple(member) for member in json.loads(params.members)]
     members = in_order(given, family)
     paths = dict(zip(given, inputs.losses, strict=True))
     table = files.read_table(inputs.table, ("index", "total_drop_nats", "largest_drop_share", "monogenic", "polygenic"))
-    sharp, smooth = mean_loss.examples(table, tokens.ids, SHOWN, drop=params.drop)
+    sharp, smooth = single_tokens.examples(table, tokens.ids, SHOWN, drop=params.drop)
 
     by_step = len({model for model, _ in members}) == 1
     sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
@@ -42,7 +42,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             curve = [values[index] for values in all_losses]
             document, position = (int(part[0]) for part in tokens.place(np.array([index])))
             found = contexts.context(tokens, texts, document, position)
-            label = f"{drawing.visible(found['before'][-22:])} → {drawing.visible(found['target'][:12])}"
+            label = f"{annotations.visible(found['before'][-22:])} → {annotations.visible(found['target'][:12])}"
             ax.plot(at, curve, f"{marker}-", ms=3, color=colour, label=label)
             steps = [step for _, step in members]
             drawn.append(

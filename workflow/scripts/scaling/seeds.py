@@ -6,7 +6,8 @@ Makes: `scaling/seeds.csv`: non_embedding_parameters, n_seeds, mean_loss_nats, s
 from typing import Any
 
 from quanta.jobs.job import run
-from quanta.models.family import FAMILY_COLUMNS, between_seeds
+from quanta.models.family import FAMILY_COLUMNS
+from quanta.scaling.seed_luck import between_seeds
 from quanta.storage import files
 
 

@@ -11,7 +11,7 @@ from quanta.corpus import encoding
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
-from quanta.scaling import mean_loss
+from quanta.scaling import single_tokens
 from quanta.storage import files
 
 
@@ -22,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     paths = dict(zip(map(tuple, json.loads(params.members)), inputs.losses, strict=True))
     index = np.flatnonzero(tokens.predicted())[: params.predictions]
     curves = np.stack([stored.read_losses(paths[member], tokens)[index] for member in members])
-    table, counts = mean_loss.token_curves(
+    table, counts = single_tokens.token_curves(
         curves, above=params.above, below=params.below, drop=params.drop, share=params.share
     )
     table.insert(0, "index", index)

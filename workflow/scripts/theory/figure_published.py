@@ -9,12 +9,12 @@ import numpy as np
 from quanta.jobs.job import run
 from quanta.report import drawing
 from quanta.storage import files
-from quanta.theory import closed_form
+from quanta.theory import closed_form, published_exponents
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = files.read_table(
-        inputs.published, (*closed_form.PUBLISHED_COLUMNS, "predicted_alpha_d", "log_ratio", "file")
+        inputs.published, (*published_exponents.PUBLISHED_COLUMNS, "predicted_alpha_d", "log_ratio", "file")
     )
     counts = files.read_json(inputs.fits)["published"]
     figure, axes = drawing.canvas(params.look, columns=2, ratio=0.85)
@@ -28,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     colours = drawing.PALETTE
     for number, (source, file) in enumerate(sources):
         mine = table[(table["source"] == source) & (table["file"] == file)]
-        own = file != closed_form.PUBLISHED.name
+        own = file != published_exponents.PUBLISHED.name
         for ax, values in ((left, mine["alpha_d"]), (right, np.exp(mine["log_ratio"]))):
             ax.plot(
                 mine["alpha_n"], values, drawing.MARKERS[number % len(drawing.MARKERS)], color=colours[number % len(colours)],

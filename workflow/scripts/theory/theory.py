@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
 from quanta.storage import files as storage_files
-from quanta.theory import closed_form
+from quanta.theory import accounts, closed_form, published_exponents
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -49,9 +49,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     storage_files.write_table(outputs.losses, pd.concat(losses, ignore_index=True))
     simulated = pd.concat(simulation, ignore_index=True)
     storage_files.write_table(outputs.simulation, simulated)
-    storage_files.write_table(outputs.accounts, closed_form.account_table([round(0.05 * i, 2) for i in range(1, 25)]))
-    files = [closed_form.PUBLISHED, *([params.exponents] if params.exponents else [])]
-    published, counts = closed_form.residuals(closed_form.read_exponents(*files), params.factor)
+    storage_files.write_table(outputs.accounts, accounts.account_table([round(0.05 * i, 2) for i in range(1, 25)]))
+    files = [published_exponents.PUBLISHED, *([params.exponents] if params.exponents else [])]
+    published, counts = published_exponents.residuals(published_exponents.read_exponents(*files), params.factor)
     storage_files.write_table(outputs.published, published)
     off = (simulated["simulated_loss"] - simulated["expected_loss"]).abs() / simulated["standard_error"].clip(
         lower=1e-12

@@ -8,27 +8,26 @@ import json
 from typing import Any
 
 import pandas as pd
-from quanta.catalogue import contexts
-from quanta.clustering import spectral
+from quanta.clustering import assignment, membership
 from quanta.jobs.job import run
 from quanta.storage import files
-from quanta.validation import stability
+from quanta.validation import lineage
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     n_tokens = len(files.read_table(inputs.selection, ("token",)))
-    own = contexts.at(contexts.read_labels(inputs.labels, n_tokens), params.show)
+    own = membership.at(membership.read_labels(inputs.labels, n_tokens), params.show)
     largest = max(params.n_clusters)
     vectors = files.read_array(inputs.embedding, dtype="float64", shape=(n_tokens, None), finite=True)[:, :largest]
-    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment(params.method, params.rows, params.restarts)
     ks = [k for k in params.n_clusters if k <= params.show]
     others = {
-        f"{model}/step{step}": contexts.at(contexts.read_labels(path, n_tokens), params.show)
+        f"{model}/step{step}": membership.at(membership.read_labels(path, n_tokens), params.show)
         for (model, step), path in zip(json.loads(params.members), inputs.relatives, strict=True)
     }
     others["other seed"] = how(vectors, ks, seed=params.seed + 1)[params.show]
     tables = [
-        stability.found_again(own, labels, seed=params.seed).assign(relative=name, n_clusters=params.show)
+        lineage.found_again(own, labels, seed=params.seed).assign(relative=name, n_clusters=params.show)
         for name, labels in others.items()
     ]
     table = pd.concat(tables, ignore_index=True)

@@ -8,28 +8,29 @@ the data's row is of that sample too, clustered anew.
 from typing import Any
 
 import numpy as np
+from quanta import arrays
 from quanta.affinity import cosine
 from quanta.calibration import regression
 from quanta.catalogue import contexts
-from quanta.clustering import spectral
+from quanta.clustering import assignment, membership
 from quanta.corpus import encoding, resampling
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.storage import files
-from quanta.validation import nulls
+from quanta.validation import null_comparison, null_models
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     cosines = np.asarray(cosine.read_affinity(inputs.affinity))
-    labels = contexts.read_labels(inputs.labels, len(chosen))
+    labels = membership.read_labels(inputs.labels, len(chosen))
     draws = files.read_table(inputs.draws, ("draw", "kind", "slope"))
-    how = spectral.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment(params.method, params.rows, params.restarts)
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
-    held, ks = cosine.spread(len(chosen), len(cosines)), params.n_clusters
+    held, ks = arrays.evenly(len(chosen), len(cosines)), params.n_clusters
     if len(held) < len(chosen):
-        labels, draws, ks = nulls.sampled(
+        labels, draws, ks = null_comparison.sampled(
             cosines, len(chosen), ks, tuple(params.rank_shares), how, seed=params.seed, groups=text[held]
         )
         chosen = chosen.iloc[held]
@@ -37,18 +38,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     if inputs.features:
         features = files.read_array(inputs.features[0], dtype="float32", shape=(None, None))
         features = features if len(held) == len(features) else features[held]
-    made = nulls.make(
+    made = null_models.make(
         cosines,
         features,
         np.asarray(cosine.read_affinity(inputs.untrained)),
         chosen["token_id"].to_numpy(),
-        nulls.bigrams(tokens, chosen["document"].to_numpy(), chosen["position"].to_numpy()),
+        contexts.bigrams(tokens, chosen["document"].to_numpy(), chosen["position"].to_numpy()),
         dimension=params.features,
         seed=params.seed,
     )
     simulations = files.read_table(inputs.simulations, ("simulation", "planted_alpha", "planted_n_tokens"))
     known, _ = regression.split(simulations, params.held_out)  # as for the data: one calibration, of known coverage
-    table, curves = nulls.table(
+    table, curves = null_comparison.table(
         made,
         cosines,
         labels,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 from quanta.affinity import cosine, exact
-from quanta.clustering import neighbours, spectral
+from quanta.clustering import assignment, membership, neighbours, spectral
 from quanta.corpus import encoding
-from quanta.gradients import engine, selection
+from quanta.gradients import selection, token_gradients
 from quanta.jobs.job import device, run
 from quanta.models import pretrained
 from quanta.storage import files
@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                 model, tokens, document, position, cosines, memory_bytes=params.memory_bytes, scratch=scratch, **how
             )
     else:
-        found, _ = engine.token_gradients(
+        found, _ = token_gradients.token_gradients(
             model, tokens, document, position, features=params.features, seed=params.seed, **how
         )
         features = np.asarray(found)
@@ -41,8 +41,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         vectors, _, _ = neighbours.embedding(graph, largest, unit=neighbours.unit_rows(features), seed=params.seed)
     else:
         vectors, _ = spectral.embedding(cosine.angular(cosines), largest)
-    assign = spectral.Assignment(params.method, params.rows, params.restarts)
-    files.write_table(outputs.labels, spectral.as_table(assign(vectors, params.n_clusters, seed=params.seed)))
+    assign = assignment.Assignment(params.method, params.rows, params.restarts)
+    files.write_table(outputs.labels, membership.as_table(assign(vectors, params.n_clusters, seed=params.seed)))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import tempfile
 from typing import Any
 
 import numpy as np
+from quanta import arrays
 from quanta.affinity import cosine, exact
 from quanta.corpus import encoding
-from quanta.gradients import engine, selection
+from quanta.gradients import selection, token_gradients
 from quanta.jobs.job import device, run
 from quanta.models import pretrained
 from quanta.storage import files
@@ -19,7 +20,7 @@ from quanta.storage import files
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     table = selection.read_selection(inputs.selection, tokens)
-    table = table.iloc[cosine.spread(len(table), params.tokens)]
+    table = table.iloc[arrays.evenly(len(table), params.tokens)]
     model = pretrained.fresh_weights(pretrained.load(inputs.model, device()), seed=params.seed)
     document, position = table["document"].to_numpy(), table["position"].to_numpy()
     how = {name: getattr(params, name) for name in ("parameters", "precision", "batch_tokens")}
@@ -30,7 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
                     model, tokens, document, position, out, memory_bytes=params.memory_bytes, scratch=scratch, **how
                 )
         else:
-            features, _ = engine.token_gradients(
+            features, _ = token_gradients.token_gradients(
                 model, tokens, document, position, features=params.features, seed=params.seed, label="untrained", **how
             )
             cosine.cosine([np.asarray(features)], out)

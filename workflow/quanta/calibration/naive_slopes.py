@@ -5,18 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from quanta.affinity import cosine
+from quanta import arrays
 from quanta.calibration import planted, simulations
-from quanta.clustering import spectral
+from quanta.clustering import assignment, main_line
 from quanta.errors import QuantaError
 from quanta.rank_frequency import zipf
-from quanta.validation import stability
 
 
 def spread_over_alpha(table: pd.DataFrame, number: int) -> list[int]:
     """Numbers of `number` of the simulations, evenly spread over the ranks of their planted α."""
     order = table.sort_values("planted_alpha", kind="stable")["simulation"].to_numpy()
-    return [int(i) for i in order[cosine.spread(len(order), number)]]
+    return [int(i) for i in order[arrays.evenly(len(order), number)]]
 
 
 def slopes(
@@ -24,7 +23,7 @@ def slopes(
     n_tokens: int,
     n_clusters: Sequence[int],
     shares: tuple[float, float],
-    how: spectral.Assignment = spectral.MAIN,
+    how: assignment.Assignment = assignment.MAIN,
     *,
     seed: int,
     dimension: int = simulations.DIMENSION,
@@ -41,7 +40,7 @@ def slopes(
         settings = planted.from_prior(n_tokens, rng, dimension)
         x = planted.draw(settings, rng)
         cosines = np.clip(x.features @ x.features.T, -1, 1)
-        found = stability.cluster_like_data((cosines + cosines.T) / 2, n_clusters, how, seed=seed)
+        found = main_line.cluster_like_data((cosines + cosines.T) / 2, n_clusters, how, seed=seed)
         curves = {
             "slope": zipf.envelope([zipf.sizes(own) for own in found.values()]),
             "true_slope": zipf.sizes(x.quantum),

@@ -12,7 +12,7 @@ import pandas as pd
 
 from quanta.arrays import Array, Bool, Float, Int
 from quanta.corpus import resampling
-from quanta.scaling import mean_loss
+from quanta.scaling import single_tokens
 
 SHARES = (0.5, 1.0, 2.0, 3.0, 4.0)  # thresholds of a drop, in units of the one that is configured
 WIDTH, LIMIT = 0.25, 8.0  # bins of drops in nats, the outermost hold what lies beyond
@@ -28,11 +28,11 @@ def marks(
     row: `sharp`, a fall of at least `drop` nats in all that is so (`scaling.sharp`); monogenic and polygenic (`scaling`).
     """
     falls = -np.diff(np.asarray(curves, dtype=np.float64), axis=0)
-    total, largest = mean_loss.largest_drop_share(curves)
+    total, largest = single_tokens.largest_drop_share(curves)
     found = {("drop", factor * drop): falls > factor * drop for factor in SHARES}
-    found["sharp", drop] = ((total >= drop) & mean_loss.sharp(largest))[None]
-    found["monogenic", above] = mean_loss.monogenic(curves, above, below)[None]
-    found["polygenic", drop] = mean_loss.polygenic(curves, drop, share)[None]
+    found["sharp", drop] = ((total >= drop) & single_tokens.sharp(largest))[None]
+    found["monogenic", above] = single_tokens.monogenic(curves, above, below)[None]
+    found["polygenic", drop] = single_tokens.polygenic(curves, drop, share)[None]
     return found
 
 
@@ -146,3 +146,19 @@ def correlation(curves: Float[Array, "seed scale token"]) -> list[float | None]:
         value = float(matrix[np.triu_indices(len(matrix), 1)].mean())
         found.append(value if np.isfinite(value) else None)
     return found
+
+
+def between_seeds(mean_loss: pd.DataFrame, family: pd.DataFrame, final_step: int) -> pd.DataFrame:
+    """Mean and standard deviation (nats, of the sample) of the mean loss over the seeds of each size.
+
+    Columns non_embedding_parameters, n_seeds, mean_loss_nats, standard_deviation_nats (NaN for a single seed).
+    """
+    final = family[family["step"] == final_step].merge(
+        mean_loss[["model", "step", "mean_loss_nats"]], on=["model", "step"], validate="one_to_one"
+    )
+    groups = final.groupby("non_embedding_parameters")
+    table = (
+        groups["mean_loss_nats"].agg(["mean", "std"]).set_axis(["mean_loss_nats", "standard_deviation_nats"], axis=1)
+    )
+    table.insert(0, "n_seeds", groups["seed"].nunique())
+    return table.reset_index()

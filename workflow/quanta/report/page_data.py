@@ -1,42 +1,31 @@
-"""The explorer: one HTML file that holds a whole run, so that a reader needs neither server nor network.
+"""What the page shows, packed: clusters, contexts, similarities, losses, the law."""
 
-Data travel in compressed chunks that the page unpacks when it needs them. Text of the corpus is hostile: it reaches the
-page only inside of compressed chunks or escaped, and a content security policy lets no script run but the page's own,
-which it names by hash.
-"""
-
-import base64
-import hashlib
 import json
-import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from scipy.sparse import csr_matrix
 
-from quanta.affinity.cosine import Pairs, among
+from quanta.affinity.pairs import Pairs, among
 from quanta.arrays import Array, Float, Int
 from quanta.catalogue import contexts as catalogue_contexts
 from quanta.catalogue import order_of_learning
+from quanta.clustering import membership
 from quanta.corpus.encoding import Texts, Tokens
-from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.rank_frequency import zipf
+from quanta.report import rendering
+from quanta.report.rendering import Chunk
 
 HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
 HEAT_WITHIN = 40  # tokens on the heat map of one cluster
 NEAREST = 8  # nearest clusters listed for each
 MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
-LAYOUT_DIMENSIONS = 64
-PERPLEXITY = 30.0
-_DTYPES = ("uint8", "int8", "uint16", "uint32", "int32")
-NULLS = {  # what the page says of each null model of `quanta.validation.nulls`
+
+
+NULLS = {  # what the page says of each null model of `quanta.validation.null_comparison`
     zipf.IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
     "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
     "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
@@ -51,38 +40,6 @@ REFERENCES = {  # what a loss is held against, where it is said when something i
     "even odds": "the target has even odds, a loss of ln 2 = 0.69 nats",
     "unigram": "loss has halved against what the target's frequency alone gives",
 }
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """One compressed piece of data: raw deflate, then base64."""
-
-    name: str
-    kind: str  # json, or the dtype of an array
-    shape: tuple[int, ...]
-    text: str
-
-
-def chunk(name: str, content: Any) -> Chunk:
-    """An array (of a dtype that a browser has) or plain data as a chunk."""
-    if isinstance(content, np.ndarray):
-        if content.dtype.name not in _DTYPES:
-            raise ValueError(f"chunk {name}: no typed array for {content.dtype.name}")
-        raw = np.ascontiguousarray(content, dtype=content.dtype.newbyteorder("<")).tobytes()
-        kind, shape = content.dtype.name, content.shape
-    else:
-        raw = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-        kind, shape = "json", ()
-    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    return Chunk(name, kind, shape, base64.b64encode(packer.compress(raw) + packer.flush()).decode("ascii"))
-
-
-def unpack(piece: Chunk) -> Any:
-    """What `chunk` packed: the page's own unpacking, for tests and for readers of the file who use Python."""
-    raw = zlib.decompress(base64.b64decode(piece.text), -zlib.MAX_WBITS)
-    if piece.kind == "json":
-        return json.loads(raw)
-    return np.frombuffer(raw, dtype=piece.kind).reshape(piece.shape)
 
 
 # ---------------------------------------------------------------------------------------------------- what is shown
@@ -137,28 +94,6 @@ def _hundredths(cosines: Array) -> Array:
     return np.asarray(np.clip(np.rint(np.asarray(cosines, dtype=np.float64) * 100), -100, 100).astype(np.int8))
 
 
-def layout(embedding: Array, *, seed: int) -> Float[Array, "token 2"]:
-    """Two-dimensional layout of the spectral embedding by t-SNE (van der Maaten and Hinton 2008), started from its PCA.
-
-    Rows are the first 64 eigenvectors after the constant one, scaled to unit length. Coordinates have no unit; distances
-    between far groups mean nothing.
-
-    Raises:
-        QuantaError: there are fewer than four tokens.
-    """
-    n = len(embedding)
-    if n < 4:
-        raise QuantaError("qdg/embedding.npy", f"{n} tokens", "at least four", "select more tokens")
-    rows = np.asarray(embedding[:, 1 : LAYOUT_DIMENSIONS + 1] / np.asarray(embedding)[:, :1], dtype=np.float32)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    state = int(np.random.SeedSequence([seed, 11]).generate_state(1)[0] % 2**31)
-    perplexity = min(PERPLEXITY, (n - 1) / 3)
-    init = "pca" if rows.shape[1] > 1 else "random"
-    from sklearn.manifold import TSNE  # two seconds, which the page need not wait
-
-    return np.asarray(TSNE(2, perplexity=perplexity, init=init, random_state=state, n_jobs=1).fit_transform(rows))
-
-
 def pack(
     *,
     selection: pd.DataFrame,
@@ -177,12 +112,12 @@ def pack(
     family, `places` (N, 2) the layout. Without `cosines` the page has no heat maps and no nearest clusters.
     """
     ks = sorted(int(k) for k in labels["n_clusters"].unique())
-    own = {k: catalogue_contexts.at(labels, k) for k in ks}
+    own = {k: membership.at(labels, k) for k in ks}
     sources, source = np.unique(documents["source"].to_numpy()[selection["document"].to_numpy()], return_inverse=True)
     spread = places - places.min(axis=0)
     spread = np.rint(spread / max(float(spread.max()), 1e-12) * 65535).astype(np.uint16)
     chunks = [
-        chunk(
+        rendering.chunk(
             "tokens",
             {
                 "document": selection["document"].tolist(),
@@ -193,17 +128,17 @@ def pack(
                 **contexts(selection, tokens, texts),
             },
         ),
-        chunk("losses", losses(all_losses, tokens, selection)),
-        chunk("labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
-        chunk("layout", np.ascontiguousarray(spread.T)),
+        rendering.chunk("losses", losses(all_losses, tokens, selection)),
+        rendering.chunk("labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
+        rendering.chunk("layout", np.ascontiguousarray(spread.T)),
     ]
     shown_of = {str(k): plain(part.sort_values("label")) for k, part in table.groupby("n_clusters")}
     if cosines is None:
-        return [*chunks, chunk("clusters", shown_of)]
+        return [*chunks, rendering.chunk("clusters", shown_of)]
     n = len(selection)
     shown = np.unique(np.linspace(0, n - 1, min(HEAT_TOKENS, n)).round().astype(int))
-    chunks.append(chunk("heat_tokens", shown.astype(np.uint32)))
-    chunks.append(chunk("heat", _hundredths(among(cosines, shown))))
+    chunks.append(rendering.chunk("heat_tokens", shown.astype(np.uint32)))
+    chunks.append(rendering.chunk("heat", _hundredths(among(cosines, shown))))
     progress = Progress("page", len(ks), "clusterings")
     for k in ks:
         chosen, values = within(cosines, own[k])
@@ -215,7 +150,7 @@ def pack(
         inside = [None if np.isnan(x) else round(float(x), 3) for x in np.diagonal(mean)]
         shown_of[str(k)].setdefault("cosine_within", inside)
         chunks.append(
-            chunk(
+            rendering.chunk(
                 f"near_{k}",
                 {
                     "tokens": chosen,
@@ -225,10 +160,10 @@ def pack(
                 },
             )
         )
-        chunks.append(chunk(f"within_{k}", values))
+        chunks.append(rendering.chunk(f"within_{k}", values))
         progress.advance()
     progress.done()
-    return [*chunks, chunk("clusters", shown_of)]
+    return [*chunks, rendering.chunk("clusters", shown_of)]
 
 
 def plain(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -399,78 +334,3 @@ def shown(table: pd.DataFrame) -> list[dict[str, str]]:
         return "" if value is None else str(value)
 
     return [{str(name): text(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
-
-
-# ------------------------------------------------------------------------------------------------------ the file
-
-
-def safe_json(content: Any) -> Markup:
-    """JSON for a script element: no character in it can end the element or start a comment."""
-    text = json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # noqa: S704 (nothing of HTML is left in it)
-
-
-def own_code(text: str, element: str) -> Markup:
-    """The page's own script or style, to be put into the page as it is.
-
-    Raises:
-        ValueError: it would end its own element.
-    """
-    if f"</{element}" in text.lower() or "<!--" in text:
-        raise ValueError(f"text that would end its <{element}>")
-    return Markup(text)  # noqa: S704 (a file of the repository)
-
-
-def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
-    """Content security policy: only these scripts and styles, pictures from the page itself, no connection at all."""
-
-    def hashes(texts: Sequence[str]) -> str:
-        return " ".join(
-            "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'" for text in texts
-        )
-
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"script-src {hashes(scripts)}",
-            f"style-src {hashes(styles)}",
-            "img-src blob:",
-            "connect-src 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        ]
-    )
-
-
-def picture(path: str | Path) -> str:
-    """A PNG as base64."""
-    return base64.b64encode(Path(path).read_bytes()).decode("ascii")
-
-
-def html(
-    template: str,
-    *,
-    scripts: Sequence[str],
-    styles: Sequence[str],
-    meta: Mapping[str, Any],
-    chunks: Sequence[Chunk],
-    pictures: Mapping[str, str],
-    **context: Any,
-) -> str:
-    """The page. `meta` is what it knows at once (plain data), `pictures` are PNGs in base64 by name.
-
-    Of `context`, which the template shows without any script, all text is escaped.
-    """
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    index = {piece.name: {"kind": piece.kind, "shape": list(piece.shape)} for piece in chunks}
-    return environment.from_string(template).render(
-        policy=policy(scripts, styles),
-        scripts=[own_code(text, "script") for text in scripts],
-        styles=[own_code(text, "style") for text in styles],
-        meta=safe_json({**meta, "chunks": index}),
-        chunks=chunks,
-        pictures=pictures,
-        **context,
-    )

@@ -1,6 +1,6 @@
 """Costs: what the whole experiment takes, in FLOP, hours, memory and disk, from shapes and a speed that was measured.
 
-    PYTHONPATH=workflow python -m quanta.models.costs --configfile config/pythia.yaml --tflops 0.06
+    PYTHONPATH=workflow python -m quanta.config.costs --configfile config/pythia.yaml --tflops 0.06
 
 FLOP and bytes follow from the shapes. Hours need a speed: `--tflops` is what `tests/benchmarks/losses.py` printed as
 useful speed on the machine that will be used.
@@ -8,7 +8,6 @@ useful speed on the machine that will be used.
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,42 +16,10 @@ import yaml
 
 from quanta.arrays import Array
 from quanta.config import members as settings
+from quanta.config import schema
 from quanta.errors import QuantaError
+from quanta.models.neox_shape import SHAPES, Shape
 
-
-@dataclass(frozen=True)
-class Shape:
-    """A GPT-NeoX of Pythia's kind: width, layers, heads, rows of the padded unembedding."""
-
-    width: int
-    layers: int
-    heads: int
-    vocabulary: int = 50304
-
-    @property
-    def non_embedding(self) -> int:
-        """Parameters without embeddings: 12 l d² weights, 13 l d + 2 d biases and norms (paper.md's numbers)."""
-        return self.layers * (12 * self.width**2 + 13 * self.width) + 2 * self.width
-
-    @property
-    def parameters(self) -> int:
-        """All of them."""
-        return self.non_embedding + 2 * self.vocabulary * self.width
-
-
-# the sizes of the Pythia suites, from their model cards; the padded vocabulary grows with tensor parallelism
-SHAPES = {
-    "14m": Shape(128, 6, 4),
-    "31m": Shape(256, 6, 8),
-    "70m": Shape(512, 6, 8),
-    "160m": Shape(768, 12, 12),
-    "410m": Shape(1024, 24, 16),
-    "1b": Shape(2048, 16, 8),
-    "1.4b": Shape(2048, 24, 16),
-    "2.8b": Shape(2560, 32, 32),
-    "6.9b": Shape(4096, 32, 32, 50432),
-    "12b": Shape(5120, 36, 40, 50688),
-}
 LIBRARIES = 1_100_000_000  # bytes of a process beyond what shapes say: 0.5 to 1.1 GB from 70m to 1b (docs/costs.md)
 BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
 
@@ -146,7 +113,7 @@ def main() -> None:
     )
     chosen = parser.parse_args()
     given = yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8"))
-    config = settings.settle(given, settings.read_schema(chosen.schema))
+    config = schema.settle(given, schema.read_schema(chosen.schema))
     rows = table(config, mean_length=chosen.mean_length, tflops=chosen.tflops)
     qdg, shape = config["qdg"], SHAPES[BY_PARAMETERS[config["models"]["hub"]["members"][0]["parameters"]]]
     n, k = qdg["tokens"], max(qdg["n_clusters"])

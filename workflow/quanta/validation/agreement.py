@@ -1,0 +1,39 @@
+"""How far two groupings of the same tokens agree, beyond what chance gives."""
+
+from typing import Any
+
+import numpy as np
+
+from quanta.arrays import Array, Float
+from quanta.clustering import assignment, main_line
+
+
+def agreement(
+    left: Float[Array, "token token"],
+    right: Float[Array, "token token"],
+    n_clusters: int,
+    how: assignment.Assignment = assignment.MAIN,
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """How far two affinities agree: rank correlation over pairs, adjusted Rand index of their clusters, neighbours shared.
+
+    `neighbours_by_chance` is what `neighbours_shared`, of ten, would be for unrelated affinities.
+    """
+    from scipy.stats import spearmanr
+    from sklearn.metrics import adjusted_rand_score
+
+    n = len(left)
+    upper = np.triu_indices(n, 1)
+    chosen = np.random.default_rng([seed, 11]).integers(0, len(upper[0]), min(len(upper[0]), 200_000))
+    pairs = upper[0][chosen], upper[1][chosen]
+    labels = [main_line.cluster_like_data(matrix, [n_clusters], how, seed=seed)[n_clusters] for matrix in (left, right)]
+    near = [np.argpartition(-(np.asarray(m) - 3 * np.eye(n)), 10, axis=1)[:, :10] for m in (left, right)]
+    shared = [len(np.intersect1d(a, b)) for a, b in zip(*near, strict=True)]
+    return {
+        "rank_correlation": float(spearmanr(np.asarray(left)[pairs], np.asarray(right)[pairs]).statistic),
+        "adjusted_rand": float(adjusted_rand_score(*labels)),
+        "n_clusters": n_clusters,
+        "neighbours_shared": float(np.mean(shared)),
+        "neighbours_by_chance": 100 / (n - 1),
+    }
