@@ -1,5 +1,5 @@
 # Quanta: how the ability of a family of language models is made of discrete skills.
-# The paper's pipeline in its order; each stage is one file in rules/.
+# The paper's pipeline in its order; each stage is one file in rules/, named as its package in workflow/quanta/.
 
 import sys
 
@@ -17,19 +17,26 @@ resource_scopes:
     gpu="local",
 
 
-include: "rules/common.smk"
+include: "rules/run.smk"
 include: "rules/corpus.smk"
 include: "rules/models.smk"
 include: "rules/losses.smk"
 include: "rules/scaling.smk"
-include: "rules/qdg.smk"
+include: "rules/gradients.smk"
+include: "rules/affinity.smk"
+include: "rules/clustering.smk"
 include: "rules/calibration.smk"
-include: "rules/breakdown.smk"
-include: "rules/clusters.smk"
+include: "rules/rank_frequency.smk"
+include: "rules/validation.smk"
+include: "rules/catalogue.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
+
+
+every_rule.complete(workflow.rules, Path(workflow.basedir) / "rules")
+TARGETS = [rules.page.output.page, rules.summary.output.summary, *figure_files("png", "pdf", "csv")]
 
 
 rule all:
@@ -37,10 +44,10 @@ rule all:
     input:
         page=rules.page.output.page,
         summary=rules.summary.output.summary,
-        figures=figure_files(),
-        tables=further_tables(),
-        promised=promised(),
-        behind=tables_behind([rules.page.output.page, rules.summary.output.summary, *figure_files()]),
+        figures=figure_files("png", "pdf", "csv"),
+        tables=plan.further_tables(),
+        promised=plan.promised(),
+        behind=every_rule.tables_behind(workflow.rules, TARGETS, but=f"{R}/models/{{"),
     localrule: True
     message:
         "All of the run {config[run]} is there"
@@ -50,20 +57,20 @@ rule all:
 rule parity:
     input:
         rules.parity_fits.output,
-        scores=parity_tables("qdg", "scores.csv"),
-        figures=[figure(one["name"]) for one in DRAWN["parity"]],
+        scores=parity.tables("qdg", "scores.csv"),
+        figures=[f"{R}/report/figures/{one['name']}.png" for one in DRAWN["parity"]],
     localrule: True
     message:
         "All of sparse parity is there"
 
 
 onstart:
-    check_surroundings()
+    start()
 
 
 onsuccess:
-    print(closing_words(), file=sys.stderr)
+    print(closing.done(Path(R)), file=sys.stderr)
 
 
 onerror:
-    print(last_words(log), end="", file=sys.stderr)
+    print(closing.last_words(log), end="", file=sys.stderr)

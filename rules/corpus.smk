@@ -10,19 +10,14 @@ if config["corpus"]["source"] == "hub":
         log:
             f"{R}/logs/fetch_texts.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(500),
-            runtime=minutes(240),
-            gpu=0,
+            mem_mb=needs.megabytes(500),
+            runtime=needs.minutes(240),
         params:
-            corpus=of(config["corpus"]["hub"]),
+            corpus=canonical(config["corpus"]["hub"]),
             lock=config["models"]["hub"]["lock"],
             store=config["models"]["hub"]["store"],
-            patience=patience(),
-            code=code("corpus/fetch_texts"),
+            patience=plan.patience(),
         message:
             "Fetch the texts from the hub"
         script:
@@ -31,42 +26,28 @@ if config["corpus"]["source"] == "hub":
 
 rule texts:
     input:
-        file=text_file(),
+        file=plan.texts_given(),
         pin=[f"{R}/corpus/fetched.pin.json"] if config["corpus"]["source"] == "hub" else [],
-        manifest=manifest_file(),
+        manifest=plan.manifest_given(),
     output:
         texts=f"{R}/corpus/texts.parquet",
         sources=f"{R}/corpus/sources.json",
-        manifest=[f"{R}/corpus/manifest.csv"] if SOURCE == "train" else [],
-        differences=[f"{R}/corpus/differences.csv"] if manifest_file() else [],
+        manifest=[f"{R}/corpus/manifest.csv"] if plan.source == "train" else [],
+        differences=[f"{R}/corpus/differences.csv"] if plan.manifest_given() else [],
     log:
         f"{R}/logs/texts.log",
     benchmark:
         f"{R}/benchmarks/texts.tsv"
     priority: 10
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes_of_texts(),
-        runtime=minutes(30),
-        gpu=0,
+        mem_mb=needs.texts_mb(),
+        runtime=needs.minutes(30),
     params:
-        corpus=of(
-            {
-                key: config["corpus"][key]
-                for key in (
-                    "source",
-                    *(["python"] if config["corpus"]["source"] == "python" else ["jsonl"]),
-                    *("minimum_characters", "heldout_share", "repeated"),
-                )
-            }
-        ),
-        containment=config["corpus"]["duplicate_containment"] if SOURCE == "train" else None,
-        documents=settings.texts_needed(config),
-        minimum_agreement=config["corpus"]["minimum_agreement"] if manifest_file() else None,
-        versions=of(packages.versions(config)),
-        code=code("corpus/texts"),
+        corpus=plan.texts_settings(),
+        containment=config["corpus"]["duplicate_containment"] if plan.source == "train" else None,
+        documents=members.texts_needed(config),
+        minimum_agreement=config["corpus"]["minimum_agreement"] if plan.manifest_given() else None,
+        versions=canonical(packages.versions(config)),
     message:
         "Read the texts of the corpus"
     script:
@@ -76,7 +57,7 @@ rule texts:
 rule tokenizer:
     input:
         texts=rules.texts.output.texts,
-        model=tokenizer_source(),
+        model=plan.tokenizer_given(),
     output:
         tokenizer=f"{R}/corpus/tokenizer/tokenizer.json",
         config=f"{R}/corpus/tokenizer/tokenizer_config.json",
@@ -85,16 +66,11 @@ rule tokenizer:
     benchmark:
         f"{R}/benchmarks/tokenizer.tsv"
     priority: 10
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(10),
-        gpu=0,
+        mem_mb=needs.megabytes(2000),
+        runtime=needs.minutes(10),
     params:
-        vocabulary=config["corpus"]["tokenizer"]["vocabulary"] if SOURCE == "train" else None,
-        code=code("corpus/tokenizer"),
+        vocabulary=config["corpus"]["tokenizer"]["vocabulary"] if plan.source == "train" else None,
     message:
         "Train the tokenizer, or take the models' own"
     script:
@@ -114,13 +90,9 @@ rule tokens:
     benchmark:
         f"{R}/benchmarks/tokens.tsv"
     priority: 10
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes_of_texts(),
-        runtime=minutes(30),
-        gpu=0,
+        mem_mb=needs.texts_mb(),
+        runtime=needs.minutes(30),
     params:
         split="heldout",
         context=config["corpus"]["context"],
@@ -128,7 +100,6 @@ rule tokens:
         documents=config["corpus"]["documents"],
         take=config["corpus"]["take"],
         limit_tokens=None,
-        code=code("corpus/tokens"),
     message:
         "Encode the held-out documents"
     script:
@@ -146,11 +117,13 @@ use rule tokens as training_tokens with:
         f"{R}/benchmarks/training_tokens.tsv"
     params:
         split="training",
-        context=config["corpus"]["context"],
         pieces="all",
         documents=None,
         take="first",
         limit_tokens=config["corpus"]["training_tokens"],
-        code=code("corpus/tokens"),
     message:
         "Encode the training documents"
+
+
+# inputs of most rules
+encoded = {"tokens": rules.tokens.output.tokens, "offsets": rules.tokens.output.offsets}

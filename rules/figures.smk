@@ -1,32 +1,31 @@
 # Needs: tables of all stages. Makes: report/figures/ — each figure as .png and .pdf with its data as .csv.
 # A job draws all figures of a stage, and of those only what is missing or would be another picture.
 
-encoded = {"tokens": rules.tokens.output.tokens, "offsets": rules.tokens.output.offsets}
 clustered = {"selection": rules.select.output.tokens, "labels": rules.labels.output.labels}
-described = clustered | {"described": rules.describe.output.table, "names": reader_names()}
+described = clustered | {"described": rules.describe.output.table, "names": plan.reader_names()}
 in_words = encoded | {"tokenizer": rules.tokenizer.output.tokenizer}
 shown = {"show": config["qdg"]["show"]}
 
 # ------------------------------------------------------------------------------------------------------- scaling
-if curves(of_first_seed()):
+if plan.curves(plan.first_seed()):
     draw(
         "models/learning_curves",
         "1 Models",
-        {"curves": curves(of_first_seed()), "family": rules.family.output.table},
-        {"models": of_first_seed()},
+        {"curves": plan.curves(plan.first_seed()), "family": rules.family.output.table},
+        {"models": plan.first_seed()},
     )
 draw(
     "scaling/mean_loss",
     "2 Scaling",
     {"table": rules.mean_loss.output.table, "fits": rules.mean_loss.output.fits},
-    {"final_step": FINAL, "leave_out": config["scaling"]["leave_out"]},
+    {"final_step": plan.final, "leave_out": config["scaling"]["leave_out"]},
 )
-for axis in AXES:
+for axis in plan.axes:
     draw(
         "scaling/density",
         "2 Scaling",
         {"density": rules.density.output.density},
-        {"members": of(on_axis(axis))},
+        {"members": canonical(plan.on_axis(axis))},
         name=f"density_{axis}",
     )
     draw(
@@ -34,22 +33,22 @@ for axis in AXES:
         "2 Scaling",
         in_words
         | {
-            "losses": losses_of(on_axis(axis)),
+            "losses": plan.losses(plan.on_axis(axis)),
             "table": f"{R}/scaling/tokens_by_{axis}.parquet",
             "family": rules.family.output.table,
         },
-        {"members": of(on_axis(axis)), "drop": config["scaling"]["drop_nats"]},
+        {"members": canonical(plan.on_axis(axis)), "drop": config["scaling"]["drop_nats"]},
         name=f"token_curves_{axis}",
     )
-if DYNAMICS:
-    draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": FOLLOWED})
+if plan.dynamics:
+    draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": plan.followed})
 draw(
     "scaling/sharpness",
     "2 Scaling",
-    {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in AXES]},
-    {"axes": AXES, "drop": config["scaling"]["drop_nats"]},
+    {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in plan.axes]},
+    {"axes": plan.axes, "drop": config["scaling"]["drop_nats"]},
 )
-if SEEDED:
+if plan.seeded:
     draw(
         "scaling/seeds",
         "2 Scaling",
@@ -65,8 +64,8 @@ draw("catalogue/clusters", "3 QDG", described | in_words, shown)
 draw(
     "catalogue/emergence",
     "3 QDG",
-    described | encoded | {"losses": losses_of(MEMBERS), "family": rules.family.output.table},
-    shown | {"members": of(MEMBERS), "sizes": of(on_axis("size")), "dynamics": DYNAMICS},
+    described | encoded | {"losses": plan.losses(plan.members), "family": rules.family.output.table},
+    shown | {"members": canonical(plan.members), "sizes": canonical(plan.on_axis("size")), "dynamics": plan.dynamics},
 )
 draw(
     "catalogue/learned",
@@ -78,9 +77,9 @@ draw(
         "order": rules.learned.output.order,
         "family": rules.family.output.table,
     },
-    shown | {"axes": of(learning_axes())},
+    shown | {"axes": canonical(plan.learning_axes())},
 )
-draw("affinity/affinity", "3 QDG", described | {"affinity": AFFINITY}, shown)
+draw("affinity/affinity", "3 QDG", described | {"affinity": plan.affinity}, shown)
 draw("clustering/spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
 draw(
     "rank_frequency/rank_frequency",
@@ -90,7 +89,7 @@ draw(
         "fits": rules.rank_frequency.output.fits,
         "scaling": rules.mean_loss.output.fits,
         "selection": rules.select.output.tokens,
-        "nulls": nulls_of_all(),
+        "nulls": [] if plan.neighbours else if_made("nulls", "curves"),
     },
     {"seed": config["seed"]},
 )
@@ -128,14 +127,14 @@ draw(
     "affinity/affinities",
     "3 QDG",
     {
-        "affinity": AFFINITY,
+        "affinity": plan.affinity,
         "losses": rules.affinities.output.losses,
         "agreement": rules.affinities.output.agreement,
     },
     stage="calibration",
 )
 draw("calibration/toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
-if RELATIVES:
+if plan.relatives:
     draw("validation/lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
 
 # -------------------------------------------------------------------------------------------------------- theory
@@ -165,18 +164,18 @@ draw(
     "parity/scaling",
     "5 Parity",
     {
-        "curves": parity_shown("curves.parquet"),
-        "nets": parity_shown("nets.csv"),
+        "curves": parity.shown_tables("curves.parquet"),
+        "nets": parity.shown_tables("nets.csv"),
         "points": rules.parity_fits.output.points,
         "fits": rules.parity_fits.output.fits,
     },
-    {"alpha": PARITY["alpha"]},
+    {"alpha": parity.settings["alpha"]},
     name="parity_scaling",
 )
 draw(
     "parity/heatmap",
     "5 Parity",
-    {"curves": parity_shown("curves.parquet"), "nets": parity_shown("nets.csv")},
+    {"curves": parity.shown_tables("curves.parquet"), "nets": parity.shown_tables("nets.csv")},
     name="parity_heatmap",
 )
 draw(
@@ -195,7 +194,7 @@ draw(
     "parity/recovery",
     "5 Parity",
     {
-        "scores": f"{R}/parity/qdg/{SHOWN}/scores.csv",
+        "scores": f"{R}/parity/qdg/{parity.shown}/scores.csv",
         "estimates": rules.parity_calibration.output.estimates,
     },
     name="parity_recovery",
@@ -203,7 +202,7 @@ draw(
 draw(
     "parity/tasks",
     "5 Parity",
-    {name: f"{R}/parity/qdg/{SHOWN}/{name}.csv" for name in ("scores", "tasks", "pairs")},
+    {name: f"{R}/parity/qdg/{parity.shown}/{name}.csv" for name in ("scores", "tasks", "pairs")},
     name="parity_tasks",
 )
 
@@ -214,25 +213,20 @@ for stage, drawn in DRAWN.items():
         name:
             f"figures_{stage}"
         input:
-            files_of(drawn),
+            inputs_of(drawn),
         output:
-            pictures=pictures(drawn),
+            pictures=[picture(one) for one in drawn],
             others=[update(f"{R}/report/figures/{one['name']}.{kind}") for one in drawn for kind in ("pdf", "csv")],
         log:
             f"{R}/logs/figures_{stage}.log",
         benchmark:
             f"{R}/benchmarks/figures_{stage}.tsv"
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(1500),
-            runtime=minutes(10 + len(drawn)),
-            gpu=0,
+            mem_mb=needs.megabytes(1500),
+            runtime=needs.minutes(10 + len(drawn)),
         params:
-            figures=of(drawn),
-            look=look(),
-            code=code("report/figures"),
+            figures=canonical(drawn),
+            look=plan.look(),
         message:
             f"Figures of {stage}"
         script:

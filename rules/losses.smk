@@ -1,21 +1,16 @@
 # Needs: models, tokens. Makes: losses/ — float32 nats of every prediction, one array a model and step.
 # A member (model/step) has a job of its own, or is shared by several that take a part of the documents each, or is one
-# of several small ones in one job.
+# of several small ones in one job. By part of the corpus: losses/by_subset.csv.
 
-LOSSES = losses_by_job()
-
-# another number of parts makes nothing anew
-if workflow.is_main_process:
-    for member in LOSSES["parted"]:
-        joining.keep(Path(".snakemake/metadata"), f"{R}/losses/{member}.npy", parts_of(member))
+for member in plan.losses_jobs.parted:
+    keep_joined(plan.losses_parts(member), f"{R}/losses/{member}.npy")
 
 
 rule losses:
     input:
+        **encoded,
         models=[f"{R}/models/{{member}}"],
-        alike=ancient(tokenizers_compared()),
-        tokens=rules.tokens.output.tokens,
-        offsets=rules.tokens.output.offsets,
+        alike=ancient(plan.tokenizers_compared()),
     output:
         losses=[f"{R}/losses/{{member}}.npy"],
     log:
@@ -23,18 +18,14 @@ rule losses:
     benchmark:
         f"{R}/benchmarks/losses/{{member}}.tsv"
     wildcard_constraints:
-        member=one_of(LOSSES["alone"]),
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
+        member=one_of(plan.losses_jobs.alone),
     resources:
-        mem_mb=megabytes_by_size(losses_mb, unknown=4000, least=1500),
-        runtime=minutes_by_size(losses_minutes, unknown=120, least=20),
-        gpu=config["resources"]["gpu"],
+        mem_mb=needs.losses_mb(unknown=4000, least=1500),
+        runtime=needs.losses_minutes(unknown=120, least=20),
+        gpu=GPU,
         batch_tokens=config["losses"]["batch_tokens"],
     params:
         precision=config["losses"]["precision"],
-        code=code("losses/losses"),
     message:
         "Losses of {wildcards.member}"
     script:
@@ -49,16 +40,15 @@ use rule losses as losses_part with:
     benchmark:
         f"{R}/benchmarks/losses/{{member}}.{{shard}}of{{shards}}.tsv"
     wildcard_constraints:
-        member=one_of(LOSSES["parted"]),
+        member=one_of(plan.losses_jobs.parted),
     message:
         "Losses of {wildcards.member}, part {wildcards.shard}"
 
 
 rule gather_losses:
     input:
-        parts=parts_of_losses,
-        tokens=rules.tokens.output.tokens,
-        offsets=rules.tokens.output.offsets,
+        **encoded,
+        parts=plan.losses_parts_of,
     output:
         losses=f"{R}/losses/{{member}}.npy",
     log:
@@ -66,53 +56,65 @@ rule gather_losses:
     benchmark:
         f"{R}/benchmarks/gather_losses/{{member}}.tsv"
     wildcard_constraints:
-        member=one_of(LOSSES["parted"]),
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
+        member=one_of(plan.losses_jobs.parted),
     resources:
-        mem_mb=megabytes_of_tokens(1000, 18),
-        runtime=minutes(20),
-        gpu=0,
+        mem_mb=needs.tokens_mb(1000, 18),
+        runtime=needs.minutes(20),
     params:
         # what makes the parts anew makes this anew, whatever their number was
         precision=config["losses"]["precision"],
         made_by=code("losses/losses"),
-        code=code("losses/gather"),
     message:
         "Gather the losses of {wildcards.member}"
     script:
         "../workflow/scripts/losses/gather.py"
 
 
-for number, members in enumerate(LOSSES["together"]):
+for number, together in enumerate(plan.losses_jobs.together):
 
     rule:
         name:
             f"losses_together_{number}"
         input:
-            models=[f"{R}/models/{member}" for member in members],
-            alike=ancient(tokenizers_compared()),
-            tokens=rules.tokens.output.tokens,
-            offsets=rules.tokens.output.offsets,
+            **encoded,
+            models=[f"{R}/models/{member}" for member in together],
+            alike=ancient(plan.tokenizers_compared()),
         output:
-            losses=[update(f"{R}/losses/{member}.npy") for member in members],
+            losses=[update(f"{R}/losses/{member}.npy") for member in together],
         log:
             f"{R}/logs/losses/together_{number}.log",
         benchmark:
             f"{R}/benchmarks/losses_together_{number}.tsv"
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(max(each(members, losses_mb, least=1500))),
-            runtime=minutes(sum(each(members, losses_minutes, least=20))),
-            gpu=config["resources"]["gpu"],
+            mem_mb=needs.losses_mb(unknown=4000, least=1500, of=together),
+            runtime=needs.losses_minutes(unknown=120, least=20, of=together),
+            gpu=GPU,
             batch_tokens=config["losses"]["batch_tokens"],
         params:
             precision=config["losses"]["precision"],
-            code=code("losses/losses"),
         message:
-            f"Losses of {members[0]} to {members[-1]}"
+            f"Losses of {together[0]} to {together[-1]}"
         script:
             "../workflow/scripts/losses/losses.py"
+
+
+rule subset_losses:
+    input:
+        **encoded,
+        losses=plan.losses(plan.members),
+        documents=rules.tokens.output.documents,
+    output:
+        table=f"{R}/losses/by_subset.csv",
+    log:
+        f"{R}/logs/subset_losses.log",
+    benchmark:
+        f"{R}/benchmarks/subset_losses.tsv"
+    resources:
+        mem_mb=needs.megabytes(1500),
+        runtime=needs.minutes(60),
+    params:
+        members=canonical(plan.members),
+    message:
+        "Mean losses by part of the corpus"
+    script:
+        "../workflow/scripts/losses/by_subset.py"

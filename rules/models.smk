@@ -1,7 +1,7 @@
 # Needs: training tokens, or a folder of checkpoints, or the hub. Makes: models/ — a folder a model and step, the family's table.
 
 
-if SOURCE == "train":
+if plan.source == "train":
 
     rule train:
         input:
@@ -9,7 +9,7 @@ if SOURCE == "train":
             offsets=rules.training_tokens.output.offsets,
             tokenizer=rules.tokenizer.output.tokenizer,
         output:
-            folders=[directory(f"{R}/models/{{model}}/step{FINAL}")],
+            folders=[directory(f"{R}/models/{{model}}/step{plan.final}")],
             curve=f"{R}/models/{{model}}/curve.csv",
         log:
             f"{R}/logs/train/{{model}}.log",
@@ -17,45 +17,36 @@ if SOURCE == "train":
             f"{R}/benchmarks/train/{{model}}.tsv"
         # the longest way through the run leads over the models
         priority: 10
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes_by_size(training_mb, unknown=4000, least=1500),
-            runtime=minutes_by_size(training_minutes, unknown=120, least=20),
-            gpu=config["resources"]["gpu"],
+            mem_mb=needs.training_mb(unknown=4000, least=1500),
+            runtime=needs.training_minutes(unknown=120, least=20),
+            gpu=GPU,
         params:
-            size=size_of,
-            recipe=recipe(),
-            steps=[FINAL],
+            size=plan.size_of,
+            recipe=plan.recipe(),
+            steps=[plan.final],
             seed=config["seed"],
             unfinished=f"{R}/unfinished/{{model}}",
-            code=code("models/train"),
         message:
             "Train {wildcards.model}"
         script:
             "../workflow/scripts/models/train.py"
 
-    if FOLLOWED:
+    if plan.followed:
 
         use rule train as train_dynamics with:
             output:
                 folders=[directory(f"{R}/models/{{model}}/step{s}") for s in config["dynamics"]["steps"]],
                 curve=f"{R}/models/{{model}}/curve.csv",
             wildcard_constraints:
-                model=one_of(FOLLOWED),
+                model=one_of(plan.followed),
             params:
-                size=size_of,
-                recipe=recipe(),
                 steps=config["dynamics"]["steps"],
-                seed=config["seed"],
-                unfinished=f"{R}/unfinished/{{model}}",
-                code=code("models/train"),
 
         ruleorder: train_dynamics > train
 
 
-if SOURCE == "folder":
+if plan.source == "folder":
 
     rule adopt:
         output:
@@ -63,26 +54,21 @@ if SOURCE == "folder":
         log:
             f"{R}/logs/adopt/{{model}}/step{{step}}.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(200),
-            runtime=minutes(10),
-            gpu=0,
+            mem_mb=needs.megabytes(200),
+            runtime=needs.minutes(10),
         params:
             path=config["models"]["folder"]["path"],
-            only_step=FINAL,
-            sha256=hash_of,
-            files=files_given,
-            code=code("models/adopt"),
+            only_step=plan.final,
+            sha256=plan.hash_of,
+            files=plan.files_given,
         message:
             "Take {wildcards.model} at step {wildcards.step} from the given folder"
         script:
             "../workflow/scripts/models/adopt.py"
 
 
-if SOURCE == "hub":
+if plan.source == "hub":
 
     rule pin:
         output:
@@ -90,18 +76,13 @@ if SOURCE == "hub":
         log:
             f"{R}/logs/pin/{{model}}/step{{step}}.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(200),
-            runtime=minutes(20),
-            gpu=0,
+            mem_mb=needs.megabytes(200),
+            runtime=needs.minutes(20),
         params:
-            request=on_hub,
+            request=plan.on_hub,
             lock=config["models"]["hub"]["lock"],
-            patience=patience(),
-            code=code("models/pin"),
+            patience=plan.patience(),
         message:
             "Pin {wildcards.model} at step {wildcards.step} to a commit"
         script:
@@ -109,23 +90,18 @@ if SOURCE == "hub":
 
     rule pins:
         input:
-            pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in MEMBERS],
+            pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in plan.members],
         output:
             table=f"{R}/models/pins.csv",
         log:
             f"{R}/logs/pins.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(200),
-            runtime=minutes(10),
-            gpu=0,
+            mem_mb=needs.megabytes(200),
+            runtime=needs.minutes(10),
         params:
-            members=of(MEMBERS),
+            members=canonical(plan.members),
             store=config["models"]["hub"]["store"],
-            code=code("models/pins"),
         message:
             "Check before any download that all checkpoints are there, differ, and fit on the disk"
         script:
@@ -141,43 +117,32 @@ if SOURCE == "hub":
         log:
             f"{R}/logs/fetch/{{model}}/step{{step}}.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(500),
-            runtime=minutes(240),
-            gpu=0,
+            mem_mb=needs.megabytes(500),
+            runtime=needs.minutes(240),
         params:
-            request=on_hub,
+            request=plan.on_hub,
             store=config["models"]["hub"]["store"],
-            patience=patience(),
-            code=code("models/fetch"),
+            patience=plan.patience(),
         message:
             "Fetch {wildcards.model} at step {wildcards.step} from the hub"
         script:
             "../workflow/scripts/models/fetch.py"
 
 
-if SOURCE != "train":
+if plan.source != "train":
 
     rule tokenizers:
         input:
-            folders=[f"{R}/models/{model}/step{FINAL}" for model in MODELS],
+            folders=[f"{R}/models/{model}/step{plan.final}" for model in plan.models],
         output:
             compared=f"{R}/models/tokenizers.json",
         log:
             f"{R}/logs/tokenizers.log",
         localrule: True
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(500),
-            runtime=minutes(10),
-            gpu=0,
-        params:
-            code=code("models/tokenizers"),
+            mem_mb=needs.megabytes(500),
+            runtime=needs.minutes(10),
         message:
             "Compare the tokenizers of the family"
         script:
@@ -186,41 +151,35 @@ if SOURCE != "train":
 
 rule family:
     input:
-        folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
-        pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in MEMBERS if SOURCE == "hub"],
+        folders=plan.folders(plan.members),
+        pins=[f"{R}/models/{model}/step{step}.pin.json" for model, step in plan.members if plan.source == "hub"],
     output:
         table=f"{R}/models/family.csv",
     log:
         f"{R}/logs/family.log",
     benchmark:
         f"{R}/benchmarks/family.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(60),
-        gpu=0,
+        mem_mb=needs.megabytes(1000),
+        runtime=needs.minutes(60),
     params:
-        members=family_members(),
-        code=code("models/family"),
+        members=plan.family_members(),
     message:
         "Count and hash the weights of the family"
     script:
         "../workflow/scripts/models/family.py"
 
 
-if SOURCE == "train":
+if plan.source == "train":
 
     # asked for by name: `snakemake export --cores 2 --configfile config/family.yaml`
     rule export:
         input:
-            folders=[f"{R}/models/{model}/step{step}" for model, step in MEMBERS],
-            curves=curves(MODELS),
+            **encoded,
+            folders=plan.folders(plan.members),
+            curves=plan.curves(plan.models),
             family=rules.family.output.table,
             mean_loss=f"{R}/scaling/mean_loss.csv",
-            tokens=rules.tokens.output.tokens,
-            offsets=rules.tokens.output.offsets,
             tokenizer=rules.tokenizer.output.tokenizer,
             manifest=rules.texts.output.manifest,
             sources=rules.texts.output.sources,
@@ -230,19 +189,14 @@ if SOURCE == "train":
             f"{R}/logs/export.log",
         benchmark:
             f"{R}/benchmarks/export.tsv"
-        conda:
-            "../envs/quanta.yaml"
-        threads: 1
         resources:
-            mem_mb=megabytes(1500),
-            runtime=minutes(60),
-            gpu=0,
+            mem_mb=needs.megabytes(1500),
+            runtime=needs.minutes(60),
         params:
-            sizes=of({model: settings.trained(config, model) for model in MODELS}),
-            recipe=recipe(),
+            sizes=plan.sizes(),
+            recipe=plan.recipe(),
             times=f"{R}/benchmarks/train",
             command=f"snakemake export --cores 2 --configfile config/{config['run']}.yaml",
-            code=code("models/export"),
         message:
             "Put the trained family into one folder"
         script:

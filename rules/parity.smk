@@ -11,23 +11,19 @@ rule parity_fresh:
         f"{R}/logs/parity_fresh/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_fresh/alpha{{alpha}}/{{replicate}}.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(600),
-        gpu=config["resources"]["gpu"],
+        mem_mb=needs.megabytes(2000),
+        runtime=needs.minutes(600),
+        gpu=GPU,
     params:
-        problem=parity_problem(),
-        training=parity_training(),
-        widths=PARITY["widths"],
-        steps=PARITY["steps"],
-        batch_size=PARITY["batch_size"],
-        alpha=parity_alpha,
-        seed=parity_seed,
+        problem=parity.problem(),
+        training=parity.training(),
+        widths=parity.settings["widths"],
+        steps=parity.settings["steps"],
+        batch_size=parity.settings["batch_size"],
+        alpha=parity.alpha,
+        seed=parity.seed,
         checkpoint=f"{R}/unfinished/parity-fresh-alpha{{alpha}}-{{replicate}}.pt",
-        code=code("parity/fresh"),
     message:
         "Train nets of all widths on parity, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
@@ -42,22 +38,18 @@ rule parity_data:
         f"{R}/logs/parity_data/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_data/alpha{{alpha}}/{{replicate}}.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(2000),
-        runtime=minutes(600),
-        gpu=config["resources"]["gpu"],
+        mem_mb=needs.megabytes(2000),
+        runtime=needs.minutes(600),
+        gpu=GPU,
     params:
-        problem=parity_problem(),
-        training=parity_training(),
-        data=of(PARITY["data"]),
-        batch_size=PARITY["batch_size"],
-        alpha=parity_alpha,
-        seed=parity_seed,
+        problem=parity.problem(),
+        training=parity.training(),
+        data=canonical(parity.settings["data"]),
+        batch_size=parity.settings["batch_size"],
+        alpha=parity.alpha,
+        seed=parity.seed,
         checkpoint=f"{R}/unfinished/parity-data-alpha{{alpha}}-{{replicate}}",
-        code=code("parity/data"),
     message:
         "Train nets on fixed training sets, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
@@ -66,8 +58,8 @@ rule parity_data:
 
 rule parity_fits:
     input:
-        curves=parity_sweeps("curves.parquet"),
-        nets=parity_sweeps("nets.csv"),
+        curves=parity.sweep_tables("curves.parquet"),
+        nets=parity.sweep_tables("nets.csv"),
     output:
         fits=f"{R}/parity/fits.json",
         exponents=f"{R}/parity/exponents.csv",
@@ -78,17 +70,12 @@ rule parity_fits:
         f"{R}/logs/parity_fits.log",
     benchmark:
         f"{R}/benchmarks/parity_fits.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(3000),
-        runtime=minutes(30),
-        gpu=0,
+        mem_mb=needs.megabytes(3000),
+        runtime=needs.minutes(30),
     params:
-        fit=of(PARITY["fit"]),
+        fit=canonical(parity.settings["fit"]),
         seed=config["seed"],
-        code=code("parity/fits"),
     message:
         "Fit exponents, convergence and emergence on parity"
     script:
@@ -109,21 +96,16 @@ rule parity_qdg:
         f"{R}/logs/parity_qdg/alpha{{alpha}}/{{replicate}}.log",
     benchmark:
         f"{R}/benchmarks/parity_qdg/alpha{{alpha}}/{{replicate}}.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(parity_gradients_mb()),
-        runtime=minutes(60),
-        gpu=0,
+        mem_mb=needs.megabytes(parity.gradients_mb()),
+        runtime=needs.minutes(60),
     params:
-        problem=parity_problem(),
-        qdg=of(PARITY["qdg"]),
-        assignment=parity_assignment(),
-        shown=parity_is_shown,
-        alpha=parity_alpha,
-        seed=parity_seed,
-        code=code("parity/qdg"),
+        problem=parity.problem(),
+        qdg=canonical(parity.settings["qdg"]),
+        assignment=parity.assignment(),
+        shown=parity.is_shown,
+        alpha=parity.alpha,
+        seed=parity.seed,
     message:
         "Hold QDG against the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
@@ -132,10 +114,10 @@ rule parity_qdg:
 
 rule parity_calibration:
     input:
-        weights=parity_tables("fresh", "widest.npz"),
-        curves=parity_tables("fresh", "curves.parquet"),
-        nets=parity_tables("fresh", "nets.csv"),
-        envelopes=parity_tables("qdg", "envelopes.csv"),
+        weights=parity.tables("fresh", "widest.npz"),
+        curves=parity.tables("fresh", "curves.parquet"),
+        nets=parity.tables("fresh", "nets.csv"),
+        envelopes=parity.tables("qdg", "envelopes.csv"),
     output:
         estimates=f"{R}/parity/calibration/estimates.csv",
         coverage=f"{R}/parity/calibration/coverage.csv",
@@ -143,20 +125,15 @@ rule parity_calibration:
         f"{R}/logs/parity_calibration.log",
     benchmark:
         f"{R}/benchmarks/parity_calibration.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(parity_gradients_mb()),
-        runtime=minutes(60),
-        gpu=0,
+        mem_mb=needs.megabytes(parity.gradients_mb()),
+        runtime=needs.minutes(60),
     params:
-        problem=parity_problem(),
-        qdg=of({key: PARITY["qdg"][key] for key in ("samples", "below_bits")}),
-        calibration=of(PARITY["calibration"]),
-        nets=[(float(alpha), config["seed"] + int(replicate)) for alpha in ALPHAS for replicate in REPLICATES],
+        problem=parity.problem(),
+        qdg=canonical({key: parity.settings["qdg"][key] for key in ("samples", "below_bits")}),
+        calibration=canonical(parity.settings["calibration"]),
+        nets=parity.nets(),
         first_seed=config["seed"],
-        code=code("parity/calibration"),
     message:
         "Calibrate the exponent of parity nets, whose truth is known"
     script:

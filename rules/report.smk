@@ -8,15 +8,15 @@ rule summary:
         documents=rules.tokens.output.documents,
         mean_loss=rules.mean_loss.output.table,
         scaling=rules.mean_loss.output.fits,
-        curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in AXES],
+        curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in plan.axes],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
         learned=rules.learned.output.order,
         seeds=if_made("seeds_sharpness", "numbers"),
         theory=f"{R}/theory/fits.json",
         parity=f"{R}/parity/fits.json",
-        parity_scores=f"{R}/parity/qdg/{SHOWN}/scores.csv",
-        parity_envelopes=f"{R}/parity/qdg/{SHOWN}/envelopes.csv",
+        parity_scores=f"{R}/parity/qdg/{parity.shown}/scores.csv",
+        parity_envelopes=f"{R}/parity/qdg/{parity.shown}/envelopes.csv",
         parity_estimates=f"{R}/parity/calibration/estimates.csv",
         paper_parity="workflow/data/parity_exponents.csv",
         recorded_parity=["docs/results/parity-cpu/exponents.csv", "docs/results/parity-steps/exponents.csv"],
@@ -32,24 +32,19 @@ rule summary:
         checks=report(f"{R}/report/paper_checks.csv", category="4 Summary"),
     log:
         f"{R}/logs/summary.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(700),
-        runtime=minutes(10),
-        gpu=0,
+        mem_mb=needs.megabytes(700),
+        runtime=needs.minutes(10),
     params:
         run=config["run"],
-        axes=AXES,
-        final_step=FINAL,
+        axes=plan.axes,
+        final_step=plan.final,
         qdg_model=config["qdg"]["model"],
-        learning=[name for name, _ in learning_axes()],
+        learning=[name for name, _ in plan.learning_axes()],
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
-        settings=paper_settings(),
-        parity=parity_extent(),
-        code=code("report/summary"),
+        settings=plan.paper_settings(),
+        parity=parity.extent(),
     message:
         "Summary: the paper against this run"
     script:
@@ -58,9 +53,10 @@ rule summary:
 
 rule page:
     input:
-        figures=[figure(name) for name in figure_names()],
-        data=[behind(name) for name in figure_names()],
-        captions=[f"workflow/report/{caption_of(name)}.rst" for name in figure_names()],
+        **encoded,
+        figures=figure_files("png"),
+        data=figure_files("csv"),
+        captions=[caption(name) for name in figure_names()],
         template="workflow/report/page.html",
         code=[
             "workflow/report/vendor/uPlot.iife.min.js",
@@ -79,43 +75,36 @@ rule page:
         labels=rules.labels.output.labels,
         described=rules.describe.output.table,
         layout=rules.layout.output.layout,
-        affinity=[] if NEIGHBOURS else [AFFINITY],
-        features=SKETCHED if NEIGHBOURS else [],
+        affinity=[] if plan.neighbours else [plan.affinity],
+        features=plan.sketched if plan.neighbours else [],
         rank_frequency=rules.rank_frequency.output.table,
         fits=rules.rank_frequency.output.fits,
         scaling=rules.mean_loss.output.fits,
         family=rules.family.output.table,
-        losses=losses_of(MEMBERS),
-        tokens=rules.tokens.output.tokens,
-        offsets=rules.tokens.output.offsets,
+        losses=plan.losses(plan.members),
         documents=rules.tokens.output.documents,
         tokenizer=rules.tokenizer.output.tokenizer,
-        names=reader_names(),
+        names=plan.reader_names(),
         scores=if_made("stability", "clusters"),
         learned=rules.learned.output.table,
         nulls=if_made("nulls", "table"),
-        null_curves=nulls_of_all(),
+        null_curves=[] if plan.neighbours else if_made("nulls", "curves"),
         calibration=if_made("calibrate", "fits"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
         f"{R}/logs/page.log",
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(1500 + 3 * 8 * HELD**2 / 1e6),
-        runtime=minutes(30),
-        gpu=0,
+        mem_mb=needs.megabytes(1500 + 6 * needs.held_mb),
+        runtime=needs.minutes(30),
     params:
         names=figure_names(),
         run=config["run"],
         show=config["qdg"]["show"],
         qdg_model=config["qdg"]["model"],
-        final_step=FINAL,
-        dynamics=DYNAMICS,
-        members=of(MEMBERS),
-        code=code("report/page"),
+        final_step=plan.final,
+        dynamics=plan.dynamics,
+        members=canonical(plan.members),
     message:
         "The explorer"
     script:

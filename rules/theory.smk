@@ -1,4 +1,4 @@
-# Needs: nothing but the configuration; the measured exponents of parity for the figure of accounts.
+# Needs: nothing but the configuration.
 # Makes: theory/ — exact and asymptotic losses, simulated learners, published exponents, other accounts.
 
 
@@ -16,13 +16,9 @@ rule theory:
         f"{R}/logs/theory.log",
     benchmark:
         f"{R}/benchmarks/theory.tsv"
-    conda:
-        "../envs/quanta.yaml"
-    threads: 1
     resources:
-        mem_mb=megabytes(1000),
-        runtime=minutes(10),
-        gpu=0,
+        mem_mb=needs.megabytes(1000),
+        runtime=needs.minutes(10),
     params:
         alphas=config["theory"]["alphas"],
         n_quanta=config["theory"]["n_quanta"],
@@ -31,7 +27,6 @@ rule theory:
         exponents=config["theory"]["exponents"],
         factor=config["theory"]["factor"],
         seed=config["seed"],
-        code=code("theory/theory"),
     message:
         "Predict losses and exponents, simulate learning by frequency"
     script:

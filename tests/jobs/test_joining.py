@@ -5,7 +5,7 @@ import re
 import subprocess
 
 import pytest
-from quanta.jobs import joining
+from quanta.jobs import rerun_hash
 from repository import command, environment
 from support import ROOT
 
@@ -13,11 +13,11 @@ SNAKEFILE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, {library!r})
-from quanta.jobs import joining
+from quanta.jobs import rerun_hash
 N, VALUE = config["number"], config.get("value", 1)
 PARTS = [f"x.part{{i}}of{{N}}.txt" for i in range(N)]
 if workflow.is_main_process:
-    joining.keep(Path(".snakemake/metadata"), "x.txt", PARTS)
+    rerun_hash.keep_joined(Path(".snakemake/metadata"), "x.txt", PARTS)
 rule all:
     default_target: True
     input: "y.txt"
@@ -66,13 +66,13 @@ def test_a_record_of_something_else_is_left_alone(tmp_path, content):
     path = tmp_path / "eC50eHQ="  # x.txt
     if content is not None:
         path.write_text(content)
-    assert not joining.keep(tmp_path, "x.txt", ["x.part0of1.txt"])
+    assert not rerun_hash.keep_joined(tmp_path, "x.txt", ["x.part0of1.txt"])
     assert not path.exists() or path.read_text() == content
 
 
 def test_only_parts_of_the_same_files_are_replaced(tmp_path):
     path = tmp_path / "eC50eHQ="
     path.write_text(json.dumps({"input": ["a.txt", "x.part0of2.npy", "x.part1of2.npy", "z.part0of2.npy"], "rule": "r"}))
-    assert joining.keep(tmp_path, "x.txt", ["x.part0of1.npy"])
+    assert rerun_hash.keep_joined(tmp_path, "x.txt", ["x.part0of1.npy"])
     assert json.loads(path.read_text()) == {"input": ["a.txt", "x.part0of1.npy", "z.part0of2.npy"], "rule": "r"}
-    assert not joining.keep(tmp_path, "x.txt", ["x.part0of1.npy"])
+    assert not rerun_hash.keep_joined(tmp_path, "x.txt", ["x.part0of1.npy"])

@@ -60,19 +60,19 @@ def losses_mb(size: Size, tokens_a_batch: int) -> float:
     return 1500 + 4 * (size.all_parameters + 20 * size.width * tokens_a_batch) / 1e6
 
 
-def losses_minutes(size: Size, tokens: int, *, gpu: bool) -> float:
+def losses_minutes(size: Size, tokens: float, *, gpu: bool) -> float:
     """Two FLOP a parameter and token, and as much again for attention and padding."""
     flop = 4 * (size.parameters + size.vocabulary * size.width)
     return START + tokens * flop / (GPU if gpu else CPU) / 60
 
 
-def gradients_mb(size: Size, tokens_a_batch: int, samples: int, features: int) -> float:
+def gradients_mb(size: Size, tokens_a_batch: int, samples: float, features: int) -> float:
     """Weights twice and the fold's table, activations and their gradients in all layers, the shard's features twice."""
     activations = 2 * 20 * size.width * size.layers * tokens_a_batch
     return 1500 + 4 * (3 * size.all_parameters + activations + 2 * samples * features) / 1e6
 
 
-def gradients_minutes(size: Size, samples: int, context: int, *, gpu: bool) -> float:
+def gradients_minutes(size: Size, samples: float, context: int, *, gpu: bool) -> float:
     """Three forward passes a sample at the longest context, without sharing, and as much again for the fold."""
     return START + samples * context * 12 * size.parameters / (GPU if gpu else CPU) / 60
 

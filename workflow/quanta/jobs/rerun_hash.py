@@ -1,12 +1,15 @@
-"""What a script's result depends on in this package: a hash of its import closure (`quanta.storage.code`).
+"""What makes a result anew, and what does not: a hash of the code that a script imports, times of scripts, numbers of parts.
 
 Snakemake compares a rule's own script and nothing that it imports, so each rule carries this hash as a param. Another
 version of Python reruns nothing. The versions of the packages that compute are part of it, where a module of the closure
 imports them.
 """
 
+import base64
 import json
 import os
+import re
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -80,3 +83,35 @@ def keep_times(scripts: Path, register: Path) -> list[str]:
         with writing.atomic(register) as temporary:
             temporary.write_text(json.dumps(seen), encoding="utf-8")
     return set_back
+
+
+def keep_joined(records: Path, output: str, parts: Sequence[str]) -> bool:
+    """Let Snakemake's record of `output` name the present `parts` where it was made of others.
+
+    Parts are called `NAME.part{i}of{n}SUFFIX`, so that those of two numbers are never taken for one another. What
+    reruns them (params, code, inputs) belongs to the rule that joins them as well: Snakemake knows nothing of parts
+    that it has not made.
+
+    Args:
+        records: the folder of the records, `.snakemake/metadata`.
+        output: what was joined, as the rule names it.
+        parts: inputs of its rule that are parts, by their present names.
+
+    Returns:
+        whether the record was written anew.
+    """
+    path = records / base64.urlsafe_b64encode(output.encode()).decode()
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        recorded = [str(name) for name in record["input"]]
+    except (OSError, ValueError, TypeError, KeyError):  # not made yet; or a record of another kind, which reruns it
+        return False
+    number = re.compile(r"\.part\d+of\d+\b")
+    kinds = {number.sub("", name) for name in parts}
+    others = [name for name in recorded if not (number.search(name) and number.sub("", name) in kinds)]
+    record["input"] = sorted([*others, *parts])
+    if len(others) == len(recorded) or record["input"] == sorted(recorded):
+        return False
+    with writing.atomic(path) as temporary:
+        temporary.write_text(json.dumps(record), encoding="utf-8")
+    return True

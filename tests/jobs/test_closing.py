@@ -1,4 +1,5 @@
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from quanta.errors import QuantaError
-from quanta.jobs import failures, job
+from quanta.jobs import closing, job
 from support import ROOT
 
 SAID = """[Wed Nov 25 04:43:48 2026]
@@ -26,7 +27,8 @@ def test_each_failed_job_is_told_with_the_end_of_its_log(tmp_path):
     one.write_text(f"{head}0 INFO first\n{head}1 INFO second\n{head}2 INFO third\n{head}3 ERROR labels: {error}\n")
     two.write_text(f"{head}2 INFO at work\n")
     log = "Execute 2 jobs...\n" + SAID.format(rule="labels", job=3, log=one) + SAID.format(rule="train", job=4, log=two)
-    text = failures.last_words(log + "Shutting down, this might take some time.\n")
+    (tmp_path / "snakemake.log").write_text(log + "Shutting down, this might take some time.\n")
+    text = closing.last_words([tmp_path / "snakemake.log", tmp_path / "absent.log"])
     first, second = text.split("train failed")
     assert f"labels failed; its log, {one}, ends with" in first
     assert "third" in first and "first" not in first and f"  {head}3 ERROR labels: a.npy: too short" in first
@@ -37,8 +39,19 @@ def test_each_failed_job_is_told_with_the_end_of_its_log(tmp_path):
 
 def test_a_job_that_a_second_attempt_finished_has_not_failed(tmp_path):
     log = SAID.format(rule="train", job=4, log="x.log") + SAID.format(rule="labels", job=44, log="y.log")
-    assert failures.failed(log + "Finished jobid: 4 (Rule: train)\n") == {"y.log": "labels"}
-    assert failures.last_words("Building DAG of jobs...\n") == "", "what fails before any job has been said"
+    assert closing.failed(log + "Finished jobid: 4 (Rule: train)\n") == {"y.log": "labels"}
+    (tmp_path / "snakemake.log").write_text("Building DAG of jobs...\n")
+    assert closing.last_words([tmp_path / "snakemake.log"]) == "", "what fails before any job has been said"
+
+
+def test_a_run_that_is_done_says_where_the_page_is_and_what_it_found(tmp_path):
+    assert closing.done(tmp_path) == "", "a run of some tables alone"
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report/index.html").touch()
+    (tmp_path / "report/summary.json").write_text(json.dumps({"headline": ["α = 0.1", "three clusters"]}))
+    lines = closing.done(tmp_path).splitlines()
+    assert lines[1:4] == [f"Report: {tmp_path}/report/index.html", "  α = 0.1", "  three clusters"]
+    assert f'quanta.load("{tmp_path}")' in closing.done(tmp_path)
 
 
 def test_frames_stay_in_the_log_and_the_last_exception_of_a_chain_is_told():
@@ -53,7 +66,7 @@ Traceback (most recent call last):
   File "y.py", line 2, in g
 numpy.linalg.LinAlgError: singular
 """.rstrip("\n")
-    assert failures.last_lines(log) == [*log.splitlines()[:1], "numpy.linalg.LinAlgError: singular"]
+    assert closing.last_lines(log) == [*log.splitlines()[:1], "numpy.linalg.LinAlgError: singular"]
 
 
 CODE = """
@@ -83,7 +96,7 @@ def test_a_job_says_what_is_wrong_and_keeps_frames_for_its_log(tmp_path, body, s
     assert done.returncode == 1
     assert said in done.stderr and "Traceback" not in done.stderr
     assert said in log.read_text() and ("Traceback" in log.read_text()) == frames
-    assert said in "\n".join(failures.last_lines(log.read_text()))
+    assert said in "\n".join(closing.last_lines(log.read_text()))
 
 
 def test_a_killed_process_that_nobody_has_collected_is_dead():

@@ -1,9 +1,11 @@
-"""What a user reads when a run has failed: of each job that did, what its log says last, and what to do.
+"""What a user reads when a run has ended: the headline and what to do next, or of each failed job what its log says last.
 
-Read from Snakemake's own log, which names the logs of the jobs. Imported while Snakemake parses: nothing heavy here.
+Failures are read from Snakemake's own log, which names the logs of the jobs. Imported while Snakemake parses: nothing heavy here.
 """
 
+import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 LINES = 12  # of a log at most
@@ -41,8 +43,26 @@ def last_lines(log: str) -> list[str]:
     return [*lines[max(begin - 2, 0) : begin], *told[:LINES]]
 
 
-def last_words(snakemake_log: str) -> str:
-    """All of it as text; empty where no job failed, because another error has been said already."""
+def done(run: Path) -> str:
+    """Of a run that is done, in its folder: the page, the headline, what to do next; empty where it made no page."""
+    page, summary = run / "report/index.html", run / "report/summary.json"
+    if not (page.is_file() and summary.is_file()):
+        return ""
+    lines = json.loads(summary.read_text(encoding="utf-8"))["headline"]
+    further = [
+        "read clusters in the report and name some: figures.labels puts your names into the figures",
+        f'in Python: quanta.load("{run}"), docs/notebook/results.ipynb',
+        "your own models and texts: config/custom.yaml; every key: config/README.md",
+    ]
+    return "\n".join(
+        ["", f"Report: {page.resolve()}", *(f"  {line}" for line in lines), "Next", *(f"  {line}" for line in further)]
+    )
+
+
+def last_words(logs: Sequence[str | Path]) -> str:
+    """Of a run that failed; empty where no job did, because another error has been said already. `logs` are Snakemake's own."""
+    files = [path for path in map(Path, logs) if path.exists()]
+    snakemake_log = "\n".join(path.read_text(encoding="utf-8", errors="replace") for path in files)
     parts = []
     for path, rule in failed(snakemake_log).items():
         file = Path(path)

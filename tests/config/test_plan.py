@@ -1,0 +1,141 @@
+"""What a settled configuration comes to: members, files, jobs that share work, and what jobs ask for."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from quanta.config import schema
+from quanta.config.parity_plan import ParityPlan
+from quanta.config.plan import LOSSES_JOBS, Plan, canonical
+from quanta.config.requests import Requests
+from support import SCHEMA, over_default, read, settled
+
+
+@pytest.fixture(scope="module")
+def default():
+    return Plan(schema.settle(read("config.yaml"), SCHEMA))
+
+
+@pytest.fixture(scope="module")
+def pythia():
+    return Plan(schema.settle(over_default(read("pythia.yaml")), SCHEMA))
+
+
+def plan_of(name, **changes):
+    return Plan(schema.settle(over_default(read(name) | changes), SCHEMA))
+
+
+def test_the_members_of_the_default_run_are_its_sizes_seeds_and_steps(default):
+    assert default.folder == "results/mini" and default.source == "folder"
+    assert len(default.members) == 40 and default.first_seed() == [m for m in default.models if "seed" not in m]
+    steps = [step for model, step in default.members if model == default.dynamics]
+    assert len(steps) > 10 and steps[-1] == default.final
+    assert default.on_axis("size") == [(model, default.final) for model in default.first_seed()]
+    assert default.losses([("a", 3)]) == ["results/mini/losses/a/step3.npy"]
+    assert {name for name, _ in default.learning_axes()} == {*(f"step of {m}" for m in default.followed), "size"}
+    assert len(default.learning_members()) == len(set(default.learning_members()))
+
+
+def test_every_member_has_its_losses_from_one_job(default, pythia):
+    for plan in (default, pythia):
+        jobs = plan.losses_jobs
+        named = [*jobs.alone, *jobs.parted, *(member for run in jobs.together for member in run)]
+        assert sorted(named) == sorted(f"{model}/step{step}" for model, step in plan.members)
+        assert len(jobs.together) <= LOSSES_JOBS
+    assert default.clustered in default.losses_jobs.alone, "what is clustered waits for no other member"
+    assert all(default.shards(member) == 1 for member in default.losses_jobs.alone)
+    assert all(pythia.shards(member) > 1 for member in pythia.losses_jobs.parted)
+
+
+def test_parts_are_named_by_their_number():
+    plan = Plan(settled(losses={"shards": 3}, models={"source": "train"}))
+    member = f"{plan.models[0]}/step{plan.final}"
+    assert plan.losses_parts(member) == [f"{plan.folder}/losses/{member}.part{i}of3.npy" for i in range(3)]
+    assert plan.losses_parts_of(SimpleNamespace(member=member)) == plan.losses_parts(member)
+    assert member in plan.losses_jobs.parted
+
+
+def test_without_a_matrix_of_all_pairs_what_needs_one_has_a_sample(default):
+    many = plan_of(
+        "config.yaml",
+        qdg={**read("config.yaml")["qdg"], "graph": "neighbours", "tokens": 50_000, "rank_shares": [1e-3, 4e-3]},
+    )
+    assert default.held == default.config["qdg"]["tokens"] and default.affinity.endswith("qdg/affinity.npy")
+    assert many.held == many.config["calibration"]["tokens"] and many.affinity.endswith("qdg/affinity_sample.npy")
+    assert "results/mini/qdg/affinity.npy" in default.promised() and not any("affinity" in p for p in many.promised())
+
+
+def test_params_change_with_their_content_alone(default):
+    assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1}) == '{"a": 2, "b": 1}'
+    looks = [Plan(settled(figures={"dpi": dpi}, models={"source": "train"})).look() for dpi in (80, 80, 90)]
+    assert looks[0] == looks[1] != looks[2]
+    assert json.loads(default.members_on_axis(SimpleNamespace(axis="size"))) == [
+        list(m) for m in default.on_axis("size")
+    ]
+    assert set(default.assignment()) == {"method", "rows", "restarts"}
+
+
+def test_models_that_are_not_trained_here_bring_tokenizer_and_curves(default):
+    trained = Plan(settled(models={"source": "train"}))
+    assert trained.tokenizer_given() == trained.tokenizers_compared() == []
+    assert default.tokenizer_given() == [f"results/mini/models/{default.models[0]}/step{default.final}"]
+    assert trained.curves(["a"]) == [f"{trained.folder}/models/a/curve.csv"]
+    assert len(default.curves(default.first_seed())) == len(default.first_seed())
+
+
+def test_jobs_ask_for_more_with_each_attempt_and_by_the_factors():
+    plain, wide = (
+        Requests(Plan(settled(models={"source": "train"}, resources={"memory_factor": f, "runtime_factor": 2 * f})))
+        for f in (1, 3)
+    )
+    for request, factor in ((plain, 1), (wide, 3)):
+        assert [request.megabytes(1000)(None, attempt) for attempt in (1, 2)] == [1000 * factor, 2000 * factor]
+        assert request.minutes(10)(None, 1) == 20 * factor
+
+
+def test_what_a_job_asks_for_follows_the_model_that_the_wildcards_name(pythia):
+    needs = Requests(pythia)
+    small, large = pythia.models[0], pythia.models[-1]
+    for resource in (needs.losses_mb(unknown=1, least=1), needs.losses_minutes(unknown=1, least=1)):
+        asked = [resource(SimpleNamespace(member=f"{model}/step{pythia.final}"), 1) for model in (small, large)]
+        assert 1 < asked[0] < asked[1]
+    gradients = needs.gradients_minutes(unknown=1, least=1)
+    whole, part = gradients(SimpleNamespace(), 1), gradients(SimpleNamespace(shard="0", shards="10"), 1)
+    assert 1 < part < whole, "of qdg.model, where no model is named"
+
+
+def test_a_model_of_unknown_size_asks_for_what_the_rule_says(tmp_path):
+    for name in "abc":
+        (tmp_path / name / "step0").mkdir(parents=True)
+    plan = Plan(
+        settled(
+            models={"source": "folder", "folder": {"path": str(tmp_path), "final_step": 0}},
+            dynamics={"model": None},
+            qdg={"model": "a"},
+        )
+    )
+    assert plan.models == ["a", "b", "c"] and plan.size("a") is None
+    assert Requests(plan).losses_mb(unknown=4321, least=1500)(SimpleNamespace(member="a/step0"), 1) == 4321
+
+
+def test_members_in_one_job_ask_for_the_largest_memory_and_all_their_time(default):
+    needs, together = Requests(default), default.losses_jobs.together[0]
+    alone = [
+        (needs.losses_mb(unknown=1, least=1)(one, 1), needs.losses_minutes(unknown=1, least=1)(one, 1))
+        for one in (SimpleNamespace(member=member) for member in together)
+    ]
+    asked = needs.losses_mb(unknown=1, least=1, of=together), needs.losses_minutes(unknown=1, least=1, of=together)
+    assert asked[0](None, 1) == max(mb for mb, _ in alone)
+    assert sum(m for _, m in alone) <= asked[1](None, 1) <= sum(m + 1 for _, m in alone)
+
+
+def test_parity_has_a_net_for_each_alpha_and_replicate():
+    plan = ParityPlan(settled(parity={"alphas": [0.2, 0.4], "alpha": 0.4, "replicates": 3}), "results/x")
+    assert plan.shown == "alpha0.4/0" and plan.is_shown(SimpleNamespace(alpha="0.4", replicate="0"))
+    assert not plan.is_shown(SimpleNamespace(alpha="0.2", replicate="0"))
+    assert len(plan.nets()) == len(plan.tables("fresh", "curves.parquet")) == 6
+    assert plan.tables("fresh", "nets.csv")[-1] == "results/x/parity/fresh/alpha0.4/2/nets.csv"
+    assert plan.seed(SimpleNamespace(replicate="2")) - plan.seed(SimpleNamespace(replicate="0")) == 2
+    assert plan.alpha(SimpleNamespace(alpha="0.2")) == 0.2
+    none = ParityPlan(settled(parity={"data": {"sizes": []}}), "results/x")
+    assert none.sweeps == ["fresh"] and len(plan.sweep_tables("nets.csv")) == 12

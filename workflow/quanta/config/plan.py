@@ -1,0 +1,323 @@
+"""The plan of a run: models and steps, files, and jobs that share work, as they follow from the settled configuration.
+
+Input functions take Snakemake's wildcards. What rules pass to a script as a param is canonical text, which changes when its
+content does, and only then. Imported while Snakemake parses, once a job: nothing heavy here.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quanta.config import demands, members
+from quanta.config.members import Config
+from quanta.models import neox_shape, weights
+
+LOSSES_JOBS = 8  # at most so many jobs make the losses of several members each: slurm/config.yaml names them
+Member = tuple[str, int]  # a model at a step
+
+
+def canonical(section: Any) -> str:
+    """A section of the configuration as text that depends on its content alone."""
+    return json.dumps(section, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class LossesJobs:
+    """Members (model/step) whose losses are made alone, in parts, or several in one job."""
+
+    alone: list[str]
+    parted: list[str]
+    together: list[list[str]]
+
+
+class Plan:
+    """What a settled configuration comes to.
+
+    Raises:
+        QuantaError: a folder of models that does not exist or is empty.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = f"results/{config['run']}"
+        self.source = str(config["models"]["source"])
+        self.models = members.model_names(config)
+        self.final = members.final_step(config)
+        self.followed = members.followed(config)
+        self.dynamics: str | None = config["dynamics"]["model"]
+        self.axes = ["size", "step"] if self.dynamics else ["size"]
+        self.members: list[Member] = [(m, step) for m in self.models for step in members.saved_steps(config, m)]
+        self.relatives = members.relatives(config)
+        self.seeds = {model: members.described(config, model, self.final)["seed"] for model in self.models}
+        self.seeded = members.seeded(config)
+        corpus, qdg, calibration = (config[name] for name in ("corpus", "qdg", "calibration"))
+        self.subsets = corpus["source"] != "python" and corpus["jsonl"]["subset"] is not None
+        self.gpu = config["resources"]["gpu"]
+        self.clustered = f"{qdg['model']}/step{self.final}"
+        # with qdg.graph: neighbours there is no matrix of all pairs, and what needs one has a sample
+        self.neighbours = qdg["graph"] == "neighbours"
+        self.simulated = min(calibration["tokens"], qdg["tokens"])
+        self.held = self.simulated if self.neighbours else int(qdg["tokens"])
+        self.affinity = f"{self.folder}/qdg/{'affinity_sample' if self.neighbours else 'affinity'}.npy"
+        self.exact_bytes = int(qdg["exact_memory_gb"] * 1e9) if qdg["mode"] == "exact" else None
+        self.sketched = [] if qdg["mode"] == "exact" else [f"{self.folder}/qdg/features.npy"]
+        self.losses_jobs = self._losses_jobs()
+
+    # ------------------------------------------------------------------------------------------------- corpus
+
+    def texts_given(self) -> list[str]:
+        """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
+        corpus = self.config["corpus"]
+        if corpus["source"] == "hub":
+            return [f"{self.folder}/corpus/fetched"]
+        path = corpus["jsonl"]["path"]
+        return [path] if corpus["source"] == "jsonl" and Path(path).exists() else []
+
+    def texts_settings(self) -> str:
+        """What the texts depend on, as a param."""
+        corpus = self.config["corpus"]
+        own = "python" if corpus["source"] == "python" else "jsonl"
+        return canonical(
+            {key: corpus[key] for key in ("source", own, "minimum_characters", "heldout_share", "repeated")}
+        )
+
+    def manifest_given(self) -> list[str]:
+        """The record of what the models were trained on, where they were trained elsewhere on such a corpus."""
+        python = self.config["corpus"]["source"] == "python"
+        found = members.in_folder(self.config, "manifest.csv") if python else None
+        return [str(found)] if found else []
+
+    def tokenizer_given(self) -> list[str]:
+        """Models that were not trained here bring their tokenizer: that of the smallest is taken."""
+        return [] if self.source == "train" else [f"{self.folder}/models/{self.models[0]}/step{self.final}"]
+
+    # ------------------------------------------------------------------------------------------------- models
+
+    def hash_of(self, wildcards: Any) -> str | None:
+        """The hash that the given folder's table has for a checkpoint."""
+        return members.expected_hash(self.config, wildcards.model, int(wildcards.step))
+
+    def files_given(self, wildcards: Any) -> str | None:
+        """Files of a given checkpoint whose hash no table has: one that is changed in place is taken again."""
+        if self.hash_of(wildcards) is not None:
+            return None
+        path = Path(self.config["models"]["folder"]["path"]) / wildcards.model
+        return canonical(weights.files_given(path, int(wildcards.step), only_step=self.final))
+
+    def on_hub(self, wildcards: Any) -> str:
+        """What is asked of the hub for a model and step, and the parameters that it must have."""
+        return canonical(members.request(self.config, wildcards.model, int(wildcards.step)))
+
+    def patience(self) -> str:
+        """How long the hub is waited for."""
+        keys = {"attempts": "attempts", "longest_wait_seconds": "longest", "stall_seconds": "stall"}
+        return canonical({name: self.config["models"]["hub"][key] for key, name in keys.items()})
+
+    def size_of(self, wildcards: Any) -> str:
+        """Shape and learning rate of one size of the ladder."""
+        return canonical(members.trained(self.config, wildcards.model))
+
+    def sizes(self) -> str:
+        """The same of all."""
+        return canonical({model: members.trained(self.config, model) for model in self.models})
+
+    def recipe(self) -> str:
+        """What all sizes share in training."""
+        train = self.config["models"]["train"]
+        shared = {key: train[key] for key in ("steps", "batch", "warmup_steps", "weight_decay")}
+        return canonical(shared | {"context": self.config["corpus"]["context"]})
+
+    def curves(self, models: Sequence[str]) -> list[str]:
+        """Learning curves: of models that are trained here, or those that came with them."""
+        if self.source == "folder":
+            paths = [members.in_folder(self.config, f"{model}/curve.csv") for model in models]
+            return [str(path) for path in paths] if all(paths) else []
+        return [f"{self.folder}/models/{model}/curve.csv" for model in models] if self.source == "train" else []
+
+    def folders(self, of: Iterable[Member]) -> list[str]:
+        """Folders of (model, step) pairs."""
+        return [f"{self.folder}/models/{model}/step{step}" for model, step in of]
+
+    def family_members(self) -> str:
+        """What the family's table says of a model and step besides what its weights say."""
+        return canonical([members.described(self.config, model, step) for model, step in self.members])
+
+    def tokenizers_compared(self) -> list[str]:
+        """Made before any losses, where the models may have several tokenizers; another model makes no losses anew."""
+        return [] if self.source == "train" else [f"{self.folder}/models/tokenizers.json"]
+
+    def parameters(self, model: str) -> int | None:
+        """Of a model without its embeddings, as far as the configuration knows them."""
+        if self.source == "train":
+            return neox_shape.parameters(members.trained(self.config, model))
+        return members.known_parameters(self.config, model)
+
+    def size(self, model: str) -> demands.Size | None:
+        """Width, layers and parameters of a model, as far as the configuration knows them."""
+        if self.source == "train":
+            size = members.trained(self.config, model)
+            return demands.trained_size(size["width"], size["layers"], self.config["corpus"]["tokenizer"]["vocabulary"])
+        known = self.parameters(model)
+        return None if known is None else demands.published_size(known)
+
+    # ------------------------------------------------------------------------------------------------- losses
+
+    def losses(self, of: Iterable[Member]) -> list[str]:
+        """Files of losses of (model, step) pairs."""
+        return [f"{self.folder}/losses/{model}/step{step}.npy" for model, step in of]
+
+    def losses_seconds(self, member: str) -> float | None:
+        """Forecast of the time of a member's losses on one core; None where its size is not known."""
+        size = self.parameters(member.rpartition("/")[0])
+        tokens = self.config["corpus"]["documents"] * self.config["corpus"]["context"]
+        return None if size is None else demands.losses_seconds(size, tokens)
+
+    def shards(self, member: str) -> int:
+        """Jobs that share the losses of a member (model/step)."""
+        settings = self.config["losses"]
+        own = {entry["model"]: entry["shards"] for entry in settings["shards_by_model"]}
+        number = own.get(member.rpartition("/")[0], settings["shards"])
+        return demands.parts(self.losses_seconds(member)) if number == "auto" else int(number)
+
+    def _losses_jobs(self) -> LossesJobs:
+        """Only members that the same stages read are put together, so that a new one makes no more anew than it would alone.
+
+        These are the steps of a followed model, the other sizes, further seeds. The final step that is clustered stands alone.
+        """
+        named = [f"{model}/step{step}" for model, step in self.members]
+        parted = [member for member in named if self.shards(member) > 1]
+        first = self.first_seed()
+        steps = [
+            [f"{m}/step{step}" for m, step in self.members if m == model and step != self.final]
+            for model in self.followed
+        ]
+        sizes = [f"{model}/step{self.final}" for model in first]
+        seeds = [f"{model}/step{self.final}" for model in self.models if model not in first]
+        free = [[m for m in group if m not in {*parted, self.clustered}] for group in (*steps, sizes, seeds)]
+        together = demands.together(free, self.losses_seconds, LOSSES_JOBS)
+        taken = {*parted, *(member for run in together for member in run)}
+        return LossesJobs([m for m in named if m not in taken], parted, together)
+
+    def losses_parts(self, member: str) -> list[str]:
+        """Files of the parts of a member's losses."""
+        number = self.shards(member)
+        return [f"{self.folder}/losses/{member}.part{i}of{number}.npy" for i in range(number)]
+
+    def losses_parts_of(self, wildcards: Any) -> list[str]:
+        """The same of the member that the wildcards name."""
+        return self.losses_parts(wildcards.member)
+
+    # ------------------------------------------------------------------------------------------------ scaling
+
+    def first_seed(self) -> list[str]:
+        """One model a size."""
+        return [model for model in self.models if self.seeds[model] == min(self.seeds.values())]
+
+    def on_axis(self, axis: str) -> list[Member]:
+        """Members along an axis: all sizes of the first seed at the final step, or all steps of one model."""
+        if axis == "step":
+            return [member for member in self.members if member[0] == self.dynamics]
+        return [(model, self.final) for model in self.first_seed()]
+
+    def losses_on_axis(self, wildcards: Any) -> list[str]:
+        """Files of losses along the axis that the wildcards name."""
+        return self.losses(self.on_axis(wildcards.axis))
+
+    def members_on_axis(self, wildcards: Any) -> str:
+        """The same members as a param."""
+        return canonical(self.on_axis(wildcards.axis))
+
+    def learning_axes(self) -> list[tuple[str, list[Member]]]:
+        """Name and members of each axis on which clusters are learned: steps of the followed models, sizes."""
+        axes = [(f"step of {name}", [member for member in self.members if member[0] == name]) for name in self.followed]
+        return [(name, line) for name, line in [*axes, ("size", self.on_axis("size"))] if len(line) > 1]
+
+    def learning_members(self) -> list[Member]:
+        """Their members, each once."""
+        return list(dict.fromkeys(member for _, line in self.learning_axes() for member in line))
+
+    def seeded_members(self) -> list[Member]:
+        """Members of the sizes that have several seeds, seed by seed."""
+        return [(model, self.final) for models in self.seeded.values() for model in models]
+
+    # --------------------------------------------------------------------------------------------- clustering
+
+    def gradients_shards(self) -> int:
+        """Jobs that share the gradients."""
+        qdg = self.config["qdg"]
+        size = self.parameters(qdg["model"])
+        context = self.config["corpus"]["context"]
+        seconds = None if size is None else demands.gradients_seconds(size, qdg["tokens"], context)
+        return demands.parts(seconds) if qdg["shards"] == "auto" else int(qdg["shards"])
+
+    def features_parts(self) -> list[str]:
+        """Files of the parts of the gradients' features."""
+        number = self.gradients_shards()
+        return [f"{self.folder}/qdg/features.part{i}of{number}.npy" for i in range(number)]
+
+    def gradients(self) -> dict[str, Any]:
+        """How gradients are taken, as params."""
+        return {key: self.config["qdg"][key] for key in ("features", "parameters", "precision")}
+
+    def assignment(self) -> dict[str, Any]:
+        """How clusters are made of eigenvectors, as params."""
+        qdg = self.config["qdg"]
+        return {"method": qdg["assign"], "rows": qdg["rows"], "restarts": qdg["restarts"]}
+
+    def simulations_parts(self) -> list[str]:
+        """Files of the parts of the simulations."""
+        number = self.config["calibration"]["shards"]
+        return [f"{self.folder}/calibration/simulations.part{i}of{number}.parquet" for i in range(number)]
+
+    # ------------------------------------------------------------------------------------------------- report
+
+    def reader_names(self) -> list[str]:
+        """The reader's names of clusters, where there are any."""
+        named = self.config["figures"]["labels"]
+        return [named] if named else []
+
+    def look(self) -> str:
+        """What all figures share; a change reruns them and nothing else."""
+        return canonical({key: self.config["figures"][key] for key in ("width_inches", "dpi")})
+
+    def paper_settings(self) -> str:
+        """The run's settings that the paper states, by the names in quanta/report/paper.py."""
+        corpus, scaling, qdg = (self.config[name] for name in ("corpus", "scaling", "qdg"))
+        return canonical(
+            {
+                "context": corpus["context"],
+                "checkpoints": len(self.config["dynamics"]["steps"]) if self.dynamics else None,
+                "density_bins": scaling["density_bins"],
+                "monogenic_above": scaling["monogenic_above_nats"],
+                "monogenic_below": scaling["monogenic_below_nats"],
+                "threshold": qdg["threshold"],
+                "largest_n_clusters": max(qdg["n_clusters"]),
+                # k-means is restarted in no other way to assign
+                "restarts": qdg["restarts"] if qdg["assign"] == "restarts" else None,
+            }
+        )
+
+    def further_tables(self) -> list[str]:
+        """Tables beside the report that this run has data for: by part of the corpus, by seed."""
+        tables = ["losses/by_subset.csv", "qdg/subsets.csv"] if self.subsets else []
+        tables += ["scaling/seeds.csv"] if len(set(self.seeds.values())) > 1 else []
+        return [f"{self.folder}/{name}" for name in tables]
+
+    def promised(self) -> list[str]:
+        """What people script against (results/README.md): made again where it is missing, though nothing may need it."""
+        qdg = [
+            "tokens.parquet",
+            "embedding.npy",
+            "eigenvalues.npy",
+            "labels.parquet",
+            "rank_frequency.csv",
+            "fits.json",
+        ]
+        qdg += ["features.npy"] if self.config["qdg"]["mode"] == "sketch" else []
+        qdg += [] if self.neighbours else ["affinity.npy"]
+        corpus = ["texts.parquet", "tokens.npy", "offsets.npy", "documents.parquet", "tokenizer/tokenizer.json"]
+        tables = ["models/family.csv", "scaling/mean_loss.csv", "scaling/fits.json"]
+        tables += [f"corpus/{name}" for name in corpus] + [f"qdg/{name}" for name in qdg]
+        return [f"{self.folder}/{name}" for name in tables] + self.losses(self.members)
