@@ -36,7 +36,7 @@ include: "rules/report.smk"
 
 
 every_rule.complete(workflow.rules, Path(workflow.basedir) / "rules")
-TARGETS = [rules.page.output.page, rules.summary.output.summary, *figure_files("png", "pdf", "csv")]
+TARGETS = [rules.page.output.page, rules.summary.output.summary, *figures.files("png", "pdf", "csv")]
 
 
 rule all:
@@ -44,7 +44,7 @@ rule all:
     input:
         page=rules.page.output.page,
         summary=rules.summary.output.summary,
-        figures=figure_files("png", "pdf", "csv"),
+        figures=figures.files("png", "pdf", "csv"),
         tables=plan.further_tables(),
         promised=plan.promised(),
         behind=every_rule.tables_behind(workflow.rules, TARGETS, but=f"{R}/models/{{"),
@@ -58,7 +58,7 @@ rule parity:
     input:
         rules.parity_fits.output,
         scores=parity.tables("qdg", "scores.csv"),
-        figures=[f"{R}/report/figures/{one['name']}.png" for one in DRAWN["parity"]],
+        figures=figures.files("png", of="parity"),
     localrule: True
     message:
         "All of sparse parity is there"

@@ -8,27 +8,27 @@ shown = {"show": config["qdg"]["show"]}
 
 # ------------------------------------------------------------------------------------------------------- scaling
 if plan.curves(plan.first_seed()):
-    draw(
+    figures.draw(
         "models/learning_curves",
         "1 Models",
         {"curves": plan.curves(plan.first_seed()), "family": rules.family.output.table},
         {"models": plan.first_seed()},
     )
-draw(
+figures.draw(
     "scaling/mean_loss",
     "2 Scaling",
     {"table": rules.mean_loss.output.table, "fits": rules.mean_loss.output.fits},
     {"final_step": plan.final, "leave_out": config["scaling"]["leave_out"]},
 )
 for axis in plan.axes:
-    draw(
+    figures.draw(
         "scaling/density",
         "2 Scaling",
         {"density": rules.density.output.density},
         {"members": canonical(plan.on_axis(axis))},
         name=f"density_{axis}",
     )
-    draw(
+    figures.draw(
         "scaling/token_curves",
         "2 Scaling",
         in_words
@@ -41,15 +41,15 @@ for axis in plan.axes:
         name=f"token_curves_{axis}",
     )
 if plan.dynamics:
-    draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": plan.followed})
-draw(
+    figures.draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": plan.followed})
+figures.draw(
     "scaling/sharpness",
     "2 Scaling",
     {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in plan.axes]},
     {"axes": plan.axes, "drop": config["scaling"]["drop_nats"]},
 )
 if plan.seeded:
-    draw(
+    figures.draw(
         "scaling/seeds",
         "2 Scaling",
         {
@@ -60,14 +60,14 @@ if plan.seeded:
     )
 
 # ------------------------------------------------------------------------------------------------------ clusters
-draw("catalogue/clusters", "3 QDG", described | in_words, shown)
-draw(
+figures.draw("catalogue/clusters", "3 QDG", described | in_words, shown)
+figures.draw(
     "catalogue/emergence",
     "3 QDG",
     described | encoded | {"losses": plan.losses(plan.members), "family": rules.family.output.table},
     shown | {"members": canonical(plan.members), "sizes": canonical(plan.on_axis("size")), "dynamics": plan.dynamics},
 )
-draw(
+figures.draw(
     "catalogue/learned",
     "3 QDG",
     described
@@ -79,9 +79,9 @@ draw(
     },
     shown | {"axes": canonical(plan.learning_axes())},
 )
-draw("affinity/affinity", "3 QDG", described | {"affinity": plan.affinity}, shown)
-draw("clustering/spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
-draw(
+figures.draw("affinity/affinity", "3 QDG", described | {"affinity": plan.affinity}, shown)
+figures.draw("clustering/spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
+figures.draw(
     "rank_frequency/rank_frequency",
     "3 QDG",
     {
@@ -95,7 +95,7 @@ draw(
 )
 
 # --------------------------------------------------------------------------------------------------- calibration
-draw(
+figures.draw(
     "calibration/calibration",
     "3 QDG",
     {
@@ -106,7 +106,7 @@ draw(
     },
     stage="calibration",
 )
-draw(
+figures.draw(
     "calibration/resolution",
     "3 QDG",
     {
@@ -116,14 +116,14 @@ draw(
     },
     stage="calibration",
 )
-draw(
+figures.draw(
     "validation/nulls",
     "3 QDG",
     {"table": rules.nulls.output.table, "curves": rules.nulls.output.curves},
     stage="calibration",
 )
-draw("validation/stability", "3 QDG", {"clusters": rules.stability.output.clusters}, shown, stage="calibration")
-draw(
+figures.draw("validation/stability", "3 QDG", {"clusters": rules.stability.output.clusters}, shown, stage="calibration")
+figures.draw(
     "affinity/affinities",
     "3 QDG",
     {
@@ -133,22 +133,22 @@ draw(
     },
     stage="calibration",
 )
-draw("calibration/toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
+figures.draw("calibration/toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
 if plan.relatives:
-    draw("validation/lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
+    figures.draw("validation/lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
 
 # -------------------------------------------------------------------------------------------------------- theory
-draw(
+figures.draw(
     "theory/theory",
     "0 Theory",
     {"losses": rules.theory.output.losses, "simulation": rules.theory.output.simulation},
 )
-draw(
+figures.draw(
     "theory/published",
     "0 Theory",
     {"published": rules.theory.output.published, "fits": rules.theory.output.fits},
 )
-draw(
+figures.draw(
     "theory/accounts",
     "0 Theory",
     {
@@ -160,7 +160,7 @@ draw(
 )
 
 # -------------------------------------------------------------------------------------------------------- parity
-draw(
+figures.draw(
     "parity/scaling",
     "5 Parity",
     {
@@ -172,25 +172,25 @@ draw(
     {"alpha": parity.settings["alpha"]},
     name="parity_scaling",
 )
-draw(
+figures.draw(
     "parity/heatmap",
     "5 Parity",
     {"curves": parity.shown_tables("curves.parquet"), "nets": parity.shown_tables("nets.csv")},
     name="parity_heatmap",
 )
-draw(
+figures.draw(
     "parity/convergence",
     "5 Parity",
     {"emergence": rules.parity_fits.output.emergence, "fits": rules.parity_fits.output.fits},
     name="parity_convergence",
 )
-draw(
+figures.draw(
     "parity/exponents",
     "5 Parity",
     {"fits": rules.parity_fits.output.fits, "paper": "workflow/data/parity_exponents.csv"},
     name="parity_exponents",
 )
-draw(
+figures.draw(
     "parity/recovery",
     "5 Parity",
     {
@@ -199,7 +199,7 @@ draw(
     },
     name="parity_recovery",
 )
-draw(
+figures.draw(
     "parity/tasks",
     "5 Parity",
     {name: f"{R}/parity/qdg/{parity.shown}/{name}.csv" for name in ("scores", "tasks", "pairs")},
@@ -207,16 +207,16 @@ draw(
 )
 
 
-for stage, drawn in DRAWN.items():
+for stage, drawn in figures.by_stage.items():
 
     rule:
         name:
             f"figures_{stage}"
         input:
-            inputs_of(drawn),
+            figures.inputs(stage),
         output:
             pictures=[picture(one) for one in drawn],
-            others=[update(f"{R}/report/figures/{one['name']}.{kind}") for one in drawn for kind in ("pdf", "csv")],
+            others=[update(path) for path in figures.files("pdf", "csv", of=stage)],
         log:
             f"{R}/logs/figures_{stage}.log",
         benchmark:

@@ -54,9 +54,9 @@ rule summary:
 rule page:
     input:
         **encoded,
-        figures=figure_files("png"),
-        data=figure_files("csv"),
-        captions=[caption(name) for name in figure_names()],
+        figures=figures.files("png"),
+        data=figures.files("csv"),
+        captions=figures.captions(),
         template="workflow/report/page.html",
         code=[
             "workflow/report/vendor/uPlot.iife.min.js",
@@ -98,7 +98,7 @@ rule page:
         mem_mb=needs.megabytes(1500 + 6 * needs.held_mb),
         runtime=needs.minutes(30),
     params:
-        names=figure_names(),
+        names=figures.names(),
         run=config["run"],
         show=config["qdg"]["show"],
         qdg_model=config["qdg"]["model"],

@@ -13,7 +13,7 @@ from quanta.config.requests import Requests
 from quanta.corpus import packages
 from quanta.errors import QuantaError
 from quanta.jobs import closing, every_rule, job, recovery, rerun_hash, schedule, slurm
-from quanta.storage import code as source_code
+from quanta.report import figures as figure_list
 
 SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
 STATE = Path(".snakemake")
@@ -35,7 +35,7 @@ needs = Requests(plan)
 R = plan.folder
 PARAMS = {"seed": config["seed"]}
 GPU = config["resources"]["gpu"]
-DRAWN = {}  # figures by stage, as rules/figures.smk enters them
+figures = figure_list.Figures(R, SCRIPTS, rerun_hash.code_hash)
 
 
 def one_of(names):
@@ -76,47 +76,10 @@ def if_made(rule, output):
     return [getattr(getattr(rules, rule).output, output)] if rules.has(rule) else []
 
 
-def draw(script, category, inputs, params=None, *, name=None, stage=None):
-    """Enter a figure, drawn by `scripts/{room}/figure_{…}.py` for a `script` of "room/…", among those of its stage.
-
-    `category` is its place in Snakemake's own report. The figure's code is its script's and what that imports: the job's
-    own script is that of all figures.
-    """
-    script = "/figure_".join(script.split("/"))
-    name = name or script.partition("figure_")[2]
-    one = {"name": name, "category": category, "script": script, "inputs": inputs, "params": params or {}}
-    one["code"] = f"{source_code.digest(SCRIPTS / f'{script}.py')[:8]}, {code(script)}"
-    stage = stage or {"0": "theory", "1": "scaling", "2": "scaling", "3": "clusters", "5": "parity"}[category[0]]
-    DRAWN.setdefault(stage, []).append(one)
-
-
-def figure_names():
-    """Figures that this run has data for, in the order of the page."""
-    return [one["name"] for drawn in DRAWN.values() for one in drawn]
-
-
-def figure_files(*kinds):
-    """Files of all figures."""
-    return [f"{R}/report/figures/{name}.{kind}" for name in figure_names() for kind in kinds]
-
-
-def inputs_of(drawn):
-    """Inputs of a stage's figures, each once."""
-    values = [value for one in drawn for value in one["inputs"].values()]
-    return list(dict.fromkeys(path for value in values for path in ([value] if isinstance(value, str) else value)))
-
-
-def caption(name):
-    """Captions are shared by the figures of a kind."""
-    return f"workflow/report/{name.removesuffix('_size').removesuffix('_step')}.rst"
-
-
 def picture(one):
     """A figure with its caption for Snakemake's own report; kept until it is drawn anew."""
-    shown = report(
-        f"{R}/report/figures/{one['name']}.png", caption=f"../{caption(one['name'])}", category=one["category"]
-    )
-    return update(shown)
+    path, told = f"{figures.folder}/{one['name']}.png", f"../{figure_list.caption(one['name'])}"
+    return update(report(path, caption=told, category=one["category"]))
 
 
 def start():

@@ -10,8 +10,8 @@ import pytest
 from hostile import MARKUP
 from quanta.catalogue import naming, when_learned
 from quanta.rank_frequency import zipf
-from quanta.report import annotations, drawing
-from quanta.storage import files
+from quanta.report import annotations, drawing, figures
+from quanta.storage import code, files
 from scipy.special import zeta
 from support import names, script
 
@@ -234,3 +234,26 @@ def test_figures_without_alpha_n_leave_its_lines_out(tmp_path):
     )  # fmt: skip
     drawn = pd.read_csv(tmp_path / "x.csv")
     assert len(drawn) == 2 and drawn["power_law_nats"].isna().all()
+
+
+def test_figures_are_listed_by_stage_with_all_that_makes_them_other_pictures(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / "room").mkdir(exist_ok=True)
+        (tmp_path / f"room/figure_{name}.py").write_text(f"X = '{name}'\n")
+    found = figures.Figures("results/x", tmp_path, lambda path: f"imports of {path.name}")
+    found.draw("room/a", "2 Scaling", {"table": "t.csv", "losses": ["1.npy", "2.npy"]}, {"show": 3})
+    found.draw("room/b", "3 QDG", {"table": "t.csv"}, name="b_size", stage="scaling")
+    found.draw("room/b", "3 QDG", {})
+    assert found.names() == ["a", "b_size", "b"] and list(found.by_stage) == ["scaling", "clusters"]
+    assert found.files("png", "csv", of="scaling") == [
+        f"results/x/report/figures/{name}" for name in ("a.png", "a.csv", "b_size.png", "b_size.csv")
+    ]
+    assert len(found.files("pdf")) == 3 and found.inputs("scaling") == ["t.csv", "1.npy", "2.npy"]
+    assert found.captions() == ["workflow/report/a.rst", "workflow/report/b.rst", "workflow/report/b.rst"]
+    one, _ = found.by_stage["scaling"]
+    assert one["script"] == "room/figure_a" and one["code"].endswith(", imports of figure_a.py")
+    (tmp_path / "room/figure_a.py").write_text("X = 'c'\n")
+    again = figures.Figures("results/x", tmp_path / ".", lambda path: f"imports of {path.name}")
+    code._read.cache_clear()  # the hash remembers files by path
+    again.draw("room/a", "2 Scaling", {})
+    assert again.by_stage["scaling"][0]["code"] != one["code"], "another script is another picture"

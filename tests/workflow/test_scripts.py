@@ -14,7 +14,7 @@ from support import ROOT, SCRIPTS
 NAMES = sorted(path.relative_to(SCRIPTS).with_suffix("").as_posix() for path in SCRIPTS.rglob("*.py"))
 RULES = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "rules").glob("*.smk"))}
 USED = set(re.findall(r'"\.\./workflow/scripts/([\w/]+)\.py"', "".join(RULES.values())))
-DRAWN = {name.replace("/", "/figure_") for name in re.findall(r'draw\(\s*"([\w/]+)"', RULES["figures.smk"])}
+DRAWN = {name.replace("/", "/figure_") for name in re.findall(r'figures\.draw\(\s*"([\w/]+)"', RULES["figures.smk"])}
 
 
 def test_every_script_is_a_rules_and_every_rule_has_its_script():
