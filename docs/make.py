@@ -1,12 +1,11 @@
-"""Write what is derived: config/README.md from the schema, the graph of the rules in docs/architecture.md.
+"""Write what is derived: config/README.md from the schema, the table of packages in docs/architecture.md.
 
 `make docs`; a test checks that both are fresh (`python docs/make.py --check`). After a default run,
 `python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
 """
 
+import ast
 import json
-import re
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,11 @@ import quanta
 from quanta.config import schema
 
 ROOT = Path(__file__).parent.parent
-RULES = "<!-- rules: begin -->", "<!-- rules: end -->"
+TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
+PACKAGES = (
+    *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
+    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
+)
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
 BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
@@ -70,20 +73,14 @@ def _shown(default: Any) -> str:
     return f"`{json.dumps(default)}`"
 
 
-def rule_graph() -> str:
-    """The rules of the default run and what they hand on, as Mermaid, figures left out."""
-    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js", "--forceall", "--quiet", "all"]
-    text = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout  # noqa: S603 (a fixed command)
-    names = dict(re.findall(r"^\s*(id\d+)\[([\w]+)\]", text, re.MULTILINE))
-    edges = re.findall(r"^\s*(id\d+)\s*-+>\s*(id\d+)", text, re.MULTILINE)
-    # rules made in a loop are one rule to a reader
-    names = {node: re.sub(r"_\d+$", "", name) for node, name in names.items()}
-    kept = sorted({(names[a], names[b]) for a, b in edges if not (_is_figure(names[a]) or _is_figure(names[b]))})
-    return "\n".join(["```mermaid", "flowchart TB", *(f"    {a} --> {b}" for a, b in kept), "```"])
-
-
-def _is_figure(name: str) -> bool:
-    return name.startswith("figures_") or name == "all"
+def packages() -> str:
+    """The packages of the library in the paper's order, as a table: what each holds and what it may import."""
+    rows = ["| package | what it holds | imports |", "|---|---|---|"]
+    for name in PACKAGES:
+        told = ast.get_docstring(ast.parse((ROOT / f"workflow/quanta/{name}/__init__.py").read_text(encoding="utf-8")))
+        what, _, imports = (told or "").partition("\n\nMay import: ")
+        rows.append(f"| `{name}` | {what} | {imports.rstrip('.')} |")
+    return "\n".join(rows)
 
 
 def between(path: Path, marks: tuple[str, str], text: str) -> str:
@@ -107,7 +104,7 @@ def documents() -> dict[Path, str]:
     architecture = ROOT / "docs/architecture.md"
     return {
         ROOT / "config/README.md": configuration(schema.read_schema(ROOT / "config/schema.yaml")),
-        architecture: between(architecture, RULES, rule_graph()),
+        architecture: between(architecture, TABLE, packages()),
     }
 
 

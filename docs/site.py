@@ -20,11 +20,6 @@ PAGES = {  # page of the site: file of the repository
     "changelog.md": "CHANGELOG.md",
     "notebook.md": "docs/notebook/results.ipynb",
 }
-# packages of the library in the order of the paper
-ROOMS = (
-    *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
-    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
-)
 # attributes of a run say what they are in their definition
 OF_RESULTS = """    options:
       members: [Run, Fits, Context]
@@ -34,10 +29,11 @@ OF_RESULTS = """    options:
 
 
 def modules() -> dict[str, list[str]]:
-    """Modules of the library by package, in the order of the paper (`ROOMS`); what every package uses comes first."""
+    """Modules of the library by package, in the order of docs/architecture.md; what every package uses comes first."""
     package = ROOT / "workflow/quanta"
     found = {"Used by all": sorted(path.stem for path in package.glob("*.py") if path.stem != "__init__")}
-    for room in ROOMS:
+    architecture = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    for room in re.findall(r"^\| `(\w+)` \|", architecture.partition("packages: begin")[2], re.MULTILINE):
         found[room] = [
             f"{room}.{path.stem}" for path in sorted((package / room).glob("*.py")) if path.stem != "__init__"
         ]

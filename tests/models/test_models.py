@@ -7,7 +7,7 @@ import torch
 from quanta.errors import QuantaError
 from quanta.models import pretrained, training, weights
 from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS, in_order
-from quanta.scaling.seed_luck import between_seeds
+from quanta.scaling.recurrence import between_seeds
 from support import names, script
 
 # width, layers, heads of Pythia, and the paper's non-embedding parameters

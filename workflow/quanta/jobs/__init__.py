@@ -1,4 +1,4 @@
-"""The only room that knows Snakemake and Slurm: running, rerun hashes, recovery, locks.
+"""The only package that knows Snakemake and Slurm: running, rerun hashes, recovery, locks.
 
 May import: storage.
 """

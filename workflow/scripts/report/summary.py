@@ -16,7 +16,7 @@ import pandas as pd
 from quanta.catalogue import order_of_learning
 from quanta.jobs.job import run
 from quanta.report import paper
-from quanta.scaling import seed_luck
+from quanta.scaling import recurrence
 from quanta.storage import files
 from quanta.validation import stability
 
@@ -227,7 +227,7 @@ def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
         ("monogenic", "monogenic tokens"),
         ("polygenic", "polygenic tokens"),
     ):
-        for where in (seed_luck.ANOTHER, seed_luck.AVERAGE):
+        for where in (recurrence.ANOTHER, recurrence.AVERAGE):
             fit = luck["recurs"][kind][where]
             chance = "" if fit["expected"] is None else f" (independent: {fit['expected']:.3f})"
             what = f"{words}, share that recurs in {where}"
@@ -243,7 +243,7 @@ def _seed_rows(luck: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 
 def _seed_words(luck: dict[str, Any]) -> str:
-    fit, sizes = luck["recurs"]["drop"][seed_luck.ANOTHER], luck["non_embedding_parameters"]
+    fit, sizes = luck["recurs"]["drop"][recurrence.ANOTHER], luck["non_embedding_parameters"]
     among = f"{len(sizes)} sizes up to {sizes[-1]:,} parameters"
     if fit["value"] is None:
         return f"no drop of more than {luck['drop_nats']:g} nats between neighbouring sizes to look for in another seed ({among})"

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
 from quanta.report import drawing
-from quanta.scaling import seed_luck
+from quanta.scaling import recurrence
 from quanta.storage import files
 
-IN = {seed_luck.ANOTHER: "in another seed", seed_luck.OTHERS: "in the average of the others"}
+IN = {recurrence.ANOTHER: "in another seed", recurrence.OTHERS: "in the average of the others"}
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -23,23 +23,23 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = drawing.canvas(params.look, columns=2, ratio=0.9)
 
     ax = axes[0, 0]
-    shown = table[(table["kind"] == "drop") & table["recurs_in"].isin([seed_luck.ANOTHER, seed_luck.OTHERS])]
+    shown = table[(table["kind"] == "drop") & table["recurs_in"].isin([recurrence.ANOTHER, recurrence.OTHERS])]
     shown = shown[np.isfinite(shown["share"])]
-    styles = ((seed_luck.ANOTHER, "o-", drawing.DATA), (seed_luck.OTHERS, "s--", drawing.FIT))
+    styles = ((recurrence.ANOTHER, "o-", drawing.DATA), (recurrence.OTHERS, "s--", drawing.FIT))
     drawn = []
     for where, style, colour in styles[: 1 if len(numbers["seeds"]) == 2 else 2]:
         part = shown[shown["recurs_in"] == where]
         ax.fill_between(part["threshold_nats"], part["low"], part["high"], color=colour, alpha=0.25, lw=0)
         ax.plot(part["threshold_nats"], part["share"], style, ms=4, color=colour, label=IN[where])
         drawn.append(part.assign(panel="share that recurs"))
-    part = shown[shown["recurs_in"] == seed_luck.ANOTHER]
+    part = shown[shown["recurs_in"] == recurrence.ANOTHER]
     ax.plot(part["threshold_nats"], part["expected"], ":", color="black", lw=1.2, label="if seeds were independent")
     ax.set(xlabel="threshold of a drop (nats)", ylabel="share of drops that recur", ylim=(0, 1))
     ax.legend(fontsize=7)
 
     ax = axes[0, 1]
     grid = drops.groupby(["drop_nats", "other_nats"])["n"].sum().unstack(fill_value=0)
-    half = seed_luck.WIDTH / 2
+    half = recurrence.WIDTH / 2
     limit = 5.0
     image = ax.pcolormesh(
         np.append(grid.index - half, grid.index[-1] + half), np.append(grid.columns - half, grid.columns[-1] + half),

@@ -7,7 +7,7 @@ from typing import Any
 
 from quanta.jobs.job import run
 from quanta.models.family import FAMILY_COLUMNS
-from quanta.scaling.seed_luck import between_seeds
+from quanta.scaling.recurrence import between_seeds
 from quanta.storage import files
 
 

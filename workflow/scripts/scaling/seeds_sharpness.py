@@ -13,7 +13,7 @@ from quanta.corpus import encoding, resampling
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
-from quanta.scaling import seed_luck
+from quanta.scaling import recurrence
 from quanta.storage import files
 
 
@@ -32,7 +32,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     names = [int(seed) for seed in lines]
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)
-    table = seed_luck.compare(
+    table = recurrence.compare(
         curves,
         names,
         text[tokens.place(index)[0]],
@@ -44,7 +44,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         seed=params.seed,
     )
     files.write_table(outputs.table, table)
-    files.write_table(outputs.drops, seed_luck.drops_table(curves))
+    files.write_table(outputs.drops, recurrence.drops_table(curves))
     sizes = family.set_index(["model", "step"])["non_embedding_parameters"]
 
     def fit(kind: str, where: str) -> dict[str, Any]:
@@ -70,10 +70,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "predictions": len(index),
             "drop_nats": params.drop,
             "recurs": {
-                kind: {where: fit(kind, where) for where in (seed_luck.ANOTHER, seed_luck.AVERAGE, seed_luck.OTHERS)}
+                kind: {where: fit(kind, where) for where in (recurrence.ANOTHER, recurrence.AVERAGE, recurrence.OTHERS)}
                 for kind in ("drop", "sharp", "monogenic", "polygenic")
             },
-            "correlation_of_drops": seed_luck.correlation(curves),
+            "correlation_of_drops": recurrence.correlation(curves),
             "method": f"share of one seed's marks that recur, over ordered pairs of seeds; 90 %, {params.draws} bootstrap draws of "
             f"{resampling.UNIT}; expected: the other's own rate at the same step of size",
         },

@@ -1,6 +1,6 @@
-"""Luck of the seed: which drops of single tokens' losses between sizes recur where the same sizes are trained anew.
+"""Recurrence over seeds: which drops of single tokens' losses between sizes recur where the same sizes are trained again.
 
-The paper calls a token monogenic by the curve of one training a size. Another seed of weights and data order draws that
+The paper calls a token monogenic by the curve of one training per size. Another seed of weights and data order draws that
 curve again; a drop that does not recur was no skill of that size.
 """
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 from quanta.config import members as settings
-from quanta.scaling import seed_luck
+from quanta.scaling import recurrence
 from support import counted_as_nominal, settled
 
 LIMITS = {"above": 5.0, "below": 0.3, "drop": 1.0, "share": 0.5}
@@ -17,7 +17,7 @@ def noisy(signal, noise, n_tokens=4000, n_seeds=3, seed=0):
 
 
 def compared(curves, document, draws=100):
-    table = seed_luck.compare(curves, list(range(len(curves))), document, **LIMITS, draws=draws, seed=0)
+    table = recurrence.compare(curves, list(range(len(curves))), document, **LIMITS, draws=draws, seed=0)
     return table.set_index(["kind", "threshold_nats", "recurs_in"]).sort_index()
 
 
@@ -26,18 +26,18 @@ def test_what_all_seeds_share_recurs_in_all_of_them():
     table = compared(curves, document)
     seen = table[table["n"] > 0]
     assert len(seen) > 20 and (seen["share"] == 1).all() and (seen["n"] == seen["n_other"]).all()
-    assert seed_luck.correlation(curves) == pytest.approx([1, 1])
+    assert recurrence.correlation(curves) == pytest.approx([1, 1])
 
 
 def test_luck_recurs_as_often_as_independence_says():
     curves, document = noisy(0.0, 1.0, n_tokens=20000)
     table = compared(curves, document).loc["drop", 1.0]
-    row = table.loc[seed_luck.ANOTHER]
+    row = table.loc[recurrence.ANOTHER]
     assert row["low"] < row["expected"] < row["high"] and row["share"] == pytest.approx(row["expected"], abs=0.02)
-    assert table.loc[seed_luck.AVERAGE, "share"] > 1.3 * table.loc[seed_luck.AVERAGE, "expected"], (
+    assert table.loc[recurrence.AVERAGE, "share"] > 1.3 * table.loc[recurrence.AVERAGE, "expected"], (
         "it holds the seed's own luck"
     )
-    assert table.loc[seed_luck.OTHERS, "share"] == pytest.approx(table.loc[seed_luck.OTHERS, "expected"], abs=0.02)
+    assert table.loc[recurrence.OTHERS, "share"] == pytest.approx(table.loc[recurrence.OTHERS, "expected"], abs=0.02)
 
 
 def test_intervals_hold_the_share_as_often_as_they_say_where_texts_differ():
@@ -49,7 +49,7 @@ def test_intervals_hold_the_share_as_often_as_they_say_where_texts_differ():
         likely = rng.beta(0.8, 0.8, 80)[text]
         first, second = np.ones((1, len(text)), dtype=bool), (rng.random(len(text)) < likely)[None]
         for groups in (text, np.arange(len(text))):
-            found = seed_luck.recurrence([(first, second)], groups, draws=200, seed=seed)
+            found = recurrence.recurrence([(first, second)], groups, draws=200, seed=seed)
             held = found["low"] <= share <= found["high"]
             covered, by_token = covered + held * (groups is text), by_token + held * (groups is not text)
     assert counted_as_nominal(covered, number)
@@ -57,10 +57,10 @@ def test_intervals_hold_the_share_as_often_as_they_say_where_texts_differ():
 
 
 def test_more_luck_recurs_less_and_higher_thresholds_pick_more_of_it():
-    shares = [compared(*noisy(0.6, noise)).loc[("drop", 1.0, seed_luck.ANOTHER), "share"] for noise in (0.1, 0.4, 1.0)]
+    shares = [compared(*noisy(0.6, noise)).loc[("drop", 1.0, recurrence.ANOTHER), "share"] for noise in (0.1, 0.4, 1.0)]
     assert shares[0] > shares[1] > shares[2]
     table = compared(*noisy(0.6, 0.6, n_tokens=20000))
-    assert table.loc[("drop", 0.5, seed_luck.ANOTHER), "share"] > table.loc[("drop", 2.0, seed_luck.ANOTHER), "share"]
+    assert table.loc[("drop", 0.5, recurrence.ANOTHER), "share"] > table.loc[("drop", 2.0, recurrence.ANOTHER), "share"]
 
 
 def test_monogenic_tokens_are_those_of_the_definition():
@@ -73,7 +73,7 @@ def test_monogenic_tokens_are_those_of_the_definition():
 
 def test_the_table_of_drops_holds_every_pair_once_and_is_symmetric():
     curves, _ = noisy(1.0, 0.5, n_tokens=500)
-    table = seed_luck.drops_table(curves)
+    table = recurrence.drops_table(curves)
     assert table["n"].sum() == 2 * 6 * 500
     grid = table[table["step"] == 0].pivot(index="drop_nats", columns="other_nats", values="n").fillna(0)
     assert grid.equals(grid.T.rename_axis(index="drop_nats", columns="other_nats"))
