@@ -477,10 +477,10 @@ FUNCTIONS = (
             M("at the threshold, too", "np.flatnonzero(losses < threshold)", "np.flatnonzero(losses <= threshold)"),
             M(
                 "the first ones, not spread evenly",
-                "np.linspace(0, len(kept) - 1, limit)",
-                "np.linspace(0, limit - 1, limit)",
+                "evenly(len(kept), limit)",
+                "evenly(limit, limit)",
             ),
-            M("spread off by one", "np.linspace(0, len(kept) - 1, limit)", "np.linspace(0, len(kept) - 2, limit)"),
+            M("spread off by one", "evenly(len(kept), limit)", "evenly(len(kept) - 1, limit)"),
             M("induction kept where it is to go", "kept = low if keep_induction else low[~copied]", "kept = low"),
             M(
                 "induction alone kept",

@@ -17,7 +17,7 @@ import quanta
 import yaml
 from quanta.affinity.pairs import Pairs
 from quanta.catalogue import naming
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.losses import stored
 from quanta.rank_frequency import zipf
 from quanta.report import page_data, rendering
@@ -67,7 +67,7 @@ def main(folder: Path, target: Path) -> None:
         table=pd.concat(table),
         documents=run.documents,
         tokens=tokens,
-        texts=encoding.Texts(vocabulary.load_tokenizer(folder / "corpus/tokenizer")),
+        texts=decoding.Texts(vocabulary.load_tokenizer(folder / "corpus/tokenizer")),
         all_losses=[
             stored.read_losses(folder / f"losses/{m['model']}/step{m['step']}.npy", tokens) for m in meta["members"]
         ],

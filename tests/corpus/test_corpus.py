@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from quanta.config import members as settings
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.errors import QuantaError
 from quanta.storage import files as storage_files
 from support import ANY_TEXT, names, script, settled
@@ -37,12 +37,12 @@ def test_any_text_comes_back_from_its_tokens(tokenizer, text):
 
 @given(text=st.text(st.characters(max_codepoint=127, exclude_characters="\\"), max_size=80))
 def test_texts_of_tokens_join_to_the_text(tokenizer, text):
-    texts = encoding.Texts(tokenizer)
+    texts = decoding.Texts(tokenizer)
     assert "".join(texts.of(i) for i in tokenizer.encode(text, add_special_tokens=False).ids) == text
 
 
 def test_texts_of_single_bytes_special_tokens_and_padding(tokenizer):
-    texts = encoding.Texts(tokenizer)
+    texts = decoding.Texts(tokenizer)
     euro = tokenizer.encode("€", add_special_tokens=False).ids
     assert [texts.of(i) for i in euro] == ["\\xe2", "\\x82", "\\xac"]
     assert texts.of(tokenizer.token_to_id(vocabulary.END_OF_TEXT)) == vocabulary.END_OF_TEXT

@@ -135,10 +135,3 @@ def test_a_moved_or_copied_clone_runs_its_own_environment(tmp_path):
     done = subprocess.run(["make", "run", "CORES=1"], cwd=moved, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "the clone's own: -m snakemake --cores 1" in done.stdout
-
-
-def test_every_rule_with_a_script_names_the_conda_environment():
-    for path in ROOT.glob("rules/*.smk"):
-        text = path.read_text()
-        scripts, environments = text.count("script:\n"), text.count("conda:\n")
-        assert scripts == environments == text.count('"../envs/quanta.yaml"'), path.name

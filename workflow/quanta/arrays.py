@@ -1,4 +1,4 @@
-"""Array types for signatures that carry shapes: `Float[Array, "token feature"]`."""
+"""Array types for signatures that carry shapes, `Float[Array, "token feature"]`, and what every package says of arrays."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +9,12 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[Any]]
 else:
     Array = np.ndarray
-from typing import Any
 
-__all__ = ["Array", "Bool", "Float", "Float32", "Int", "Shaped", "UInt"]
+__all__ = ["BITS_PER_NAT", "Array", "Bool", "Float", "Float32", "Int", "Shaped", "UInt", "evenly"]
+
+BITS_PER_NAT = 1 / np.log(2)
 
 
-def evenly(n_tokens: int, size: int) -> Int[Array, " held"]:
-    """At most `size` of the tokens, evenly spread, rising: those that a matrix of `size` rows is of."""
-    return np.linspace(0, n_tokens - 1, min(size, n_tokens)).round().astype(int)
+def evenly(n: int, size: int) -> Int[Array, " chosen"]:
+    """At most `size` of the indices 0 to n − 1, evenly spread, rising."""
+    return np.linspace(0, n - 1, min(size, n)).round().astype(int)

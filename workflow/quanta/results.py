@@ -15,7 +15,8 @@ import pandas as pd
 
 from quanta.arrays import Array, Float32
 from quanta.catalogue import contexts
-from quanta.corpus.encoding import Texts, Tokens, load_tokens
+from quanta.corpus.decoding import Texts
+from quanta.corpus.encoding import Tokens, load_tokens
 from quanta.corpus.vocabulary import load_tokenizer
 from quanta.errors import QuantaError
 from quanta.storage import files
@@ -236,7 +237,7 @@ class Run:
     @cached_property
     def token_losses(self) -> pd.DataFrame:
         """Losses of the selected tokens in nats: a row a (model, step), in the family's order, a column a token."""
-        flat = self.corpus.offsets[self.tokens["document"]] + self.tokens["position"].to_numpy()
+        flat = self.corpus.flat(self.tokens["document"].to_numpy(), self.tokens["position"].to_numpy())
         members = list(zip(self.family["model"], self.family["step"].astype(int), strict=True))
         rows = np.array([self.losses(model, step)[flat] for model, step in members])
         index = pd.MultiIndex.from_tuples(members, names=["model", "step"])

@@ -8,7 +8,7 @@ import pandas as pd
 from quanta.arrays import Array, Float, Int
 from quanta.catalogue import naming
 from quanta.clustering import membership
-from quanta.corpus.encoding import Texts
+from quanta.corpus.decoding import Texts
 
 
 def clusters_by_subset(labels: pd.DataFrame, chosen: pd.DataFrame, subsets: Sequence[str]) -> pd.DataFrame:

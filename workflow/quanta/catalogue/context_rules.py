@@ -16,7 +16,8 @@ from scipy.sparse import csc_matrix, csr_matrix
 
 from quanta.arrays import Array, Bool, Int
 from quanta.corpus import resampling
-from quanta.corpus.encoding import Texts, Tokens
+from quanta.corpus.decoding import Texts
+from quanta.corpus.encoding import Tokens
 from quanta.progress import Progress
 
 WINDOW = 256  # tokens before the target that conditions may look at

@@ -3,7 +3,8 @@
 import numpy as np
 
 from quanta.arrays import Array, Int
-from quanta.corpus.encoding import Texts, Tokens
+from quanta.corpus.decoding import Texts
+from quanta.corpus.encoding import Tokens
 
 BEFORE, AFTER = 64, 16  # tokens of context shown on each side
 
@@ -24,6 +25,6 @@ def context(tokens: Tokens, texts: Texts, document: int, position: int) -> dict[
 
 def bigrams(tokens: Tokens, document: Int[Array, " n"], position: Int[Array, " n"]) -> Int[Array, " n"]:
     """Group of each prediction: the last token of its context and its target."""
-    flat = tokens.offsets[document] + position
+    flat = tokens.flat(document, position)
     pairs = np.stack([tokens.ids[flat - 1].astype(np.int64), tokens.ids[flat].astype(np.int64)], axis=1)
     return np.asarray(np.unique(pairs, axis=0, return_inverse=True)[1].ravel())

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from quanta.arrays import Array, Int
-from quanta.corpus.encoding import Texts, Tokens
+from quanta.corpus.decoding import Texts
+from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from quanta.storage import files
 
@@ -44,7 +45,7 @@ def typical(
     label: Int[Array, " token"], selection: pd.DataFrame, tokens: Tokens, texts: Texts
 ) -> list[tuple[str, str]]:
     """For each cluster its commonest pair of target and token before it, as (text before, text of the target)."""
-    flat = tokens.offsets[selection["document"].to_numpy()] + selection["position"].to_numpy()
+    flat = tokens.flat(selection["document"].to_numpy(), selection["position"].to_numpy())
     pairs = np.stack([tokens.ids[flat - 1], tokens.ids[flat]], axis=1)
     found = []
     for cluster in range(int(label.max()) + 1):

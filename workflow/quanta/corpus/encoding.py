@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from tokenizers import Tokenizer
 
-from quanta.arrays import Array, Int, UInt
-from quanta.corpus import vocabulary
+from quanta.arrays import Array, Int, UInt, evenly
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.storage import files
@@ -41,6 +40,10 @@ class Tokens:
     def document(self, index: int) -> UInt[Array, " token"]:
         """Token ids of one document."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def flat(self, document: Array, position: Array) -> Int[Array, " n"]:
+        """Flat indices of predictions at (document, position)."""
+        return np.asarray(self.offsets[document] + position)
 
     def place(self, flat: Int[Array, " n"]) -> tuple[Int[Array, " n"], Int[Array, " n"]]:
         """(document, position) of flat indices. Empty documents own no index."""
@@ -117,32 +120,13 @@ def encode(
             break
     keep = np.arange(len(rows))
     if limit_documents is not None and len(rows) > limit_documents:
-        keep = np.linspace(0, len(rows) - 1, limit_documents).round().astype(int) if spread else keep[:limit_documents]
+        keep = evenly(len(rows), limit_documents) if spread else keep[:limit_documents]
     cuts, rows = [cuts[i] for i in keep], [rows[i] for i in keep]
     progress.done(f"{sum(map(len, cuts))} tokens in {len(cuts)} documents kept")
     offsets = np.concatenate([[0], np.cumsum([len(cut) for cut in cuts])]).astype(np.int64)
     documents = pd.DataFrame(rows, columns=pd.Index(["source", "split", "start", "n_tokens", "subset"]))
     documents.insert(0, "document", np.arange(len(documents)))
     return Tokens(np.concatenate(cuts) if cuts else np.empty(0, dtype), offsets), documents
-
-
-class Texts:
-    """Tokens back as text, for contexts in the report: a string a token, bytes that are no UTF-8 in hexadecimal."""
-
-    def __init__(self, tokenizer: Tokenizer) -> None:
-        self._tokenizer = tokenizer
-        self._bytes = {character: byte for byte, character in vocabulary.byte_alphabet().items()}
-
-    def of(self, token: int) -> str:
-        """Text of one token id (ids past the vocabulary, which padded models may emit, as `<id>`)."""
-        symbol = self._tokenizer.id_to_token(int(token))
-        if symbol is None:
-            return f"<{token}>"
-        try:
-            raw = bytes(self._bytes[character] for character in symbol)
-        except KeyError:  # a special token, or a tokenizer that is not byte-level
-            return symbol
-        return raw.decode("utf-8", errors="backslashreplace")
 
 
 def as_tokens(documents: "Tokens | Sequence[Sequence[int]]") -> Tokens:

@@ -26,8 +26,7 @@ from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
 from quanta.gradients.parameter_sets import ParameterSet, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
-from quanta.losses.batching import pad
-from quanta.losses.forward import check_vocabulary, token_bytes
+from quanta.losses.batching import check_vocabulary, pad, token_bytes
 from quanta.progress import log
 
 FEATURES = 65_537  # a prime: prime to the width of every layer

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array, Bool, Int, UInt
+from quanta.arrays import Array, Bool, Int, UInt, evenly
 from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from quanta.storage import files
@@ -102,7 +102,7 @@ def select(
     kept = low if keep_induction else low[~copied]
     again = np.zeros(len(kept), dtype=bool) if as_published else repeated(kept, tokens)
     kept = kept[~again]
-    chosen = kept[np.linspace(0, len(kept) - 1, limit).round().astype(int)] if len(kept) > limit else kept
+    chosen = kept[evenly(len(kept), limit)]
     document, position = tokens.place(chosen)
     table = pd.DataFrame(
         {
@@ -135,9 +135,7 @@ def read_selection(path: str, tokens: Tokens) -> pd.DataFrame:
     inside = (document >= 0) & (document < tokens.n_documents) & (position > 0)
     inside[inside] &= position[inside] < tokens.lengths[document[inside]]
     same = inside.copy()
-    same[inside] = (
-        tokens.ids[tokens.offsets[document[inside]] + position[inside]] == table["token_id"].to_numpy()[inside]
-    )
+    same[inside] = tokens.ids[tokens.flat(document[inside], position[inside])] == table["token_id"].to_numpy()[inside]
     if not len(table) or not same.all():
         row = int(np.flatnonzero(~same)[0]) if len(table) else 0
         raise QuantaError(

@@ -4,8 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 from quanta.arrays import Array, Int
+from quanta.corpus.encoding import Tokens
+from quanta.errors import QuantaError
 
 BLOCK = 128  # a batch never crosses a multiple of it, and a shard is made of whole blocks
 
@@ -35,3 +38,25 @@ def pad(documents: Sequence[Array]) -> torch.Tensor:
     for row, document in zip(ids, documents, strict=True):
         row[: len(document)] = document
     return torch.from_numpy(ids)
+
+
+def token_bytes(model: PreTrainedModel) -> int:
+    """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/config/costs.py)."""
+    return 4 * 20 * int(model.config.hidden_size)
+
+
+def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:
+    """Refuse tokens that the model has no embedding for. Logits may be wider than the tokenizer (Pythia pads them).
+
+    Raises:
+        QuantaError: a token id is past the model's vocabulary.
+    """
+    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
+    largest, rows = int(tokens.ids.max()), len(weight)
+    if largest >= rows:
+        raise QuantaError(
+            "models",
+            f"token id {largest}, while the model has {rows} embeddings",
+            "models that share the corpus's tokenizer",
+            "give the tokenizer of this family, and run from the corpus stage on",
+        )

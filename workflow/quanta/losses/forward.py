@@ -12,7 +12,6 @@ from quanta import devices
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.corpus.encoding import Tokens
 from quanta.devices import settle_precision
-from quanta.errors import QuantaError
 from quanta.losses import batching
 from quanta.losses.stored import check_losses
 from quanta.models.pretrained import unembedding
@@ -48,10 +47,10 @@ def token_losses(
     losses = np.full(int(tokens.offsets[documents.stop] - first), np.nan, dtype=np.float32)
     lengths = tokens.lengths[documents.start : documents.stop]
     if len(losses):
-        check_vocabulary(model, tokens)
+        batching.check_vocabulary(model, tokens)
     if device.type == "cuda":
         logits = 3 * 4 * LOGITS_AT_ONCE["cuda"]  # with two copies
-        batch_tokens = devices.fitting(batch_tokens, token_bytes(model), devices.free_bytes(device), logits)
+        batch_tokens = devices.fitting(batch_tokens, batching.token_bytes(model), devices.free_bytes(device), logits)
     progress = Progress(f"losses {label}".rstrip(), len(losses), "tokens")
     for batch in batching.length_batches(lengths, batch_tokens):
         batch = batch[lengths[batch] > 1]
@@ -70,28 +69,6 @@ def token_losses(
     progress.done()
     check_losses(losses, tokens, documents, label or "losses")
     return losses
-
-
-def token_bytes(model: PreTrainedModel) -> int:
-    """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/config/costs.py)."""
-    return 4 * 20 * int(model.config.hidden_size)
-
-
-def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:
-    """Refuse tokens that the model has no embedding for. Logits may be wider than the tokenizer (Pythia pads them).
-
-    Raises:
-        QuantaError: a token id is past the model's vocabulary.
-    """
-    weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
-    largest, rows = int(tokens.ids.max()), len(weight)
-    if largest >= rows:
-        raise QuantaError(
-            "models",
-            f"token id {largest}, while the model has {rows} embeddings",
-            "models that share the corpus's tokenizer",
-            "give the tokenizer of this family, and run from the corpus stage on",
-        )
 
 
 def _cross_entropy(

@@ -19,11 +19,10 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
 
-from quanta.arrays import Array
+from quanta.arrays import BITS_PER_NAT, Array
 from quanta.errors import QuantaError
 from quanta.parity.sparse_parity import WEIGHTS, Batch, ParityProblem, check_widths, stream, torch_generator, unpack
 
-BITS_PER_NAT = 1 / float(np.log(2))
 LARGEST_WEIGHT = 1e6  # far beyond any weight that learns, far below where a product overflows
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # hidden activations of one chunk; measured best on the CPU
 

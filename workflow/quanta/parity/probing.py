@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float, Float32, Int
 
 from quanta.affinity import cosine
-from quanta.arrays import Array
+from quanta.arrays import BITS_PER_NAT, Array
 from quanta.errors import QuantaError
-from quanta.parity.networks import BITS_PER_NAT
 from quanta.parity.sparse_parity import PROBES, ParityProblem, parity, random_batch, stream, torch_generator, unpack
 
 SAMPLINGS = ("frequency", "equal", "one pattern", "equal, one pattern")

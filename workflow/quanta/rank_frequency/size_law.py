@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy.special import zeta
 
-from quanta.arrays import Array
+from quanta.arrays import Array, evenly
 
 EXPONENTS = np.arange(1.01, 6.0, 0.01)  # γ of p(s) ∝ s^-γ
 FEWEST = 10  # clusters that a tail must hold
@@ -66,7 +66,7 @@ def _fit_tail(values: Array) -> tuple[float, int, float] | None:
     candidates = np.unique(values)
     # a long list of candidates is thinned evenly in rank: neighbours give nearly the same fit
     if len(candidates) > 24:
-        candidates = candidates[np.unique(np.linspace(0, len(candidates) - 1, 24).round().astype(int))]
+        candidates = candidates[evenly(len(candidates), 24)]
     for smallest in candidates:
         tail = values[values >= smallest]
         if len(tail) < FEWEST or tail.min() == tail.max():

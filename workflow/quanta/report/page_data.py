@@ -9,11 +9,12 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from quanta.affinity.pairs import Pairs, among
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import Array, Float, Int, evenly
 from quanta.catalogue import contexts as catalogue_contexts
 from quanta.catalogue import order_of_learning
 from quanta.clustering import membership
-from quanta.corpus.encoding import Texts, Tokens
+from quanta.corpus.decoding import Texts
+from quanta.corpus.encoding import Tokens
 from quanta.progress import Progress
 from quanta.rank_frequency import zipf
 from quanta.report import rendering
@@ -54,7 +55,7 @@ def contexts(selection: pd.DataFrame, tokens: Tokens, texts: Texts) -> dict[str,
 
 def losses(all_losses: Sequence[Array], tokens: Tokens, selection: pd.DataFrame) -> Int[Array, "member token"]:
     """Losses of the selected tokens under each member in thousandths of a nat, the largest 65.535 nats."""
-    where = tokens.offsets[selection["document"].to_numpy()] + selection["position"].to_numpy()
+    where = tokens.flat(selection["document"].to_numpy(), selection["position"].to_numpy())
     rows = [np.asarray(values[where], dtype=np.float64) for values in all_losses]
     return np.clip(np.rint(np.stack(rows) * MILLINATS), 0, 65535).astype(np.uint16)
 
@@ -84,7 +85,7 @@ def within(cosines: Array | Pairs, label: Int[Array, " token"]) -> tuple[list[li
     chosen, parts = [], []
     for cluster in range(int(label.max()) + 1):
         inside = np.flatnonzero(label == cluster)
-        inside = inside[np.unique(np.linspace(0, len(inside) - 1, HEAT_WITHIN).round().astype(int))]
+        inside = inside[evenly(len(inside), HEAT_WITHIN)]
         parts.append(_hundredths(among(cosines, inside)[np.tril_indices(len(inside), -1)]))
         chosen.append([int(i) for i in inside])
     return chosen, np.concatenate(parts)
@@ -136,7 +137,7 @@ def pack(
     if cosines is None:
         return [*chunks, rendering.chunk("clusters", shown_of)]
     n = len(selection)
-    shown = np.unique(np.linspace(0, n - 1, min(HEAT_TOKENS, n)).round().astype(int))
+    shown = evenly(n, HEAT_TOKENS)
     chunks.append(rendering.chunk("heat_tokens", shown.astype(np.uint32)))
     chunks.append(rendering.chunk("heat", _hundredths(among(cosines, shown))))
     progress = Progress("page", len(ks), "clusterings")

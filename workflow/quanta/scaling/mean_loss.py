@@ -9,9 +9,6 @@ from scipy.optimize import curve_fit
 from quanta.arrays import Array, Float, Int
 from quanta.corpus import resampling
 
-BITS_PER_NAT = 1 / np.log(2)
-
-
 # ------------------------------------------------------------------------------------------------ mean loss
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array, Bool, Float
-from quanta.scaling.mean_loss import BITS_PER_NAT
+from quanta.arrays import BITS_PER_NAT, Array, Bool, Float
 
 SHARP = (0.8, 1.1)  # share of the whole fall in one step; more of it means that the curve rises elsewhere
 

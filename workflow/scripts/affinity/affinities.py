@@ -23,7 +23,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     chosen = selection.read_selection(inputs.selection, tokens)
     cosines = np.asarray(cosine.read_affinity(inputs.affinity))
     chosen = chosen.iloc[arrays.evenly(len(chosen), len(cosines))]
-    place = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
+    place = tokens.flat(chosen["document"].to_numpy(), chosen["position"].to_numpy())
     curves = np.stack([stored.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
     found = loss_curves.CHOICES["loss_curves"](loss_curves.Evidence(losses=curves))
     files.write_array(outputs.losses, found)

@@ -24,7 +24,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     labels = membership.read_labels(inputs.labels, n_tokens)
     label = membership.at(labels, params.show)[arrays.evenly(n_tokens, len(matrix))]
     order = np.argsort(label, kind="stable")
-    order = order[np.linspace(0, len(order) - 1, min(PIXELS, len(order))).round().astype(int)]
+    order = order[arrays.evenly(len(order), PIXELS)]
     shown = matrix[np.ix_(order, order)]
     figure, axes = drawing.canvas(params.look, columns=2, ratio=0.95)
     image = axes[0, 0].imshow(shown, cmap="mako", vmin=0, vmax=1, interpolation="nearest", rasterized=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from quanta.catalogue import composition, context_rules
 from quanta.clustering import membership
-from quanta.corpus import encoding, resampling, vocabulary
+from quanta.corpus import decoding, encoding, resampling, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.storage import files
@@ -18,7 +18,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     labels = membership.read_labels(inputs.labels, len(chosen))
-    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
+    texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     documents = files.read_table(inputs.documents, ("document", "source"))
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
     rules = context_rules.describe(labels, chosen, context_rules.conditions(chosen, tokens, texts), text)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from quanta.arrays import evenly
 from quanta.catalogue import contexts, naming
 from quanta.clustering import membership
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.report import annotations, drawing
@@ -28,7 +29,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
-    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
+    texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
     names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
     shown = naming.striking(described, names, params.show, COLUMNS * ROWS)
@@ -42,7 +43,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         title = names.get((params.show, number)) or naming.in_words(described, params.show, number)
         said = _cut(annotations.drawable(title), TITLE)
         ax.set_title(f"{number}: {said} ({len(inside)})", fontsize=7, parse_math=False)
-        lines = inside[np.unique(np.linspace(0, len(inside) - 1, LINES).round().astype(int))]
+        lines = inside[evenly(len(inside), LINES)]
         for line, token in enumerate(lines):
             row = chosen.iloc[token]
             found = contexts.context(tokens, texts, int(row["document"]), int(row["position"]))

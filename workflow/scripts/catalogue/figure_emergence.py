@@ -27,7 +27,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     given = [tuple(member) for member in json.loads(params.members)]
     paths = dict(zip(given, inputs.losses, strict=True))
     members = in_order(given, family)
-    where = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
+    where = tokens.flat(chosen["document"].to_numpy(), chosen["position"].to_numpy())
     mean = {
         member: np.bincount(label, stored.read_losses(paths[member], tokens)[where]) / np.bincount(label)
         for member in members

@@ -12,9 +12,10 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from quanta.arrays import evenly
 from quanta.catalogue import naming, order_of_learning
 from quanta.clustering import membership
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.models.family import FAMILY_COLUMNS
@@ -37,7 +38,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
-    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
+    texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
     names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
     table = files.read_table(inputs.table, ("n_clusters", "label", "size", "axis", "reference", "learned", "low"))
@@ -84,7 +85,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             ax.yaxis.set_minor_locator(mpl.ticker.NullLocator())
         # spread over when they are learned, the ends first
         by_place = sorted(candidates, key=lambda index: -place[index])
-        spread = [by_place[i] for i in np.unique(np.linspace(0, len(by_place) - 1, NAMED).round().astype(int))]
+        spread = [by_place[i] for i in evenly(len(by_place), NAMED)]
         annotations.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
         line = order_of_learning.main_line(order, axis)
         correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quanta.arrays import evenly
 from quanta.catalogue import context_rules, order_of_learning, rank_correlation, when_learned
 from quanta.clustering import membership
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.losses import stored
@@ -32,7 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     target = chosen["token_id"].to_numpy()
     counts = np.bincount(tokens.ids)
     unigram = -np.log(counts[target] / counts.sum())
-    where = tokens.offsets[chosen["document"].to_numpy()] + chosen["position"].to_numpy()
+    where = tokens.flat(chosen["document"].to_numpy(), chosen["position"].to_numpy())
     members = [tuple(member) for member in json.loads(params.members)]
     paths = dict(zip(members, inputs.losses, strict=True))
     losses = {member: stored.read_losses(path, tokens)[where] for member, path in paths.items()}
@@ -53,9 +54,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     described = files.read_table(inputs.described, ("n_clusters", "label", "rule"))
     described = described[described["n_clusters"] == params.show].sort_values("label")
     known = np.flatnonzero(tokens.predicted())
-    sample = known[np.unique(np.linspace(0, len(known) - 1, min(SAMPLE, len(known))).round().astype(int))]
+    sample = known[evenly(len(known), SAMPLE)]
     rules = [json.loads(rule) for rule in described["rule"]]
-    found = context_rules.occurrences(rules, sample, tokens, encoding.Texts(tokenizer))
+    found = context_rules.occurrences(rules, sample, tokens, decoding.Texts(tokenizer))
     order = order_of_learning.order_of_learning(
         table,
         labels,

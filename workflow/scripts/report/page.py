@@ -10,7 +10,7 @@ from typing import Any
 from quanta.affinity import cosine, pairs
 from quanta.catalogue import naming
 from quanta.clustering import membership
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.losses import stored
@@ -41,7 +41,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         table=page_data.joined(described, [*(files.read_table(path) for path in inputs.scores), when]),
         documents=files.read_table(inputs.documents, ("document", "source")),
         tokens=tokens,
-        texts=encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)),
+        texts=decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)),
         all_losses=[stored.read_losses(paths[member], tokens) for member in members],
         cosines=cosines,
         places=layout[["x", "y"]].to_numpy(),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from quanta.catalogue import contexts
-from quanta.corpus import encoding, vocabulary
+from quanta.corpus import decoding, encoding, vocabulary
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
@@ -23,7 +23,7 @@ SHOWN = 6
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
-    texts = encoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
+    texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     family = files.read_table(inputs.family, FAMILY_COLUMNS)
     given = [tuple(member) for member in json.loads(params.members)]
     members = in_order(given, family)
