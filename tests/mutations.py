@@ -231,8 +231,8 @@ FUNCTIONS = (
             ),
             M(
                 "same signs for all seeds",
-                "rng = np.random.default_rng([seed, 2])",
-                "rng = np.random.default_rng([0, 2])",
+                "rng = generator(seed, Purpose.SIGN_FOLD)",
+                "rng = generator(0, Purpose.SIGN_FOLD)",
             ),
             M("all signs positive", "rng.integers(0, 2, size=n).astype(np.float32) * 2 - 1", "np.ones(n, np.float32)"),
             M(

@@ -415,7 +415,7 @@ def test_a_net_that_has_learned_nothing_yet_is_not_stopped():
     problem = sparse_parity.ParityProblem(n_tasks=2, n_bits=16, k=3, alpha=0.5, seed=3)
 
     def means(patience):
-        chosen = dataclasses.replace(QUICK, steps=4000, evaluations=40, learning_rate=1e-3, patience=patience)
+        chosen = dataclasses.replace(QUICK, steps=8000, evaluations=80, learning_rate=1e-3, patience=patience)
         samples = sparse_parity.TrainingSet(problem, 600, 128)
         curves, _ = training.train(networks.Nets(problem, [60]), samples, chosen)
         return curves.steps, curves.loss_bits[0] @ problem.frequencies

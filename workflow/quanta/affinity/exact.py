@@ -235,7 +235,7 @@ class _Gram:
 
 def _speed(scratch: Path, size: int = 2**26) -> float:
     """Bytes a second that the folder takes, with the write forced to the disk."""
-    block = np.random.default_rng(0).bytes(2**20)  # some disks compress
+    block = os.urandom(2**20)  # some disks compress
     with tempfile.NamedTemporaryFile(dir=scratch) as stream:
         began = time.perf_counter()
         for _ in range(size // len(block)):

@@ -10,6 +10,7 @@ from quanta.calibration import planted
 from quanta.calibration.simulations import GRAPHS, THRESHOLDS
 from quanta.clustering import assignment, main_line
 from quanta.rank_frequency import collisions, zipf
+from quanta.streams import Purpose, generator
 
 QUANTA = 100_000.0  # K of the estimators that need one: more than any clustering tells apart
 
@@ -105,7 +106,7 @@ def toy_row(
 
     Clusters are N/5 in 100 dimensions. The threshold is half of the cosine within a cluster, 1 / (1 + noise²).
     """
-    rng = np.random.default_rng([seed, 12, round(exponent * 1000), round(noise * 1000)])
+    rng = generator(seed, Purpose.TOY, round(exponent * 1000), round(noise * 1000))
     n_clusters = n_tokens // 5
     x = planted.toy(n_tokens, n_clusters, 100, exponent, noise, rng)
     cosines = np.clip(x.features @ x.features.T, -1, 1)

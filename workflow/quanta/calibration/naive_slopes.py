@@ -10,6 +10,7 @@ from quanta.calibration import planted, simulations
 from quanta.clustering import assignment, main_line
 from quanta.errors import QuantaError
 from quanta.rank_frequency import zipf
+from quanta.streams import Purpose, generator
 
 
 def spread_over_alpha(table: pd.DataFrame, number: int) -> list[int]:
@@ -36,7 +37,7 @@ def slopes(
     first, last = zipf.rank_range(n_tokens, shares)
     rows = []
     for number in numbers:
-        rng = np.random.default_rng([seed, 5, number])
+        rng = generator(seed, Purpose.SIMULATION, number)
         settings = planted.from_prior(n_tokens, rng, dimension)
         x = planted.draw(settings, rng)
         cosines = np.clip(x.features @ x.features.T, -1, 1)

@@ -22,6 +22,7 @@ from quanta.calibration import planted
 from quanta.calibration.simulations import summary_names
 from quanta.errors import QuantaError
 from quanta.storage import files
+from quanta.streams import Purpose, integer
 
 LEVEL = 0.9
 TELLS = 0.5  # an interval wider than this share of the prior's range tells too little
@@ -179,7 +180,7 @@ class Calibration:
         self.alpha = simulations["planted_alpha"].to_numpy(dtype=np.float64)
         self.guess = Regression(x, self.alpha)
         self.out_of_fold = np.empty(len(x))
-        folds = list(KFold(FOLDS, shuffle=True, random_state=seed).split(x))
+        folds = list(KFold(FOLDS, shuffle=True, random_state=integer(seed, Purpose.CALIBRATION_FOLDS)).split(x))
         for fit, rest in folds:
             self.out_of_fold[rest] = Regression(x[fit], self.alpha[fit])(x[rest])
         self.error = self.alpha - self.out_of_fold

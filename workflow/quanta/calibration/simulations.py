@@ -16,6 +16,7 @@ from quanta.calibration import planted
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.rank_frequency import collisions
+from quanta.streams import Purpose, generator
 
 THRESHOLDS = (0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 GRAPHS = (0.3, 0.5, 0.7)  # thresholds whose graph is taken apart into components
@@ -82,7 +83,7 @@ def _components(cosines: Array) -> dict[str, float]:
     Growth compares with half of the tokens, drawn once for each N: every other token of a corpus would be no random half.
     """
     matrix, n, found = np.asarray(cosines), len(cosines), {}
-    half = np.sort(np.random.default_rng(0).permutation(n)[: n // 2])
+    half = np.sort(generator(0, Purpose.SUMMARY_HALF).permutation(n)[: n // 2])
     for threshold in GRAPHS:
         above = matrix > threshold
         number, label = _parts(above)
@@ -111,7 +112,7 @@ def _spectrum(cosines: Array) -> dict[str, float]:
     """
     n, wanted = len(cosines), max(EIGENVALUES)
     matrix = np.asarray(cosines, dtype=np.float32)
-    basis = np.random.default_rng(0).standard_normal((n, min(wanted + 14, n)), dtype=np.float32)
+    basis = generator(0, Purpose.SUMMARY_SPECTRUM).standard_normal((n, min(wanted + 14, n)), dtype=np.float32)
     for _ in range(3):
         basis = np.linalg.qr(matrix @ basis)[0]
     small = basis.T @ (matrix @ basis)
@@ -143,7 +144,7 @@ def simulate(numbers: Sequence[int], n_tokens: int, *, seed: int, dimension: int
     progress = Progress("simulations", len(numbers), "simulations")
     rows = []
     for number in numbers:
-        rng = np.random.default_rng([seed, 5, number])
+        rng = generator(seed, Purpose.SIMULATION, number)
         settings = planted.from_prior(n_tokens, rng, dimension)
         x = planted.draw(settings, rng).features
         cosines = x @ x.T

@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from quanta.arrays import Array, Float, Int
 from quanta.catalogue import rank_correlation, when_learned
 from quanta.clustering import membership
+from quanta.streams import Purpose, generator
 
 
 def order_of_learning(
@@ -57,7 +58,7 @@ def order_of_learning(
         place = part[part["n_clusters"] == show].sort_values("label")["learned"].to_numpy()
         alone = np.array([when_learned.median(values[group == index])[0] for index in range(len(names))])
         middles = {name: rank_correlation.middle_ranks(by, values) for name, by in groupings.items()}
-        rng = np.random.default_rng([seed, 18])
+        rng = generator(seed, Purpose.ORDER_NULL)
         shuffled = rng.permuted(np.tile(rankdata(values), (draws, 1)), axis=1)
         anew = {name: rank_correlation.middles(by, shuffled) for name, by in groupings.items()}
         of_clusters = {"size": size, "target": corpus_count[typical], "rule": rule_count}

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.stats import kendalltau, rankdata
 
 from quanta.arrays import Array, Float, Int
+from quanta.streams import Purpose, generator
 
 INTERVAL = (0.05, 0.95)
 EVEN_ODDS = 2 * np.log(2)  # nats; half of it is the loss of a target that has the probability ½
@@ -53,7 +54,7 @@ def correlate(
     nothing = {"value": None, "interval": None, "kendall": None, "p_value": None, "n": n}
     if n < FEWEST:
         return nothing
-    rng = np.random.default_rng([seed, 14])
+    rng = generator(seed, Purpose.RANK_CORRELATION)
     one = np.arange(n)[None, :]
     x, y = (part[0] for part in _residuals(frequency, place, given, one))
     value = float(_pearson(x[None, :], y[None, :])[0])
@@ -155,7 +156,7 @@ def within_groups(
     value, used = tau(ranks)
     if not used:
         return {"value": None, "p_value": None, "pairs": 0}
-    rng = np.random.default_rng([seed, 15])
+    rng = generator(seed, Purpose.WITHIN_GROUPS)
     members = [np.flatnonzero(group == name) for name in np.unique(group)]
     exceed = 0
     for _ in range(draws):
@@ -183,7 +184,7 @@ def equal_tokens(
     nothing = {"value": None, "over_draws": None, "n": len(kept)}
     if len(kept) < FEWEST:
         return nothing
-    rng = np.random.default_rng([seed, 16])
+    rng = generator(seed, Purpose.EQUAL_TOKENS)
     ranks = rankdata(places)
     inside = [ranks[label == cluster] for cluster in kept]
     medians = np.array(

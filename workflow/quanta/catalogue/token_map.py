@@ -4,6 +4,7 @@ import numpy as np
 
 from quanta.arrays import Array, Float
 from quanta.errors import QuantaError
+from quanta.streams import Purpose, integer
 
 LAYOUT_DIMENSIONS = 64
 PERPLEXITY = 30.0
@@ -23,7 +24,7 @@ def layout(embedding: Array, *, seed: int) -> Float[Array, "token 2"]:
         raise QuantaError("qdg/embedding.npy", f"{n} tokens", "at least four", "select more tokens")
     rows = np.asarray(embedding[:, 1 : LAYOUT_DIMENSIONS + 1] / np.asarray(embedding)[:, :1], dtype=np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    state = int(np.random.SeedSequence([seed, 11]).generate_state(1)[0] % 2**31)
+    state = integer(seed, Purpose.TOKEN_MAP)
     perplexity = min(PERPLEXITY, (n - 1) / 3)
     init = "pca" if rows.shape[1] > 1 else "random"
     from sklearn.manifold import TSNE  # two seconds, which the page need not wait

@@ -13,6 +13,7 @@ from quanta.arrays import Array, Float, Int
 from quanta.clustering import kmeans, membership
 from quanta.errors import QuantaError
 from quanta.progress import Progress
+from quanta.streams import Purpose, generator, integer
 
 ASSIGNMENTS = ("kmeans", "restarts", "cluster_qr", "discretize")
 ROWS = ("degree", "unit")
@@ -29,7 +30,7 @@ def cluster_qr(vectors: Float[Array, "point k"]) -> Int[Array, " point"]:
 
 def discretize(vectors: Float[Array, "point k"], *, seed: int, most: int = 100) -> Int[Array, " point"]:
     """Labels from the rotation of row-normalised eigenvectors that lies nearest to indicators (Yu and Shi 2003)."""
-    rng = np.random.default_rng([seed, 3])
+    rng = generator(seed, Purpose.DISCRETIZE)
     rows = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-300)
     n, k = rows.shape
     rotation = np.zeros((k, k))
@@ -107,7 +108,7 @@ def assign(
                 [(_, partition)] = kmeans.sweep(points, [k], seed=seed, rounds=rounds)
                 labels = partition.labels
             elif method == "restarts":
-                state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
+                state = integer(seed, Purpose.RESTARTS, k)
                 from sklearn.cluster import KMeans  # more than a second, which no other method needs
 
                 labels = KMeans(k, n_init=restarts, random_state=state, copy_x=False).fit(points.copy()).labels_
@@ -142,7 +143,7 @@ MAIN = Assignment()
 
 
 def _in_batches(points: Array, k: int, *, seed: int) -> Int[Array, " token"]:
-    state = int(np.random.SeedSequence([seed, 3, k]).generate_state(1)[0])
+    state = integer(seed, Purpose.MINI_BATCHES, k)
     # sampled points seed it: k-means++ over all tokens would cost more than the clustering
     from sklearn.cluster import MiniBatchKMeans
 

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.errors import QuantaError
+from quanta.streams import Purpose, generator
 
 SAME_POINT = 2e-6  # of a squared norm: below it a squared distance is float32 rounding
 MOST_STEPS = 100
@@ -222,7 +223,7 @@ def sweep(
         )
     labels: Array | None = None
     for k in ks:
-        rng = np.random.default_rng([seed, 3, k])
+        rng = generator(seed, Purpose.KMEANS, k)
         state = _State(np.ascontiguousarray(rows[:, :k], dtype=np.float64))
         empty, best, kept = state.copy(), np.inf, state.copy()
         fresh = min(FRESH_STARTS // k, rounds + 2, 10) if rounds else 0

@@ -17,6 +17,7 @@ from quanta.arrays import Array, Float, Float32, Int
 from quanta.clustering import assignment, kmeans
 from quanta.errors import QuantaError
 from quanta.progress import Progress
+from quanta.streams import Purpose, generator
 
 WHERE = "qdg/features.npy"
 
@@ -136,7 +137,7 @@ def embedding(
         return times(x.reshape(n, -1) / root) / root
 
     operator = sp.linalg.LinearOperator((n, n), matvec=lambda x: apply(x).ravel(), matmat=apply, dtype=np.float64)
-    start = np.random.default_rng([seed, 8]).standard_normal(n)
+    start = generator(seed, Purpose.NEIGHBOUR_LANCZOS).standard_normal(n)
     values, vectors = eigsh(operator, k, which="LA", v0=start, tol=tolerance, ncv=min(max(2 * k, 20), n - 1))
     order = np.argsort(-values, kind="stable")
     values, vectors = values[order], vectors[:, order]

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from quanta.gradients.parameter_sets import Matrix, ParameterSet
+from quanta.streams import Purpose, generator
 
 LOOP_FROM = (
     2**22
@@ -56,7 +57,7 @@ class Fold:
     def __init__(self, parameters: ParameterSet, features: int | None, seed: int, device: torch.device) -> None:
         self.parameters, self.exact, self.device = parameters, features is None, device
         self.features = k = parameters.count if features is None else features
-        rng = np.random.default_rng([seed, 2])
+        rng = generator(seed, Purpose.SIGN_FOLD)
         self._pieces: dict[str, list[_Piece]] = {}
         self._signs: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         start, end = 0, k

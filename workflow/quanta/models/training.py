@@ -18,6 +18,7 @@ from quanta.errors import QuantaError
 from quanta.models import neox_loss
 from quanta.progress import Progress
 from quanta.storage import training_state
+from quanta.streams import Purpose, generator
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def window_order(n_tokens: int, recipe: Recipe, seed: int) -> Int[Array, " windo
             f"at least one batch, {recipe.batch * recipe.context} tokens",
             "give more text, or lower models.train.batch",
         )
-    return np.random.default_rng([seed, 1]).permutation(windows)
+    return generator(seed, Purpose.TRAINING_WINDOWS).permutation(windows)
 
 
 def loss_of(model: GPTNeoXForCausalLM, ids: torch.Tensor, precision: str) -> torch.Tensor:

@@ -22,6 +22,7 @@ from quanta.parity.learning_curves import CASES, COSINES, ENVELOPE, LANGUAGE, PA
 from quanta.parity.sparse_parity import ParityProblem
 from quanta.progress import Progress
 from quanta.rank_frequency import collisions
+from quanta.streams import Purpose, generator
 
 FEWEST_QUANTA = 2
 FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
@@ -56,7 +57,7 @@ def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: i
     progress = Progress("simulations of few quanta", len(numbers), "simulations")
     rows = []
     for number in numbers:
-        rng = np.random.default_rng([seed, 13, number])
+        rng = generator(seed, Purpose.PARITY_SIMULATION, number)
         n_quanta = round(float(np.exp(rng.uniform(np.log(FEWEST_QUANTA), np.log(most_quanta)))))
         settings = replace(planted.from_prior(n_tokens, rng), n_quanta=n_quanta)
         x = planted.draw(settings, rng).features

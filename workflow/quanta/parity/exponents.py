@@ -12,6 +12,7 @@ import pandas as pd
 
 from quanta.errors import QuantaError
 from quanta.parity import convergence, learning_curves
+from quanta.streams import Purpose, generator
 from quanta.theory import closed_form
 
 
@@ -94,7 +95,7 @@ def fit_all(
     """
     if nets.empty or (nets["diverged_step"] >= 0).all():
         raise QuantaError("parity", "no net that did not diverge", "at least one", "lower parity.learning_rate")
-    rng = np.random.default_rng([seed, 6])
+    rng = generator(seed, Purpose.PARITY_EXPONENT_BOOTSTRAP)
     fits: dict[str, Any] = {"exponents": [], "convergence": []}
     points, emerged = [], []
     for alpha, curves_a in curves.groupby("alpha", sort=True):

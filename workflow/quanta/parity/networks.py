@@ -21,7 +21,8 @@ from torch import Tensor
 
 from quanta.arrays import BITS_PER_NAT, Array
 from quanta.errors import QuantaError
-from quanta.parity.sparse_parity import WEIGHTS, Batch, ParityProblem, check_widths, stream, torch_generator, unpack
+from quanta.parity.sparse_parity import Batch, ParityProblem, check_widths, unpack
+from quanta.streams import Purpose, stream, torch_generator
 
 LARGEST_WEIGHT = 1e6  # far beyond any weight that learns, far below where a product overflows
 CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 1 << 30}  # hidden activations of one chunk; measured best on the CPU
@@ -42,7 +43,7 @@ class Nets:
         self.owner = torch.repeat_interleave(torch.tensor(self.widths)).to(self.device)
         rows, codes, biases, lasts, last_biases = [], [], [], [], []
         for width in self.widths:
-            generator = torch_generator(stream(problem.seed, WEIGHTS, width), "cpu")
+            generator = torch_generator(stream(problem.seed, Purpose.PARITY_WEIGHTS, width), "cpu")
 
             def uniform(*shape: int, fan_in: int, generator: torch.Generator = generator) -> Tensor:
                 return torch.rand(*shape, generator=generator).mul_(2).sub_(1).div_(fan_in**0.5)

@@ -12,7 +12,8 @@ from jaxtyping import Float, Float32, Int
 from quanta.affinity import cosine
 from quanta.arrays import BITS_PER_NAT, Array
 from quanta.errors import QuantaError
-from quanta.parity.sparse_parity import PROBES, ParityProblem, parity, random_batch, stream, torch_generator, unpack
+from quanta.parity.sparse_parity import ParityProblem, parity, random_batch, unpack
+from quanta.streams import Purpose, stream, torch_generator
 
 SAMPLINGS = ("frequency", "equal", "one pattern", "equal, one pattern")
 # which weights a gradient is taken of; "code" is to this net what the embedding is to a language model
@@ -94,7 +95,7 @@ def draw_probes(
     parts: list[Probes] = []
     found, draws = 0, 0
     while found < number and draws < 20:
-        seeds = stream(problem.seed, PROBES, SAMPLINGS.index(sampling), draws)
+        seeds = stream(problem.seed, Purpose.PARITY_PROBES, SAMPLINGS.index(sampling), draws)
         rng = np.random.default_rng(seeds)
         counts = rng.multinomial(number, weights)
         if sampling.startswith("equal"):

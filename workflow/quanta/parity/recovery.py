@@ -21,8 +21,9 @@ from quanta.clustering import spectral
 from quanta.errors import QuantaError
 from quanta.parity import probing
 from quanta.parity.probing import PARTS, Probes
-from quanta.parity.sparse_parity import PROBES, ParityProblem, stream
+from quanta.parity.sparse_parity import ParityProblem
 from quanta.rank_frequency import zipf
+from quanta.streams import Purpose, generator
 
 
 def cluster(
@@ -237,7 +238,7 @@ def ground_truth(
             tasks=learned if condition.sampling.startswith("equal") else None,
         )
         features = probing.gradients(net, probes, condition.parts)
-        noise_seed = np.random.default_rng(stream(problem.seed, PROBES, 100))
+        noise_seed = generator(problem.seed, Purpose.PARITY_NOISE)
         features = probing.with_noise(features, condition.noise, noise_seed)
         n_learned = int(learned.sum())
         asked_for = sorted({*n_clusters, max(n_learned, 2)})

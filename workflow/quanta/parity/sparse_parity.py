@@ -18,21 +18,7 @@ from torch import Tensor
 
 from quanta.arrays import Array
 from quanta.errors import QuantaError
-
-# what a random stream is for: no two streams of one seed share a number
-SUBSETS, WEIGHTS, FRESH, TRAINING_SET, ORDER, HELD_OUT, PROBES = range(7)
-
-
-def stream(seed: int, *purpose: int) -> np.random.SeedSequence:
-    """The seed of one random stream: a run's seed and what the stream is for."""
-    return np.random.SeedSequence([seed, *purpose])
-
-
-def torch_generator(seeds: np.random.SeedSequence, device: torch.device | str) -> torch.Generator:
-    """A torch generator on the device, seeded by a stream."""
-    generator = torch.Generator(device)
-    generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))
-    return generator
+from quanta.streams import Purpose, generator, stream, torch_generator
 
 
 @dataclass(frozen=True)
@@ -80,7 +66,7 @@ class ParityProblem:
     @cached_property
     def subsets(self) -> Int[Array, "task k"]:
         """The bits of each task, rising within a row; no two rows are equal. They do not depend on α."""
-        rng = np.random.default_rng(stream(self.seed, SUBSETS))
+        rng = generator(self.seed, Purpose.PARITY_SUBSETS)
         found: dict[tuple[int, ...], None] = {}
         while len(found) < self.n_tasks:
             found[tuple(sorted(int(bit) for bit in rng.choice(self.n_bits, self.k, replace=False)))] = None
@@ -150,7 +136,7 @@ class FreshSamples:
 
     def batch(self, step: int) -> Batch:
         """`batch_size` samples that no other step has."""
-        seeds = stream(self.problem.seed, FRESH, step)
+        seeds = stream(self.problem.seed, Purpose.PARITY_FRESH, step)
         counts = self.problem.draw_counts(self.batch_size, np.random.default_rng(seeds))
         return random_batch(counts, self.problem.n_bits, torch_generator(seeds, self.device))
 
@@ -165,7 +151,7 @@ class TrainingSet:
     def __init__(self, problem: ParityProblem, size: int, batch_size: int, device: torch.device | str = "cpu") -> None:
         if size < 1:
             raise QuantaError("parity.data_sizes", f"{size} samples", "at least one", "raise the sizes")
-        seeds = stream(problem.seed, TRAINING_SET, size)
+        seeds = stream(problem.seed, Purpose.PARITY_TRAINING_SET, size)
         self.problem, self.size, self.batch_size, self.device = problem, size, min(batch_size, size), device
         self.counts = problem.draw_counts(size, np.random.default_rng(seeds))
         self.all = random_batch(self.counts, problem.n_bits, torch_generator(seeds, device))
@@ -178,7 +164,7 @@ class TrainingSet:
         if steps_an_epoch == 1:
             return self.all
         if epoch != self._epoch:
-            generator = torch_generator(stream(self.problem.seed, ORDER, self.size, epoch), self.device)
+            generator = torch_generator(stream(self.problem.seed, Purpose.PARITY_ORDER, self.size, epoch), self.device)
             self._order = torch.randperm(self.size, generator=generator, device=self.device)
             self._epoch = epoch
         # samples are stored by task, so that sorted places are sorted tasks
@@ -190,7 +176,7 @@ class TrainingSet:
 
 def held_out(problem: ParityProblem, per_task: int, device: torch.device | str = "cpu") -> Batch:
     """`per_task` samples of every task, the same for every net of a problem."""
-    seeds = stream(problem.seed, HELD_OUT)
+    seeds = stream(problem.seed, Purpose.PARITY_HELD_OUT)
     return random_batch(np.full(problem.n_tasks, per_task), problem.n_bits, torch_generator(seeds, device))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import zeta
 
 from quanta.arrays import Array, evenly
+from quanta.streams import Purpose, generator
 
 EXPONENTS = np.arange(1.01, 6.0, 0.01)  # γ of p(s) ∝ s^-γ
 FEWEST = 10  # clusters that a tail must hold
@@ -28,7 +29,7 @@ def power_law(cluster_sizes: Array, *, draws: int = 200, seed: int = 0) -> dict[
         return dict.fromkeys(names) | {"why": f"no tail of {FEWEST} clusters of two sizes or more"}
     gamma, smallest, distance = best
     tail, body = values[values >= smallest], values[values < smallest]
-    rng = np.random.default_rng([seed, 6])
+    rng = generator(seed, Purpose.SIZE_LAW_BOOTSTRAP)
     support = np.arange(smallest, max(int(values.max()) * 100, 1000))
     chance = support**-gamma
     cumulated = np.cumsum(chance / (chance.sum() + _beyond(gamma, int(support[-1]) + 1)))

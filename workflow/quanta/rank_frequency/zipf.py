@@ -11,6 +11,7 @@ from quanta.arrays import Array, Float, Int
 from quanta.corpus import resampling
 from quanta.errors import QuantaError
 from quanta.rank_frequency import size_law
+from quanta.streams import Purpose, generator
 
 ENVELOPE = 0  # n_clusters of the envelope in the table
 IDENTITY = "tokens grouped by their identity"  # the null model that needs no clustering
@@ -88,7 +89,7 @@ def bootstrap_slopes(
     wide = labels.pivot(index="token", columns="n_clusters", values="label").to_numpy()
     own = resampling.numbered(groups, len(wide))
     number = int(own.max()) + 1
-    weights = resampling.weights(number, draws, np.random.default_rng([seed, 4]))
+    weights = resampling.weights(number, draws, generator(seed, Purpose.CLUSTER_LAW_TEXTS))
     top = np.zeros((draws, int(wide.max()) + 1), dtype=np.int64)
     for column in wide.T:
         tokens = csr_matrix((np.ones(len(own), dtype=np.int64), (own, column)), shape=(number, int(column.max()) + 1))
@@ -165,7 +166,7 @@ def sampled_zipf(alpha: float, n_tokens: int, *, draws: int, seed: int) -> Float
     What the theory predicts at a finite number of tokens: ranks where a quantum has a token or two lie flatter than the
     law itself. Rows are the 5 %, 50 % and 95 % quantiles over draws; α must be above zero.
     """
-    rng = np.random.default_rng([seed, 12])
+    rng = generator(seed, Purpose.SLOPE_BOOTSTRAP)
     curves = np.zeros((draws, n_tokens))
     for curve in curves:
         _, counts = np.unique(rng.zipf(alpha + 1, n_tokens), return_counts=True)

@@ -8,6 +8,7 @@ from scipy.optimize import curve_fit
 
 from quanta.arrays import Array, Float, Int
 from quanta.corpus import resampling
+from quanta.streams import Purpose, generator
 
 # ------------------------------------------------------------------------------------------------ mean loss
 
@@ -85,7 +86,7 @@ def fit_mean_loss(
     n_of_text = np.bincount(text, counts)
     each = of_text.sum(axis=1) / n_of_text.sum()
     mean = to_points @ each
-    rng = np.random.default_rng([seed, 5])
+    rng = generator(seed, Purpose.MEAN_LOSS_BOOTSTRAP)
     weights = resampling.weights(len(n_of_text), draws, rng)
     means = (weights @ of_text.T) / (weights @ n_of_text)[:, None] @ to_points.T
     deviation, freedom = seed_deviation(each, size_of)

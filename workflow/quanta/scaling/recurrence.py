@@ -13,6 +13,7 @@ import pandas as pd
 from quanta.arrays import Array, Bool, Float, Int
 from quanta.corpus import resampling
 from quanta.scaling import single_tokens
+from quanta.streams import Purpose, generator
 
 SHARES = (0.5, 1.0, 2.0, 3.0, 4.0)  # thresholds of a drop, in units of the one that is configured
 WIDTH, LIMIT = 0.25, 8.0  # bins of drops in nats, the outermost hold what lies beyond
@@ -65,7 +66,7 @@ def recurrence(
     result = {"n": total / len(pairs), "n_other": others / len(pairs)}
     if not total:
         return result | dict.fromkeys(("share", "low", "high", "expected"), np.nan)
-    weights = resampling.weights(number, draws, np.random.default_rng([seed, 17]))
+    weights = resampling.weights(number, draws, generator(seed, Purpose.RECURRENCE_TEXTS))
     below = weights @ marked
     drawn = (weights @ both)[below > 0] / below[below > 0]
     low, high = np.quantile(drawn, [0.05, 0.95]) if len(drawn) else (np.nan, np.nan)

@@ -6,6 +6,7 @@ import numpy as np
 
 from quanta.arrays import Array, Float
 from quanta.clustering import assignment, main_line
+from quanta.streams import Purpose, generator
 
 
 def agreement(
@@ -25,7 +26,7 @@ def agreement(
 
     n = len(left)
     upper = np.triu_indices(n, 1)
-    chosen = np.random.default_rng([seed, 11]).integers(0, len(upper[0]), min(len(upper[0]), 200_000))
+    chosen = generator(seed, Purpose.AGREEMENT_PAIRS).integers(0, len(upper[0]), min(len(upper[0]), 200_000))
     pairs = upper[0][chosen], upper[1][chosen]
     labels = [main_line.cluster_like_data(matrix, [n_clusters], how, seed=seed)[n_clusters] for matrix in (left, right)]
     near = [np.argpartition(-(np.asarray(m) - 3 * np.eye(n)), 10, axis=1)[:, :10] for m in (left, right)]

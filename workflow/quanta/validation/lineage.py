@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from quanta.arrays import Array, Int
 from quanta.clustering import membership
 from quanta.errors import QuantaError
+from quanta.streams import Purpose, generator
 from quanta.validation.stability import CHANCE_DRAWS
 
 
@@ -90,7 +91,7 @@ def found_again(
         a row a cluster of `own`: label, size, match (the other's label, missing where no cluster is left that shares a token), match_size, tokens
         (shared), score (Jaccard index, 0 without a match), score_by_chance.
     """
-    rng = np.random.default_rng([seed, 13])
+    rng = generator(seed, Purpose.LINEAGE_CHANCE)
     size = np.bincount(own)
 
     def scores(labels: Array) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from quanta.calibration import regression, simulations
 from quanta.clustering import assignment, main_line, membership
 from quanta.progress import Progress
 from quanta.rank_frequency import zipf
+from quanta.streams import Purpose, generator
 from quanta.validation import stability
 
 _UNCOMPARED = {"difference": None, "standard_error": None, "p_value": None, "distinguishable": None}
@@ -157,7 +158,7 @@ def sample_slopes(
     seed: int,
 ) -> Float[Array, " draw"]:
     """Slopes of the envelope of `size` of the tokens, drawn without replacement; NaN where there is none."""
-    rng = np.random.default_rng([seed, 9])
+    rng = generator(seed, Purpose.SAMPLE_SLOPES)
     slopes = []
     for draw in range(draws):
         chosen = np.sort(rng.choice(len(cosines), size, replace=False))

@@ -9,6 +9,7 @@ from scipy.stats import norm
 from quanta.affinity import cosine
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.errors import QuantaError
+from quanta.streams import Purpose, generator
 
 
 def _cosines(features: Array) -> Float32[Array, "token token"]:
@@ -104,7 +105,7 @@ def make(
     """All null models by name, as cosines. Those that need what is not at hand (features, an untrained model) are left out."""
 
     def rng(index: int) -> np.random.Generator:
-        return np.random.default_rng([seed, 10, index])
+        return generator(seed, Purpose.NULL_MODEL, index)
 
     made = {
         "Gaussian, the data's spectrum": gaussian(cosines, rng(1)),

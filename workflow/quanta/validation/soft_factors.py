@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from quanta.arrays import Array, Float, Int
 from quanta.errors import QuantaError
 from quanta.rank_frequency import zipf
+from quanta.streams import Purpose, integer
 
 MOST_STEPS = 60  # after that, sizes change in the third digit at most
 
@@ -28,7 +29,7 @@ def memberships(cosines: Float[Array, "token token"], n_factors: int) -> Float[A
     if not 1 <= n_factors < n:
         raise QuantaError("soft clusters", f"{n_factors} factors of {n} tokens", "1 to N − 1", "lower qdg.show")
     positive = np.maximum(np.asarray(cosines, dtype=np.float64), 0)
-    model = NMF(n_factors, init="nndsvda", max_iter=MOST_STEPS, tol=1e-3, random_state=0)
+    model = NMF(n_factors, init="nndsvda", max_iter=MOST_STEPS, tol=1e-3, random_state=integer(0, Purpose.SOFT_FACTORS))
     with warnings.catch_warnings():
         # the number of steps is bounded on purpose
         warnings.simplefilter("ignore", ConvergenceWarning)

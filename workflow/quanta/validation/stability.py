@@ -17,6 +17,7 @@ from quanta.clustering import assignment, main_line, membership
 from quanta.corpus import resampling
 from quanta.progress import Progress
 from quanta.rank_frequency import zipf
+from quanta.streams import Purpose, generator
 
 CHANCE_DRAWS = 20  # permutations that say what score chance gives
 FEW_ROUNDS = 2  # of breathing on halves, whose spread is asked for and not their best clustering
@@ -110,7 +111,7 @@ def halves(n: int, number: int, *, seed: int, groups: Int[Array, " token"] | Non
 
     By whole `groups`, the texts that tokens are of (`resampling.half`): then a half is as large as its texts make it.
     """
-    rng = np.random.default_rng([seed, 7])
+    rng = generator(seed, Purpose.HALVES)
     own = resampling.numbered(groups, n)
     return [resampling.half(own, rng) for _ in range(number)]
 

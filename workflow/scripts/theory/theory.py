@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from quanta.jobs.job import run
 from quanta.storage import files as storage_files
+from quanta.streams import Purpose, generator
 from quanta.theory import accounts, closed_form, published_exponents
 
 
@@ -29,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         for resource in closed_form.RESOURCES:
             curve[f"slope_{resource}"] = closed_form.local_slope(n, alpha, resource, n_quanta=largest)
         losses.append(pd.DataFrame(curve))
-        rng = np.random.default_rng(np.random.SeedSequence([params.seed, 8, number]))
+        rng = generator(params.seed, Purpose.THEORY_LEARNER, number)
         drawn = closed_form.simulate_data(
             sizes, alpha, largest, threshold=params.threshold, draws=params.draws, rng=rng
         )
