@@ -55,7 +55,7 @@ if plan.source == "folder":
             f"{R}/logs/adopt/{{model}}/step{{step}}.log",
         localrule: True
         resources:
-            mem_mb=needs.megabytes(200),
+            mem_mb=needs.adopt_mb(),
             runtime=needs.minutes(10),
         params:
             path=config["models"]["folder"]["path"],

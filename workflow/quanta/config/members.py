@@ -74,7 +74,7 @@ def _holds_models(folder: Path) -> bool:
         return False
     found = {path.name for path in folder.iterdir()}
     steps = any(name.startswith("step") and name[4:].isdigit() for name in found)
-    return steps or "config.json" in found or any(name.endswith((".safetensors", ".bin")) for name in found)
+    return steps or "config.json" in found or any(name.endswith((".safetensors", ".bin", ".gguf")) for name in found)
 
 
 def in_folder(config: Config, name: str) -> Path | None:

@@ -4,6 +4,7 @@ Each is an estimate of `quanta.config.demands`, times `resources.memory_factor` 
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -47,6 +48,17 @@ class Requests:
         """Of a job that holds the texts of a given corpus whole; 30 kB a document are allowed for."""
         corpus = self.config["corpus"]
         return self.megabytes(1500 + 0.03 * (0 if corpus["source"] == "python" else corpus["documents"]))
+
+    def adopt_mb(self) -> Resource:
+        """Of taking a given checkpoint: of a GGUF file its weights in float32 and once more, 4 bits becoming 32."""
+        folder = self.config["models"]["folder"]["path"]
+
+        def value(wildcards: Any) -> float:
+            found = Path(folder).glob(f"{wildcards.model}/**/*.gguf")
+            size = max((path.stat().st_size for path in found), default=0)
+            return 1500 + 2 * 8 * size / 1e6 if size else 200
+
+        return self._scaled("memory_factor", value)
 
     def tokens_mb(self, fixed: float, bytes_a_token: float) -> Resource:
         """Of a job that holds arrays as long as the corpus; its documents are at most `context` long."""

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from quanta.errors import QuantaError
+from quanta.models import gguf
 from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS
 from quanta.models.weights import EXPECTED, check_folder, weight_hash
 from quanta.storage import files
@@ -144,6 +145,10 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         for member in members
     ]
     table = pd.DataFrame(rows, columns=[*FAMILY_COLUMNS, *FURTHER_COLUMNS])
+    packed = [Path(member["folder"]) / gguf.RECORD for member in members]
+    if any(path.is_file() for path in packed):
+        stored = [files.read_json(path)["tensors"] if path.is_file() else {} for path in packed]
+        table["quantisation"] = [", ".join(f"{n} {kind}" for kind, n in one.items()) for one in stored]
     twins = table[table.duplicated("sha256", keep=False)]
     if len(twins):
         names = [f"{row.model} step {row.step}" for row in twins.itertuples()]

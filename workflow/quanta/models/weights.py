@@ -12,7 +12,14 @@ from typing import Any
 from quanta.errors import QuantaError
 from quanta.storage import files
 
-FILES = ("config.json", "generation_config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*.json")
+FILES = (
+    "config.json",
+    "generation_config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "tokenizer*.json",
+    "*.gguf",
+)
 EXPECTED = "config.json and model.safetensors (or its shards with their index)"
 MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
 # names of the types in the hash are torch's
@@ -31,6 +38,25 @@ def check_folder(folder: Path) -> None:
     """
     if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
         raise QuantaError(str(folder), "no model in Hugging Face format", EXPECTED, MEND)
+
+
+def gguf_file(folder: Path) -> Path | None:
+    """The GGUF file of a folder that holds its model as one; None where it holds safetensors, or nothing.
+
+    Raises:
+        QuantaError: there are several.
+    """
+    found = sorted(folder.glob("*.gguf"))
+    if (folder / "config.json").is_file() or not found:
+        return None
+    if len(found) > 1:
+        raise QuantaError(
+            str(folder),
+            f"{len(found)} GGUF files: {', '.join(path.name for path in found[:4])}",
+            "one",
+            "give each its own folder, or join the parts of a split file",
+        )
+    return found[0]
 
 
 def _tensors(path: Path) -> Iterator[tuple[str, str, bytes]]:

@@ -1,5 +1,7 @@
 """Take one checkpoint of a given folder of models into the run: a copy, so that the run stays what it was.
 
+A GGUF file becomes safetensors here, once.
+
 Makes: `models/{model}/step{step}/`. A model's folder holds the checkpoint itself, or sub-folders `step{n}`; a folder
 `tokenizer` beside the models is shared by all. Where the given folder has a `family.csv`, weights must have its hash.
 """
@@ -16,12 +18,18 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     target = Path(outputs.folder)
     model, step = target.parent.name, int(target.name.removeprefix("step"))
     source = weights.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
-    weights.check_folder(source)
-    weights.check_hash(source, params.sha256)
-    target.mkdir(parents=True)
-    for pattern in weights.FILES:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, target / file.name)
+    if (packed := weights.gguf_file(source)) is not None:
+        from quanta.models import gguf  # and with it transformers, which copying a folder does not need
+
+        gguf.dequantise(packed, target)
+        weights.check_hash(target, params.sha256)
+    else:
+        weights.check_folder(source)
+        weights.check_hash(source, params.sha256)
+        target.mkdir(parents=True)
+        for pattern in weights.FILES:
+            for file in source.glob(pattern):
+                shutil.copyfile(file, target / file.name)
     for file in (Path(params.path) / "tokenizer").glob("tokenizer*.json"):
         shutil.copyfile(file, target / file.name)
 
