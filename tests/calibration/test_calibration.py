@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta.calibration import estimators, naive_slopes, planted, regression, simulations
+from quanta.calibration import estimators, naive_slopes, planted, regression, simulations, toy
 from quanta.errors import QuantaError
 from quanta.rank_frequency import collisions
 from scipy.stats import betabinom, binom
@@ -223,7 +223,7 @@ def test_true_sizes_beat_the_envelope_at_what_they_measure():
 
 
 def test_toy_collisions_are_nearer_than_the_slope():
-    row = estimators.toy_row(600, 1.5, 1.0, seed=0)
+    row = toy.toy_row(600, 1.5, 1.0, seed=0)
     assert abs(row["alpha_collisions"] - 0.5) < abs(-row["slope"] - 1.5)
 
 

@@ -47,7 +47,7 @@ def code_hash(script: str | Path, package: Path = code.PACKAGE) -> str:
         QuantaError: a module of `quanta` that is imported is not there.
     """
     modules = code.closure(Path(script), package)
-    parts = [f"{name or 'quanta'} {code.digest(modules[name])[:8]}" for name in sorted(modules)]
+    parts = [f"{name or 'quanta'} {code.digest(modules[name])[:8]}" for name in sorted(set(modules) - code.PINNED)]
     packages = set(COMPUTE) & set[str]().union(*map(code.packages, modules.values()))
     return ", ".join(parts + [f"{name} {_version(COMPUTE[name])}" for name in sorted(packages)])
 

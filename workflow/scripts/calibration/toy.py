@@ -7,7 +7,7 @@ alpha_collisions at the threshold half-way between the cosines within clusters a
 from typing import Any
 
 import pandas as pd
-from quanta.calibration import estimators
+from quanta.calibration import toy
 from quanta.clustering import assignment
 from quanta.jobs.job import run
 from quanta.storage import files
@@ -19,9 +19,7 @@ NOISES = (0.3, 1.0, 2.0)
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     how = assignment.Assignment(params.method, params.rows, params.restarts)
     rows = [
-        estimators.toy_row(params.tokens, exponent, noise, how, seed=params.seed)
-        for exponent in EXPONENTS
-        for noise in NOISES
+        toy.toy_row(params.tokens, exponent, noise, how, seed=params.seed) for exponent in EXPONENTS for noise in NOISES
     ]
     files.write_table(outputs.table, pd.DataFrame(rows))
 

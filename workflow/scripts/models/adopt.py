@@ -19,7 +19,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     model, step = target.parent.name, int(target.name.removeprefix("step"))
     source = weights.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
     if (packed := weights.gguf_file(source)) is not None:
-        from quanta.models import gguf  # and with it transformers, which copying a folder does not need
+        from quanta.models import gguf
 
         gguf.dequantise(packed, target)
         weights.check_hash(target, params.sha256)
