@@ -36,6 +36,7 @@ def configuration(schema: Mapping[str, Any]) -> str:
         "|---|---|",
         "| `config.yaml` | the default: the family that comes with the repository, on Python sources of installed packages |",
         "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
+        "| `pythia-laptop.yaml`, `pythia-hour.yaml`, `pythia-day.yaml` | the same at three sizes, over `pythia.yaml`: each says what it needs |",
         "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
         "| `custom.yaml` | your own checkpoints and texts |",
         "| `smoke.yaml` | the whole pipeline in about two minutes, for tests |",

@@ -53,17 +53,9 @@ def read(name: str) -> settings.Config:
     return yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
 
 
-def over(base: settings.Config, other: settings.Config) -> settings.Config:
-    """As Snakemake puts one configuration file over another: sections are merged, lists replaced."""
-    merged = dict(base)
-    for key, value in other.items():
-        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
-    return merged
-
-
 def over_default(changes: settings.Config) -> settings.Config:
     """Changes laid over config/config.yaml, as Snakemake lays a file."""
-    return over(read("config.yaml"), changes)
+    return schema.over(read("config.yaml"), changes)
 
 
 def at_key(path: Path, key: str) -> Any:

@@ -13,7 +13,7 @@ from quanta.config import checks, schema
 from quanta.config import members as settings
 from quanta.errors import QuantaError
 from quanta.models import neox_shape, weights
-from support import ROOT, SCHEMA, over, read, settled
+from support import ROOT, SCHEMA, read, settled
 
 
 def entries(schema=SCHEMA, name=""):
@@ -25,13 +25,24 @@ def entries(schema=SCHEMA, name=""):
             yield from entries(entry, full)
 
 
-FAMILIES = ["pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"]
+FAMILIES = [
+    "pythia-laptop",
+    "pythia-hour",
+    "pythia-day",
+    "pythia-today",
+    "pythia-deduped",
+    "pythia-deduped-v0",
+    "polypythias",
+    "gpt2",
+    "olmo",
+    "tinystories",
+]
 
 
 @pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
-    base = over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
-    found = schema.settle(over(base, read(f"{name}.yaml")), SCHEMA)
+    base = schema.over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
+    found = schema.settle(schema.over(base, read(f"{name}.yaml")), SCHEMA)
     assert set(found) == set(SCHEMA["properties"])
     assert found["qdg"]["model"] in settings.model_names(found)
     if found["dynamics"]["model"]:
@@ -41,7 +52,7 @@ def test_the_configurations_settle_over_the_default(name):
 
 
 def test_pythia_is_the_papers_setting():
-    found = schema.settle(over(read("config.yaml"), read("pythia.yaml")), SCHEMA)
+    found = schema.settle(schema.over(read("config.yaml"), read("pythia.yaml")), SCHEMA)
     names = settings.model_names(found)
     assert len(names) == 7 and names[0] == "pythia-70m-v0" and found["scaling"]["leave_out"] == [names[-1]]
     assert settings.final_step(found) == 143_000

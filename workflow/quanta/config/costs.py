@@ -105,22 +105,26 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Print the table of a configuration."""
     parser = argparse.ArgumentParser(description="GPU hours and disk of a configuration")
-    parser.add_argument("--configfile", default="config/pythia.yaml")
+    parser.add_argument("--configfile", nargs="+", default=["config/pythia.yaml"], help="files, each over those before")
     parser.add_argument("--schema", default="config/schema.yaml")
     parser.add_argument("--tflops", type=float, required=True, help="measured speed of the losses, 10^12 FLOP/s")
     parser.add_argument(
         "--mean-length", type=float, default=500.0, help="tokens a document (the paper: about 10^8 in 200,000)"
     )
     chosen = parser.parse_args()
-    given = yaml.safe_load(Path(chosen.configfile).read_text(encoding="utf-8"))
+    given: dict[str, Any] = {}
+    for path in chosen.configfile:
+        given = schema.over(given, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     config = schema.settle(given, schema.read_schema(chosen.schema))
     rows = table(config, mean_length=chosen.mean_length, tflops=chosen.tflops)
-    qdg, shape = config["qdg"], SHAPES[BY_PARAMETERS[config["models"]["hub"]["members"][0]["parameters"]]]
+    qdg = config["qdg"]
+    parameters = {member["name"]: member["parameters"] for member in config["models"]["hub"]["members"]}
+    shape = SHAPES[BY_PARAMETERS[parameters[qdg["model"]]]]
     n, k = qdg["tokens"], max(qdg["n_clusters"])
     flops = gradient_flops(shape, chosen.mean_length, n)
     print(markdown(rows))  # noqa: T201 (its output is what the command is for)
     print(  # noqa: T201 (likewise)
-        f"\nQDG: {n} gradients of the smallest model, {flops:.2e} FLOP, {flops / chosen.tflops / 3.6e15:.2f} hours; "
+        f"\nQDG: {n} gradients of {qdg['model']}, {flops:.2e} FLOP, {flops / chosen.tflops / 3.6e15:.2f} hours; "
         f"features {4 * n * qdg['features'] / 1e9:.1f} GB (twice while they are gathered), affinity {4 * n * n / 1e9:.1f} GB, "
         f"embedding {8 * n * k / 1e9:.2f} GB; eigenvectors take {24 * n * n / 1e9:.1f} GB of memory"
     )

@@ -21,6 +21,14 @@ def read_schema(path: str | Path) -> dict[str, Any]:
     return schema
 
 
+def over(base: Config, other: Config) -> Config:
+    """One configuration over another, as Snakemake lays files: sections are merged, lists are replaced."""
+    merged = dict(base)
+    for key, value in other.items():
+        merged[key] = over(base.get(key, {}), value) if isinstance(value, dict) else value
+    return merged
+
+
 def _with_defaults(kind: Any) -> Any:
     """A validator that fills in defaults before it checks a level."""
     check = kind.VALIDATORS["properties"]
