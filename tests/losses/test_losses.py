@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,6 +55,26 @@ def test_batch_and_padding_change_nothing(model, ragged_tokens, batch_tokens):
     )
     batched = forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=batch_tokens)
     np.testing.assert_allclose(batched, one_by_one, rtol=0, atol=TOLERANCE)
+
+
+def test_a_beginning_is_context_and_nothing_else(model, ragged_tokens):
+    """Losses are those of documents that hold it, at the places of the corpus, without its own and the first token's."""
+    before = (11, 3)
+    ours = forward.token_losses(model, replace(ragged_tokens, beginning=before), whole(ragged_tokens), batch_tokens=256)
+    spelled = tokens_of([[*before, *ragged_tokens.document(i)] for i in whole(ragged_tokens)])
+    theirs = forward.token_losses(model, spelled, whole(spelled), batch_tokens=256)
+    for i in whole(ragged_tokens):
+        mine = ours[ragged_tokens.offsets[i] : ragged_tokens.offsets[i + 1]]
+        assert np.isnan(mine[:1]).all()
+        np.testing.assert_allclose(mine[1:], theirs[spelled.offsets[i] + 3 : spelled.offsets[i + 1]], atol=TOLERANCE)
+    without = forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    known = ragged_tokens.predicted()
+    assert np.abs(ours - without)[known].max() > 0.01, "it is read"
+
+
+def test_a_beginning_that_the_model_has_no_embedding_for_is_refused(model, ragged_tokens):
+    with pytest.raises(QuantaError, match="token id 97"):
+        forward.token_losses(model, replace(ragged_tokens, beginning=(97,)), whole(ragged_tokens), batch_tokens=256)
 
 
 def test_documents_of_one_length_keep_their_own_losses(model):
