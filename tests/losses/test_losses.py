@@ -11,6 +11,7 @@ from quanta.config import costs
 from quanta.errors import QuantaError
 from quanta.losses import batching, forward, stored
 from quanta.models import neox_shape, pretrained, training
+from quanta.storage import files
 from support import names, random_tokens, script, tokens_of
 
 TOLERANCE = 1e-5  # nats
@@ -197,13 +198,15 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
     np.save(tmp_path / "tokens.npy", tokens.ids)
     np.save(tmp_path / "offsets.npy", tokens.offsets)
     corpus = {"tokens": tmp_path / "tokens.npy", "offsets": tmp_path / "offsets.npy"}
+    beginning = tmp_path / "beginning.json"
+    files.write_json(beginning, {"ids": [5]})
     made = []
     for shards in (1, 3):
         parts = []
         for index in range(shards):
             parts.append(tmp_path / f"{shards}.part{index}of{shards}.npy")
             script("losses/losses")(
-                names(models=[model_folder], **corpus),
+                names(models=[model_folder], **corpus, beginning=beginning),
                 names(losses=[parts[-1]]),
                 names(batch_tokens=128, precision="float32", code="this"),
             )
@@ -211,7 +214,10 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
         script("losses/gather")(names(parts=list(map(str, parts)), **corpus), names(losses=target), names())
         made.append(target.read_bytes())
     assert made[0] == made[1]
-    assert len(np.load(tmp_path / "step1.npy")) == len(tokens.ids)
+    found = np.load(tmp_path / "step1.npy")
+    net, read = pretrained.load(model_folder), replace(tokens, beginning=(5,))
+    expected = forward.token_losses(net, read, whole(tokens), batch_tokens=128)
+    assert found.tobytes() == expected.tobytes(), "after the beginning that the corpus names"
 
 
 # ------------------------------------------------------------------------------------- by part of the corpus

@@ -58,8 +58,8 @@ def token_losses(
             continue
         ids = batching.pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            read = batching.read(ids[:, :-1], tokens)
-            hidden = model.base_model(input_ids=read, use_cache=False).last_hidden_state[:, len(tokens.beginning) :]
+            hidden = model.base_model(input_ids=batching.read(ids[:, :-1], tokens), use_cache=False).last_hidden_state
+        hidden = hidden[:, len(tokens.beginning) :]
         # padding is not unembedded: on short documents and a wide vocabulary that is most of the work
         real = torch.from_numpy(np.arange(ids.shape[1] - 1) < (lengths[batch] - 1)[:, None]).to(device)
         values = _cross_entropy(model, hidden[real], ids[:, 1:][real], precision).cpu().numpy()
