@@ -625,17 +625,19 @@ def test_exact_gradients_are_never_joined(fresh):
 
 
 def test_one_model_with_texts_of_ones_own_is_a_run(work):
-    """As docs/own-models.md has it: a checkpoint without steps, JSON Lines, no sparse parity; its page says what is left out."""
+    """As docs/own-models.md has it: a checkpoint without steps, a folder of texts, no sparse parity; the page says what is left out."""
     smoke_run, given = work / "results/smoke", work / "checkpoints/small"
     shutil.copytree(smoke_run / "models/tiny-c/step60", given)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(smoke_run / "corpus/tokenizer" / name, given)
     texts = pd.read_parquet(smoke_run / "corpus/texts.parquet")
     held_out = texts.loc[texts["split"] == "heldout", "text"]
-    (work / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in held_out), encoding="utf-8")
+    part = work / "texts/part-0.jsonl"
+    part.parent.mkdir()
+    part.write_text("".join(json.dumps({"text": text}) + "\n" for text in held_out), encoding="utf-8")
     over = {
         "run": "alone",
-        "corpus": {"source": "jsonl", "jsonl": {"path": "texts.jsonl"}, "heldout_share": 1},
+        "corpus": {"source": "jsonl", "jsonl": {"path": "texts"}, "heldout_share": 1},
         "models": {"source": "folder", "folder": {"path": "checkpoints"}},
         "dynamics": {"model": None, "further": []},
         "losses": {"shards_by_model": []},
@@ -661,4 +663,9 @@ def test_one_model_with_texts_of_ones_own_is_a_run(work):
     assert {"clusters", "rank_frequency", "nulls", "stability", "calibration", "affinity"} <= figures
     assert not {name for name in figures if name.endswith("_size") or name.startswith("parity")}
     assert not {"mean_loss", "sharpness", "emergence", "learned", "affinities", "accounts"} & figures
-    assert "Nothing to be done" in smoke(work, "--dry-run", over=over)
+    assert planned(work, over=over) == {}
+    with part.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": "one more of them " * 40}) + "\n")
+    again = planned(work, over=over)
+    assert {"texts", "tokens", "losses", "gradients", "page"} <= set(again)
+    assert not {"theory", "adopt", "toy", "beginning"} & set(again)
