@@ -209,7 +209,7 @@ def test_a_json_array_is_refused_with_the_command_that_makes_lines_of_it(tmp_pat
 @pytest.mark.parametrize("name", OPENERS)
 def test_wide_encodings_are_refused_with_the_command_that_converts_them(tmp_path, name, encoding):
     with OPENERS[name](tmp_path / name) as stream:
-        stream.write(LINES.encode(encoding))
+        stream.write((LINES if name.endswith("jsonl") else "[]").encode(encoding))
     error, wide = refused(tmp_path / name), "UTF-32" if encoding == "utf-32" else "UTF-16"
     assert error.found == f"text in {wide}" and f"iconv -f {wide} -t UTF-8" in error.mend
 

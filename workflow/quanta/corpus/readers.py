@@ -1,5 +1,6 @@
 """Where a corpus comes from: documents of Python packages, JSON Lines, Parquet, folders of text files, data sets on disk."""
 
+import codecs
 import gzip
 import io
 import json
@@ -197,16 +198,13 @@ def jsonl_documents(
             "corpus.jsonl.path", f"{path} is not a file", "a JSON Lines file", "set the path to one that exists"
         )
     name = Path(path).name
-    number, begun = 0, False
+    number = 0
     try:
         with _open_text(Path(path)) as lines:
             for number, line in enumerate(islice(lines, limit), start=1):
                 if not line.strip(" \t\r\n"):
                     continue
                 where = f"{path}, line {number}"
-                if not begun and line.lstrip().startswith("["):
-                    raise _array(path)
-                begun = True
                 row = _object(line, field, where)
                 yield Document(f"{name}:{number}", _text_of(row, field, where), _subset_of(row, subset, where))
     except (EOFError, OSError, UnicodeDecodeError, lzma.LZMAError, zlib.error, zstandard.ZstdError) as error:
@@ -283,15 +281,16 @@ def _open_text(path: Path) -> io.TextIOWrapper:
     else:
         stream = path.open("rb")
     try:
-        _refuse_wide(path, bytes(stream.peek(4)[:4]))
+        _refuse_by_beginning(path, bytes(stream.peek(4096)))
     except BaseException:
         stream.close()
         raise
     return io.TextIOWrapper(stream, encoding="utf-8-sig", newline="\n")
 
 
-def _refuse_wide(path: Path, first: bytes) -> None:
-    """Refuse UTF-16 and UTF-32 by a file's first bytes: a mark, or zeros among them."""
+def _refuse_by_beginning(path: Path, beginning: bytes) -> None:
+    """Refuse UTF-16 and UTF-32 by a file's first bytes, a mark or zeros among them, and an array before its one line is read."""
+    first = beginning[:4]
     if b"\0" in first or first[:2] in (b"\xff\xfe", b"\xfe\xff"):
         marks = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")
         wide = "UTF-32" if first in marks or first.count(b"\0") > 2 else "UTF-16"
@@ -301,6 +300,8 @@ def _refuse_wide(path: Path, first: bytes) -> None:
             "JSON Lines in UTF-8",
             f"convert it: iconv -f {wide} -t UTF-8 {path.name} > {path.stem}.utf8.jsonl",
         )
+    if beginning.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"["):
+        raise _array(path)
 
 
 class _WholeZstandard(io.RawIOBase):
