@@ -1,4 +1,5 @@
 import json
+import shutil
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from quanta.corpus import decoding, encoding, vocabulary
 from quanta.errors import QuantaError
 from quanta.storage import files as storage_files
 from spellings import BEGINNINGS, KINDS, saved
-from support import ANY_TEXT, names, script, settled
+from support import ANY_TEXT, ROOT, names, script, settled
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 ANOTHER = "some words <|endoftext|> more of them, é\n"
@@ -351,6 +352,32 @@ def test_a_beginning_is_what_a_call_of_the_tokenizer_puts_there(kind, tmp_path):
     folder = saved(tmp_path, kind)
     assert vocabulary.beginning_of(folder, "auto")[0] == BEGINNINGS[kind]
     assert vocabulary.beginning_of(folder, "never")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ids"),
+    [
+        ("LlamaTokenizer", "metaspace", [1]),
+        ("GemmaTokenizer", "byte_fallback", [1]),
+        ("BertTokenizer", "wordpiece", [1]),
+        ("GPTNeoXTokenizerFast", "byte_level", []),
+        ("GPT2Tokenizer", "byte_level", []),
+        ("Qwen2Tokenizer", "byte_level", []),
+    ],
+)
+def test_a_beginning_is_that_of_the_class_that_a_model_names(name, kind, ids, tmp_path):
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} if ids else {"bos_token": "<|endoftext|>"}
+    folder = saved(tmp_path, kind, tokenizer_class=name, **({} if kind == "wordpiece" else special))
+    assert vocabulary.beginning_of(folder, "auto")[0] == ids
+
+
+def test_the_embedded_family_has_nothing_before_a_text(tmp_path):
+    for file in [
+        *(ROOT / "resources/family/tokenizer").glob("*.json"),
+        ROOT / "resources/family/neox-7k/step8192/config.json",
+    ]:
+        shutil.copy(file, tmp_path)
+    assert vocabulary.beginning_of(tmp_path, "auto")[0] == []
 
 
 def test_always_takes_the_token_that_the_tokenizer_names(tmp_path):
