@@ -27,7 +27,7 @@ elif config["qdg"]["mode"] == "exact":
 
     rule exact_affinity:
         input:
-            **encoded,
+            **contexts,
             model=f"{R}/models/{plan.clustered}",
             selection=rules.select.output.tokens,
         output:

@@ -44,6 +44,7 @@ rule texts:
         runtime=needs.minutes(30),
     params:
         corpus=plan.texts_settings(),
+        folder=plan.texts_folder,
         containment=config["corpus"]["duplicate_containment"] if plan.source == "train" else None,
         documents=members.texts_needed(config),
         minimum_agreement=config["corpus"]["minimum_agreement"] if plan.manifest_given() else None,
@@ -77,6 +78,26 @@ rule tokenizer:
         "../workflow/scripts/corpus/tokenizer.py"
 
 
+rule beginning:
+    input:
+        model=plan.tokenizer_given(),
+    output:
+        beginning=f"{R}/corpus/beginning.json",
+    log:
+        f"{R}/logs/beginning.log",
+    priority: 10
+    localrule: True
+    resources:
+        mem_mb=needs.megabytes(1000),
+        runtime=needs.minutes(10),
+    params:
+        beginning=config["corpus"]["beginning"],
+    message:
+        "What models read before each document"
+    script:
+        "../workflow/scripts/corpus/beginning.py"
+
+
 rule tokens:
     input:
         texts=rules.texts.output.texts,
@@ -100,6 +121,7 @@ rule tokens:
         documents=config["corpus"]["documents"],
         take=config["corpus"]["take"],
         limit_tokens=None,
+        special_tokens=config["corpus"]["special_tokens"],
     message:
         "Encode the held-out documents"
     script:
@@ -125,5 +147,6 @@ use rule tokens as training_tokens with:
         "Encode the training documents"
 
 
-# inputs of most rules
+# inputs of most rules, and of those that run a model
 encoded = {"tokens": rules.tokens.output.tokens, "offsets": rules.tokens.output.offsets}
+contexts = encoded | {"beginning": rules.beginning.output.beginning}

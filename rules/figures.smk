@@ -14,12 +14,13 @@ if plan.curves(plan.first_seed()):
         {"curves": plan.curves(plan.first_seed()), "family": rules.family.output.table},
         {"models": plan.first_seed()},
     )
-figures.draw(
-    "scaling/mean_loss",
-    "2 Scaling",
-    {"table": rules.mean_loss.output.table, "fits": rules.mean_loss.output.fits},
-    {"final_step": plan.final, "leave_out": config["scaling"]["leave_out"]},
-)
+if "size" in plan.axes:
+    figures.draw(
+        "scaling/mean_loss",
+        "2 Scaling",
+        {"table": rules.mean_loss.output.table, "fits": rules.mean_loss.output.fits},
+        {"final_step": plan.final, "leave_out": config["scaling"]["leave_out"]},
+    )
 for axis in plan.axes:
     figures.draw(
         "scaling/density",
@@ -42,12 +43,13 @@ for axis in plan.axes:
     )
 if plan.dynamics:
     figures.draw("scaling/dynamics", "2 Scaling", {"table": rules.mean_loss.output.table}, {"models": plan.followed})
-figures.draw(
-    "scaling/sharpness",
-    "2 Scaling",
-    {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in plan.axes]},
-    {"axes": plan.axes, "drop": config["scaling"]["drop_nats"]},
-)
+if plan.axes:
+    figures.draw(
+        "scaling/sharpness",
+        "2 Scaling",
+        {"tables": [f"{R}/scaling/tokens_by_{axis}.parquet" for axis in plan.axes]},
+        {"axes": plan.axes, "drop": config["scaling"]["drop_nats"]},
+    )
 if plan.seeded:
     figures.draw(
         "scaling/seeds",
@@ -61,24 +63,27 @@ if plan.seeded:
 
 # ------------------------------------------------------------------------------------------------------ clusters
 figures.draw("catalogue/clusters", "3 QDG", described | in_words, shown)
-figures.draw(
-    "catalogue/emergence",
-    "3 QDG",
-    described | encoded | {"losses": plan.losses(plan.members), "family": rules.family.output.table},
-    shown | {"members": canonical(plan.members), "sizes": canonical(plan.on_axis("size")), "dynamics": plan.dynamics},
-)
-figures.draw(
-    "catalogue/learned",
-    "3 QDG",
-    described
-    | in_words
-    | {
-        "table": rules.learned.output.table,
-        "order": rules.learned.output.order,
-        "family": rules.family.output.table,
-    },
-    shown | {"axes": canonical(plan.learning_axes())},
-)
+if plan.emerges:
+    figures.draw(
+        "catalogue/emergence",
+        "3 QDG",
+        described | encoded | {"losses": plan.losses(plan.members), "family": rules.family.output.table},
+        shown
+        | {"members": canonical(plan.members), "sizes": canonical(plan.on_axis("size")), "dynamics": plan.dynamics},
+    )
+if plan.learning_axes():
+    figures.draw(
+        "catalogue/learned",
+        "3 QDG",
+        described
+        | in_words
+        | {
+            "table": rules.learned.output.table,
+            "order": rules.learned.output.order,
+            "family": rules.family.output.table,
+        },
+        shown | {"axes": canonical(plan.learning_axes())},
+    )
 figures.draw("affinity/affinity", "3 QDG", described | {"affinity": plan.affinity}, shown)
 figures.draw("clustering/spectrum", "3 QDG", {"eigenvalues": rules.embedding.output.eigenvalues}, shown)
 figures.draw(
@@ -123,16 +128,17 @@ figures.draw(
     stage="calibration",
 )
 figures.draw("validation/stability", "3 QDG", {"clusters": rules.stability.output.clusters}, shown, stage="calibration")
-figures.draw(
-    "affinity/affinities",
-    "3 QDG",
-    {
-        "affinity": plan.affinity,
-        "losses": rules.affinities.output.losses,
-        "agreement": rules.affinities.output.agreement,
-    },
-    stage="calibration",
-)
+if plan.curves_compared:
+    figures.draw(
+        "affinity/affinities",
+        "3 QDG",
+        {
+            "affinity": plan.affinity,
+            "losses": rules.affinities.output.losses,
+            "agreement": rules.affinities.output.agreement,
+        },
+        stage="calibration",
+    )
 figures.draw("calibration/toy", "3 QDG", {"table": rules.toy.output.table}, stage="calibration")
 if plan.relatives:
     figures.draw("validation/lineage", "3 QDG", {"table": rules.lineage.output.table}, stage="calibration")
@@ -148,63 +154,64 @@ figures.draw(
     "0 Theory",
     {"published": rules.theory.output.published, "fits": rules.theory.output.fits},
 )
-figures.draw(
-    "theory/accounts",
-    "0 Theory",
-    {
-        "accounts": rules.theory.output.accounts,
-        "fits": rules.parity_fits.output.fits,
-        "paper": "workflow/data/parity_exponents.csv",
-    },
-    stage="parity",
-)
-
 # -------------------------------------------------------------------------------------------------------- parity
-figures.draw(
-    "parity/scaling",
-    "5 Parity",
-    {
-        "curves": parity.shown_tables("curves.parquet"),
-        "nets": parity.shown_tables("nets.csv"),
-        "points": rules.parity_fits.output.points,
-        "fits": rules.parity_fits.output.fits,
-    },
-    {"alpha": parity.settings["alpha"]},
-    name="parity_scaling",
-)
-figures.draw(
-    "parity/heatmap",
-    "5 Parity",
-    {"curves": parity.shown_tables("curves.parquet"), "nets": parity.shown_tables("nets.csv")},
-    name="parity_heatmap",
-)
-figures.draw(
-    "parity/convergence",
-    "5 Parity",
-    {"emergence": rules.parity_fits.output.emergence, "fits": rules.parity_fits.output.fits},
-    name="parity_convergence",
-)
-figures.draw(
-    "parity/exponents",
-    "5 Parity",
-    {"fits": rules.parity_fits.output.fits, "paper": "workflow/data/parity_exponents.csv"},
-    name="parity_exponents",
-)
-figures.draw(
-    "parity/recovery",
-    "5 Parity",
-    {
-        "scores": f"{R}/parity/qdg/{parity.shown}/scores.csv",
-        "estimates": rules.parity_calibration.output.estimates,
-    },
-    name="parity_recovery",
-)
-figures.draw(
-    "parity/tasks",
-    "5 Parity",
-    {name: f"{R}/parity/qdg/{parity.shown}/{name}.csv" for name in ("scores", "tasks", "pairs")},
-    name="parity_tasks",
-)
+if parity.asked:
+    figures.draw(
+        "theory/accounts",
+        "0 Theory",
+        {
+            "accounts": rules.theory.output.accounts,
+            "fits": rules.parity_fits.output.fits,
+            "paper": "workflow/data/parity_exponents.csv",
+        },
+        stage="parity",
+    )
+
+    figures.draw(
+        "parity/scaling",
+        "5 Parity",
+        {
+            "curves": parity.shown_tables("curves.parquet"),
+            "nets": parity.shown_tables("nets.csv"),
+            "points": rules.parity_fits.output.points,
+            "fits": rules.parity_fits.output.fits,
+        },
+        {"alpha": parity.settings["alpha"]},
+        name="parity_scaling",
+    )
+    figures.draw(
+        "parity/heatmap",
+        "5 Parity",
+        {"curves": parity.shown_tables("curves.parquet"), "nets": parity.shown_tables("nets.csv")},
+        name="parity_heatmap",
+    )
+    figures.draw(
+        "parity/convergence",
+        "5 Parity",
+        {"emergence": rules.parity_fits.output.emergence, "fits": rules.parity_fits.output.fits},
+        name="parity_convergence",
+    )
+    figures.draw(
+        "parity/exponents",
+        "5 Parity",
+        {"fits": rules.parity_fits.output.fits, "paper": "workflow/data/parity_exponents.csv"},
+        name="parity_exponents",
+    )
+    figures.draw(
+        "parity/recovery",
+        "5 Parity",
+        {
+            "scores": f"{R}/parity/qdg/{parity.shown}/scores.csv",
+            "estimates": rules.parity_calibration.output.estimates,
+        },
+        name="parity_recovery",
+    )
+    figures.draw(
+        "parity/tasks",
+        "5 Parity",
+        {name: f"{R}/parity/qdg/{parity.shown}/{name}.csv" for name in ("scores", "tasks", "pairs")},
+        name="parity_tasks",
+    )
 
 
 for stage, drawn in figures.by_stage.items():

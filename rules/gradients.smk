@@ -55,7 +55,7 @@ rule enough:
 
 rule gradients:
     input:
-        **encoded,
+        **contexts,
         model=f"{R}/models/{plan.clustered}",
         selection=rules.select.output.tokens,
     output:

@@ -8,7 +8,7 @@ for member in plan.losses_jobs.parted:
 
 rule losses:
     input:
-        **encoded,
+        **contexts,
         models=[f"{R}/models/{{member}}"],
         alike=ancient(plan.tokenizers_compared()),
     output:
@@ -76,7 +76,7 @@ for number, together in enumerate(plan.losses_jobs.together):
         name:
             f"losses_together_{number}"
         input:
-            **encoded,
+            **contexts,
             models=[f"{R}/models/{member}" for member in together],
             alike=ancient(plan.tokenizers_compared()),
         output:

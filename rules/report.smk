@@ -3,6 +3,7 @@
 
 rule summary:
     input:
+        **parity.reported(),
         sources=rules.texts.output.sources,
         family=rules.family.output.table,
         documents=rules.tokens.output.documents,
@@ -11,17 +12,9 @@ rule summary:
         curves=[f"{R}/scaling/tokens_by_{axis}.json" for axis in plan.axes],
         selection=rules.select.output.counts,
         qdg=rules.rank_frequency.output.fits,
-        learned=rules.learned.output.order,
+        learned=rules.learned.output.order if plan.learning_axes() else [],
         seeds=if_made("seeds_sharpness", "numbers"),
         theory=f"{R}/theory/fits.json",
-        parity=f"{R}/parity/fits.json",
-        parity_scores=f"{R}/parity/qdg/{parity.shown}/scores.csv",
-        parity_envelopes=f"{R}/parity/qdg/{parity.shown}/envelopes.csv",
-        parity_estimates=f"{R}/parity/calibration/estimates.csv",
-        paper_parity="workflow/data/parity_exponents.csv",
-        recorded_parity=["docs/results/parity-cpu/exponents.csv", "docs/results/parity-steps/exponents.csv"],
-        recorded_convergence="docs/results/parity-steps/convergence.csv",
-        recorded_parity_coverage="docs/results/parity-seeds/coverage.csv",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
     output:
@@ -41,10 +34,11 @@ rule summary:
         final_step=plan.final,
         qdg_model=config["qdg"]["model"],
         learning=[name for name, _ in plan.learning_axes()],
+        left_out=plan.left_out(),
         threshold=config["qdg"]["threshold"],
         parity_alpha=config["parity"]["alpha"],
         settings=plan.paper_settings(),
-        parity=parity.extent(),
+        parity=parity.extent() if parity.asked else None,
     message:
         "Summary: the paper against this run"
     script:
@@ -86,7 +80,7 @@ rule page:
         tokenizer=rules.tokenizer.output.tokenizer,
         names=plan.reader_names(),
         scores=if_made("stability", "clusters"),
-        learned=rules.learned.output.table,
+        learned=rules.learned.output.table if plan.learning_axes() else [],
         nulls=if_made("nulls", "table"),
         null_curves=[] if plan.neighbours else if_made("nulls", "curves"),
         calibration=if_made("calibrate", "fits"),

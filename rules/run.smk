@@ -46,7 +46,7 @@ def one_of(names):
 wildcard_constraints:
     model=one_of(plan.models),
     step="|".join(sorted({str(step) for _, step in plan.members})),
-    axis="|".join(plan.axes),
+    axis=one_of(plan.axes),
     shard=r"\d+",
     shards=r"\d+",
     alpha=one_of(parity.alphas),

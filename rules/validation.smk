@@ -3,7 +3,7 @@
 
 rule untrained:
     input:
-        **encoded,
+        **contexts,
         model=f"{R}/models/{plan.clustered}",
         selection=rules.select.output.tokens,
     output:
@@ -65,7 +65,7 @@ rule stability:
 
 rule relative:
     input:
-        **encoded,
+        **contexts,
         model=f"{R}/models/{{model}}/step{{step}}",
         selection=rules.select.output.tokens,
         enough=rules.enough.output.enough,

@@ -82,7 +82,7 @@ FUNCTIONS = (
                 "strict=True):\n            begin = int(",
                 "strict=True):\n            index = batch[-1 - list(batch).index(index)] if lengths[batch[-1 - list(batch).index(index)]] == lengths[index] else index\n            begin = int(",
             ),
-            M("attention sees the target", "input_ids=ids[:, :-1]", "input_ids=ids[:, 1:]"),
+            M("attention sees the target", "batching.read(ids[:, :-1], tokens)", "batching.read(ids[:, 1:], tokens)"),
             M("one real position too few", "< (lengths[batch] - 1)[:, None]", "< (lengths[batch] - 2)[:, None]"),
             M(
                 "documents of two tokens left out",

@@ -8,7 +8,8 @@ from quanta.config import schema
 from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
-from support import SCHEMA, over_default, read, settled
+from quanta.errors import QuantaError
+from support import ROOT, SCHEMA, over, over_default, read, settled
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +140,79 @@ def test_parity_has_a_net_for_each_alpha_and_replicate():
     assert plan.alpha(SimpleNamespace(alpha="0.2")) == 0.2
     none = ParityPlan(settled(parity={"data": {"sizes": []}}), "results/x")
     assert none.sweeps == ["fresh"] and len(plan.sweep_tables("nets.csv")) == 12
+
+
+# ------------------------------------------------------------------------------------------- one model, given folders
+
+
+def given(folder, *checkpoints, **changes):
+    """The plan over a folder of models with these checkpoints, laid over `custom.yaml` as a user does."""
+    for name in checkpoints:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "config.json").write_text("{}")
+    base = over(over_default(read("custom.yaml")), {"models": {"folder": {"path": str(folder)}}})
+    return Plan(schema.settle(over(base, changes), SCHEMA))
+
+
+def test_one_model_is_a_run_without_anything_over_sizes(tmp_path):
+    plan = given(tmp_path, "small")
+    assert plan.members == [("small", 0)] and plan.axes == [] and plan.learning_axes() == []
+    assert not plan.curves_compared and not plan.emerges
+    told = plan.left_out()
+    assert len(told) == 4
+    for words in ("α_N", "When clusters are learned", "needs 3 checkpoints, and this run has 1", "parity.run"):
+        assert any(words in line for line in told), words
+
+
+def test_one_model_with_steps_has_the_axis_of_steps(tmp_path):
+    steps = [f"small/step{step}" for step in (0, 10, 20)]
+    plan = given(tmp_path, *steps, dynamics={"model": "small", "steps": [0, 10, 20]})
+    assert plan.axes == ["step"] and plan.emerges and plan.curves_compared
+    assert [name for name, _ in plan.learning_axes()] == ["step of small"]
+    assert not any("learned" in line for line in plan.left_out())
+
+
+def test_two_models_have_sizes_and_too_few_curves_for_an_affinity(tmp_path):
+    plan = given(tmp_path, "small", "large")
+    assert plan.axes == ["size"] and not plan.curves_compared
+    assert [line.split(" is left out")[0] for line in plan.left_out()] == [
+        "The affinity from loss curves", "Sparse parity"
+    ]  # fmt: skip
+
+
+def test_nothing_is_left_out_of_the_default_run(default):
+    assert default.left_out() == [] and default.axes == ["size", "step"]
+
+
+def test_the_final_step_is_that_of_the_step_folders(tmp_path):
+    assert given(tmp_path / "a", "small").final == 0
+    assert given(tmp_path / "b", "small/step1000").final == 1000
+    mixed = given(tmp_path / "c", "small", "large/step1000", "large/step2000")
+    assert mixed.final == 2000 and mixed.members == [("large", 2000), ("small", 2000)]
+    assert (
+        given(tmp_path / "d", "small/step1000", "small/step2000", models={"folder": {"final_step": 1000}}).final == 1000
+    )
+
+
+def test_models_that_end_at_different_steps_need_a_word(tmp_path):
+    with pytest.raises(QuantaError) as caught:
+        given(tmp_path, "large/step1000", "small/step1000", "small/step2000")
+    error = caught.value
+    assert (
+        error.where == "config, key models.folder.final_step" and error.mend == "set it to a step that all of them have"
+    )
+    assert "large ends at step 1000 and small at step 2000" in error.found
+
+
+RUNS_PARITY = {"config", "smoke", "parity", "parity-cpu", "parity-steps", "train", "family"}
+OVER_PYTHIA = {"pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_sparse_parity_runs_where_a_configuration_asks_for_it(path):
+    if path.stem == "schema":
+        return
+    config = over_default(read("pythia.yaml")) if path.stem in OVER_PYTHIA else read("config.yaml")
+    plan = ParityPlan(settled(parity=over(config, read(path.name))["parity"]), "results/x")
+    assert plan.asked == (path.stem in RUNS_PARITY)
+    assert bool(plan.reported()) == plan.asked

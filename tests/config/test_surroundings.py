@@ -66,7 +66,7 @@ def test_where_a_manifest_says_what_was_trained_on_packages_may_differ_or_be_mis
 
 
 def test_a_file_of_texts_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file") as caught:
+    with pytest.raises(QuantaError, match=r"absent\.jsonl is not a file or folder") as caught:
         check(tmp_path, corpus={"source": "jsonl", "jsonl": {"path": "absent.jsonl"}})
     assert "corpus.jsonl.path" in caught.value.where
 

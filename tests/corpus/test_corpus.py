@@ -1,4 +1,6 @@
 import json
+import shutil
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -9,7 +11,9 @@ from quanta.config import members as settings
 from quanta.corpus import decoding, encoding, vocabulary
 from quanta.errors import QuantaError
 from quanta.storage import files as storage_files
-from support import ANY_TEXT, names, script, settled
+from spellings import BEGINNINGS, KINDS, saved
+from support import ANY_TEXT, ROOT, names, script, settled
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 ANOTHER = "some words <|endoftext|> more of them, é\n"
 TEXTS = [f"def f_{i}(x):\n    return x + {i}\n\n\nclass A{i}:\n    pass\n" for i in range(60)]
@@ -235,7 +239,15 @@ def made(tmp_path_factory):
     script("corpus/tokens")(
         names(texts=folder / "texts.parquet", tokenizer=folder / "tokenizer/tokenizer.json"),
         names(tokens=folder / "tokens.npy", offsets=folder / "offsets.npy", documents=folder / "documents.parquet"),
-        names(split="heldout", context=16, pieces="all", documents=None, limit_tokens=None, take="first"),
+        names(
+            split="heldout",
+            context=16,
+            pieces="all",
+            documents=None,
+            limit_tokens=None,
+            take="first",
+            special_tokens="text",
+        ),
     )
     return folder
 
@@ -330,3 +342,149 @@ def test_the_tokenizer_of_given_models_is_taken_as_it_is(folder, tmp_path):
     )
     for name in ("tokenizer.json", "tokenizer_config.json"):
         assert json.loads((tmp_path / name).read_text()) == json.loads((folder / name).read_text())
+
+
+# ------------------------------------------------------------------------- beginnings and special tokens
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_beginning_is_what_a_call_of_the_tokenizer_puts_there(kind, tmp_path):
+    folder = saved(tmp_path, kind)
+    assert vocabulary.beginning_of(folder, "auto")[0] == BEGINNINGS[kind]
+    assert vocabulary.beginning_of(folder, "never")[0] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "ids"),
+    [
+        ("LlamaTokenizer", "metaspace", [1]),
+        ("GemmaTokenizer", "byte_fallback", [1]),
+        ("BertTokenizer", "wordpiece", [1]),
+        ("GPTNeoXTokenizerFast", "byte_level", []),
+        ("GPT2Tokenizer", "byte_level", []),
+        ("Qwen2Tokenizer", "byte_level", []),
+    ],
+)
+def test_a_beginning_is_that_of_the_class_that_a_model_names(name, kind, ids, tmp_path):
+    special = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"} if ids else {"bos_token": "<|endoftext|>"}
+    folder = saved(tmp_path, kind, tokenizer_class=name, **({} if kind == "wordpiece" else special))
+    assert vocabulary.beginning_of(folder, "auto")[0] == ids
+
+
+def test_the_embedded_family_has_nothing_before_a_text(tmp_path):
+    for file in [
+        *(ROOT / "resources/family/tokenizer").glob("*.json"),
+        ROOT / "resources/family/neox-7k/step8192/config.json",
+    ]:
+        shutil.copy(file, tmp_path)
+    assert vocabulary.beginning_of(tmp_path, "auto")[0] == []
+
+
+def test_always_takes_the_token_that_the_tokenizer_names(tmp_path):
+    folder = saved(tmp_path / "named", "byte_level", bos_token="<|endoftext|>")
+    assert vocabulary.beginning_of(folder, "auto")[0] == []
+    assert vocabulary.beginning_of(folder, "always")[0] == [0]
+    with pytest.raises(QuantaError, match="names no beginning-of-text token"):
+        vocabulary.beginning_of(saved(tmp_path / "unnamed", "byte_level"), "always")
+    assert vocabulary.beginning_of(saved(tmp_path / "by itself", "metaspace"), "always")[0] == [1]
+
+
+def test_the_script_writes_the_beginning_that_models_read(tmp_path):
+    folder, output = saved(tmp_path / "model", "metaspace"), tmp_path / "beginning.json"
+    script("corpus/beginning")(names(model=folder), names(beginning=output), names(beginning="auto"))
+    assert json.loads(output.read_text()) == {
+        "ids": [1], "tokens": ["<s>"], "why": "a call of the tokenizer puts it there"
+    }  # fmt: skip
+    np.save(tmp_path / "tokens.npy", np.array([5, 6, 7], np.uint16))
+    np.save(tmp_path / "offsets.npy", np.array([0, 3]))
+    paths = tmp_path / "tokens.npy", tmp_path / "offsets.npy"
+    assert encoding.load_tokens(*paths, output).beginning == (1,)
+    assert encoding.load_tokens(*paths).beginning == ()
+    script("corpus/beginning")(names(model=[]), names(beginning=output), names(beginning="auto"))
+    assert json.loads(output.read_text())["ids"] == [], "models that are trained here"
+
+
+@pytest.mark.parametrize(
+    ("kind", "special"),
+    [("byte_level", "<|endoftext|>"), ("metaspace", "</s>"), ("wordpiece", "[SEP]"), ("unigram", "</s>")],
+)
+def test_a_special_token_spelled_in_a_text_is_text_unless_it_is_parsed(kind, special):
+    tokenizer = KINDS[kind]()
+    number, text = tokenizer.token_to_id(special), f"the cat{special}the mat"
+    plain, _ = encoding.encode(tokenizer, table_of([text]), context=99, pieces="all")
+    parsed, _ = encoding.encode(tokenizer, table_of([text]), context=99, pieces="all", parse_special=True)
+    assert number not in plain.ids and number in parsed.ids
+    again, _ = encoding.encode(tokenizer, table_of([text]), context=99, pieces="all")
+    assert (again.ids == plain.ids).all(), "the tokenizer is not left changed"
+
+
+def test_without_special_tokens_the_switch_alters_nothing(tokenizer):
+    one, other = (
+        encoding.encode(tokenizer, table_of(TEXTS), context=16, pieces="all", parse_special=parse)[0]
+        for parse in (False, True)
+    )
+    assert one.ids.tobytes() == other.ids.tobytes() and one.offsets.tobytes() == other.offsets.tobytes()
+
+
+# ---------------------------------------------------------------------------------- tokens as people read them
+
+SHOWN = {
+    "byte_level": ["the", " cat", " sat", ",", " ", "walking", "\n", "x", "\\xc3", "\\xa9"],
+    "metaspace": [" the", " cat", " ", "s", "a", "t", ",", " ", "w", "a", "l", "k", "ing", "\n", "x", "\\xc3", "\\xa9"],
+    "byte_fallback": ["t", "h", "e", " cat", " ", "s", "a", "t", ",", " ", "w", "a", "l", "k", "ing", "\n", "x", "\\xc3", "\\xa9"],
+    "wordpiece": [" the", " cat", " sat", ",", " walking", "[UNK]"],
+    "unigram": [" the", " cat", " ", "s", "a", "t", ",", " ", "walk", "ing", "\n", "x", "<unk>"],
+    "word_ends": ["the ", "cat ", "sat ", ", ", "walking ", "x", "<unk>"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_shown_as_people_read_them(kind):
+    tokenizer = KINDS[kind]()
+    texts = decoding.Texts(tokenizer)
+    ids = tokenizer.encode("the cat sat, walking\nxé", add_special_tokens=False).ids
+    assert [texts.of(i) for i in ids] == SHOWN[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(
+    words=st.lists(
+        st.sampled_from(["the", "cat", "walking", "and", "talking", "on", ",", "."]), min_size=1, max_size=12
+    )
+)
+def test_strings_of_tokens_join_to_the_text_of_every_kind(kind, words):
+    """As the tokenizer's own decoder joins them, but for blanks at the ends and before punctuation."""
+    tokenizer = kind_of(kind)
+    texts, ids = decoding.Texts(tokenizer), tokenizer.encode(" ".join(words), add_special_tokens=False).ids
+    shown = "".join(texts.of(i) for i in ids)
+    if kind in ("byte_level", "byte_fallback"):
+        assert shown == " ".join(words)
+    plain = [text.strip().replace(" .", ".").replace(" ,", ",") for text in (shown, tokenizer.decode(ids))]
+    assert plain[0] == plain[1]
+
+
+@cache
+def kind_of(kind):
+    return KINDS[kind]()
+
+
+def test_pieces_within_words_and_runs_of_blanks_have_no_marks():
+    """Of WordPiece, of word ends, and of added tokens that stand for several blanks."""
+    pieces = kind_of("wordpiece")
+    inner = [word for word in pieces.get_vocab() if word.startswith("##")]
+    assert {decoding.Texts(pieces).of(pieces.token_to_id(word)) for word in inner} == {word[2:] for word in inner}
+    blanks = kind_of("byte_fallback")
+    shown = [decoding.Texts(blanks).of(i) for i in blanks.encode("a    b", add_special_tokens=False).ids]
+    assert shown == ["a", "    ", "b"]
+
+
+def test_a_tokenizer_without_a_decoder_is_read_by_its_other_parts():
+    """As files that were converted by hand are."""
+    for kind, expected in (("byte_level", " cat"), ("unigram", " cat"), ("wordpiece", " cat"), ("word_ends", "cat ")):
+        whole = json.loads(kind_of(kind).to_str()) | {"decoder": None}
+        bare = Tokenizer.from_str(json.dumps(whole))
+        ids = bare.encode("the cat", add_special_tokens=False).ids
+        assert decoding.Texts(bare).of(ids[1]) == expected, kind
+    words = Tokenizer(models.WordLevel({"the": 0, "cat": 1, ".": 2}, unk_token="the"))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    assert [decoding.Texts(words).of(i) for i in range(3)] == [" the", " cat", "."]

@@ -1,5 +1,6 @@
 import gzip
 import json
+import lzma
 from importlib import metadata
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta.config.plan import Plan
 from quanta.corpus import encoding, readers, splitting, vocabulary
 from quanta.errors import QuantaError
-from support import ANY_TEXT
+from support import ANY_TEXT, names, script, settled
 
 
 @given(share=st.floats(0.01, 0.99), source=st.text(min_size=1, max_size=20), texts=st.tuples(ANY_TEXT, ANY_TEXT))
@@ -49,6 +51,7 @@ def test_short_and_repeated_documents_are_left_out():
 
 
 OPENERS = {
+    "packed.jsonl.xz": lambda path: lzma.open(path, "wb"),  # noqa: SIM115
     "plain.jsonl": lambda path: path.open("wb"),
     "packed.jsonl.gz": lambda path: gzip.GzipFile(path, "wb"),
     "packed.jsonl.zst": lambda path: zstandard.open(path, "wb"),
@@ -98,7 +101,7 @@ def test_the_first_held_out_documents_are_all_among_those_read(share, number):
     assert list(splitting.first_held_out(iter(documents), share, None)) == documents
 
 
-@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "latin.jsonl"])
+@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "cut.jsonl.xz", "latin.jsonl"])
 def test_a_file_that_ends_early_or_is_no_utf8_is_named(tmp_path, name):
     path = tmp_path / name
     if name == "latin.jsonl":
@@ -114,11 +117,11 @@ def test_a_file_that_ends_early_or_is_no_utf8_is_named(tmp_path, name):
     assert "fetch the file again" in caught.value.mend
 
 
-@pytest.mark.parametrize("suffix", ["gz", "zst"])
+@pytest.mark.parametrize("suffix", ["gz", "zst", "xz"])
 def test_all_frames_of_a_compressed_file_are_read(tmp_path, suffix):
     """Large files are often written in frames, by several threads or by appending."""
     line = [json.dumps({"text": f"{i} " * 400}).encode() + b"\n" for i in range(2000)]
-    pack = gzip.compress if suffix == "gz" else zstandard.ZstdCompressor().compress
+    pack = {"gz": gzip.compress, "zst": zstandard.ZstdCompressor().compress, "xz": lzma.compress}[suffix]
     path = tmp_path / f"frames.jsonl.{suffix}"
     path.write_bytes(b"".join(pack(b"".join(line[i : i + 7])) for i in range(0, 2000, 7)))
     found = [d.text for d in readers.jsonl_documents(path, "text")]
@@ -180,3 +183,131 @@ def test_repeated_documents_are_kept_on_demand():
     documents = [splitting.Document(str(i), text) for i, text in enumerate(["a", "", "a", "b"])]
     assert [d.source for d in splitting.distinct(documents, 0)] == ["0", "1", "3"]
     assert [d.source for d in splitting.distinct(documents, 0, repeated=True)] == ["0", "1", "2", "3"]
+
+
+# ------------------------------------------------------------------------------------ what people have on their disks
+
+LINES = "".join(json.dumps({"text": text}) + "\n" for text in ("one", "two"))
+
+
+def refused(path, field="text", **how):
+    with pytest.raises(QuantaError) as caught:
+        list(readers.documents_of(path, field, **how))
+    return caught.value
+
+
+@pytest.mark.parametrize("name", OPENERS)
+@pytest.mark.parametrize("array", ['[{"text": "one"},\n{"text": "two"}]', '\n [\n{"text": "one"}]', "[]"])
+def test_a_json_array_is_refused_with_the_command_that_makes_lines_of_it(tmp_path, name, array):
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write(array.encode())
+    error = refused(tmp_path / name)
+    assert error.found == "a JSON array" and "one object a line" in error.expected and "jq -c '.[]'" in error.mend
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", OPENERS)
+def test_wide_encodings_are_refused_with_the_command_that_converts_them(tmp_path, name, encoding):
+    with OPENERS[name](tmp_path / name) as stream:
+        stream.write((LINES if name.endswith("jsonl") else "[]").encode(encoding))
+    error, wide = refused(tmp_path / name), "UTF-32" if encoding == "utf-32" else "UTF-16"
+    assert error.found == f"text in {wide}" and f"iconv -f {wide} -t UTF-8" in error.mend
+
+
+def test_a_parquet_file_without_the_column_is_refused_with_those_it_has(tmp_path):
+    path = tmp_path / "texts.parquet"
+    pd.DataFrame({"content": ["one"], "id": [1]}).to_parquet(path)
+    error = refused(path)
+    assert (
+        error.found == "no column 'text', but 'content', 'id'" and error.mend == "set corpus.jsonl.field to one of them"
+    )
+    assert [d.text for d in readers.documents_of(path, "content")] == ["one"]
+    error = refused(path, "content", subset="meta.name")
+    assert "no column 'meta'" in error.found and error.mend == "set corpus.jsonl.subset to one of them"
+
+
+def test_a_folder_of_text_files_has_a_document_a_file(tmp_path, caplog):
+    for name, content in {
+        "b.txt": b"\xef\xbb\xbftwo", "a.md": "one €".encode(), "deep/c.txt": b"three", ".git/config": b"no",
+        "picture.png": b"\x89PNG\xff",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with caplog.at_level("WARNING", logger="quanta"):
+        found = [(d.source, d.text) for d in readers.documents_of(tmp_path, "text")]
+    assert found == [("a.md", "one €"), ("b.txt", "two"), ("deep/c.txt", "three")]
+    assert "picture.png left out" in caplog.text
+    assert "set it to null" in refused(tmp_path, subset="meta").mend
+
+
+def test_a_folder_of_files_of_rows_is_read_one_after_the_other(tmp_path):
+    (tmp_path / "part-1.jsonl").write_text(LINES)
+    (tmp_path / "part-0.jsonl.xz").write_bytes(lzma.compress(b'{"text": "zero"}\n'))
+    pd.DataFrame({"text": ["three"]}).to_parquet(tmp_path / "part-2.parquet")
+    (tmp_path / "README.md").write_text("what these are")
+    found = [(d.source, d.text) for d in readers.documents_of(tmp_path, "text")]
+    assert found == [
+        ("part-0.jsonl.xz:1", "zero"), ("part-1.jsonl:1", "one"), ("part-1.jsonl:2", "two"), ("part-2.parquet:1", "three")
+    ]  # fmt: skip
+
+
+def test_a_folder_without_any_text_is_refused(tmp_path):
+    assert "no file of text" in refused(tmp_path).found
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG\xff")
+    assert "convert the files to UTF-8" in refused(tmp_path).mend
+
+
+def test_a_data_set_on_the_disk_is_read_in_its_order(tmp_path):
+    import datasets
+
+    saved = datasets.Dataset.from_dict({"text": ["one", "two"], "meta": [{"name": "a"}, {"name": "b"}], "id": [1, 2]})
+    saved.save_to_disk(tmp_path / "texts")
+    found = list(readers.documents_of(tmp_path / "texts", "text", subset="meta.name"))
+    assert [(d.source, d.text, d.subset) for d in found] == [("texts:1", "one", "a"), ("texts:2", "two", "b")]
+    error = refused(tmp_path / "texts", "body")
+    assert error.found == "no column 'body', but 'text', 'meta', 'id'" and "corpus.jsonl.field" in error.mend
+    datasets.DatasetDict({"train": saved, "test": saved}).save_to_disk(tmp_path / "both")
+    error = refused(tmp_path / "both")
+    assert "train, test" in error.found and error.mend == f"set the path to one of them: {tmp_path / 'both/train'}"
+    (tmp_path / "texts/dataset_info.json").unlink()
+    assert "save_to_disk" in refused(tmp_path / "texts").expected
+
+
+def test_the_script_says_what_a_folder_held(tmp_path):
+    (tmp_path / "texts").mkdir()
+    for name in "ab":
+        (tmp_path / f"texts/{name}.txt").write_text(f"text {name}")
+    settings = {"source": "jsonl", "jsonl": {"path": str(tmp_path / "texts"), "field": "text"}}
+    outputs = names(texts=tmp_path / "t.parquet", sources=tmp_path / "s.json", manifest=[], differences=[])
+    params = names(
+        corpus=json.dumps(settings | {"minimum_characters": 1, "heldout_share": 1}),
+        versions="{}", containment=None, documents=None,
+    )  # fmt: skip
+    hashes = []
+    for content in ("text b", "text c"):
+        (tmp_path / "texts/b.txt").write_text(content)
+        script("corpus/texts")(names(manifest=[]), outputs, params)
+        said = json.loads((tmp_path / "s.json").read_text())
+        assert (said["folder"], said["files"]) == ("texts", 2)
+        hashes.append(said["sha256"])
+    assert hashes[0] != hashes[1] and pd.read_parquet(tmp_path / "t.parquet")["text"].tolist() == ["text a", "text c"]
+
+
+def test_a_changed_file_in_a_folder_of_texts_is_another_corpus(tmp_path):
+    (tmp_path / "checkpoints/small").mkdir(parents=True)
+    (tmp_path / "checkpoints/small/config.json").write_text("{}")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/a.txt").write_text("one")
+    plan = Plan(
+        settled(
+            corpus={"source": "jsonl", "jsonl": {"path": str(tmp_path / "texts")}},
+            models={"source": "folder", "folder": {"path": str(tmp_path / "checkpoints")}},
+            dynamics={"model": None},
+            qdg={"model": "small"},
+        )
+    )
+    before = plan.texts_folder(None)
+    assert plan.texts_given() == [] and before is not None
+    (tmp_path / "texts/a.txt").write_text("another")
+    assert plan.texts_folder(None) != before
+    assert Plan(settled()).texts_folder(None) is None

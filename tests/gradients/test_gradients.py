@@ -1,6 +1,7 @@
 """Single-token gradients: equal to autograd on every architecture, and to themselves under every reordering."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -544,3 +545,24 @@ def test_lists_and_corpus_are_the_same(neox: Any) -> None:
     tokens = Tokens(np.concatenate(texts).astype(np.uint16), ends)
     found, _ = token_gradients(neox, tokens, DOCUMENTS, POSITIONS, features=4097, seed=5, bar=True)
     assert found.tobytes() == features_of(neox).tobytes()
+
+
+@pytest.mark.parametrize("name", ["neox", "gpt2", "llama, grouped queries", "mistral, sliding window"])
+@pytest.mark.parametrize("features", [None, 257])
+def test_a_beginning_is_context_and_nothing_else(name: str, features: int | None) -> None:
+    """Gradients are those of documents that hold it, at places that do not count it."""
+    model, texts, before = build(name), documents(), (4, 2)
+    how: Any = {"features": features, "parameters": "all"}
+    ours = token_gradients(model, replace(as_tokens(texts), beginning=before), DOCUMENTS, POSITIONS, **how)
+    spelled = [[*before, *text] for text in texts]
+    theirs = token_gradients(model, spelled, DOCUMENTS, [position + 2 for position in POSITIONS], **how)
+    assert_close(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-5)
+
+
+def test_a_beginning_takes_places_of_the_model() -> None:
+    model, text = build("gpt2"), [1] * 64
+    whole = replace(as_tokens([text]), beginning=(4,))
+    token_gradients(model, whole, [0], [63], features=257)
+    with pytest.raises(QuantaError, match="at most 62"):
+        token_gradients(model, replace(whole, beginning=(4, 2)), [0], [63], features=257)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ from quanta.config import costs
 from quanta.errors import QuantaError
 from quanta.losses import batching, forward, stored
 from quanta.models import neox_shape, pretrained, training
+from quanta.storage import files
 from support import names, random_tokens, script, tokens_of
 
 TOLERANCE = 1e-5  # nats
@@ -53,6 +56,26 @@ def test_batch_and_padding_change_nothing(model, ragged_tokens, batch_tokens):
     )
     batched = forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=batch_tokens)
     np.testing.assert_allclose(batched, one_by_one, rtol=0, atol=TOLERANCE)
+
+
+def test_a_beginning_is_context_and_nothing_else(model, ragged_tokens):
+    """Losses are those of documents that hold it, at the places of the corpus, without its own and the first token's."""
+    before = (11, 3)
+    ours = forward.token_losses(model, replace(ragged_tokens, beginning=before), whole(ragged_tokens), batch_tokens=256)
+    spelled = tokens_of([[*before, *ragged_tokens.document(i)] for i in whole(ragged_tokens)])
+    theirs = forward.token_losses(model, spelled, whole(spelled), batch_tokens=256)
+    for i in whole(ragged_tokens):
+        mine = ours[ragged_tokens.offsets[i] : ragged_tokens.offsets[i + 1]]
+        assert np.isnan(mine[:1]).all()
+        np.testing.assert_allclose(mine[1:], theirs[spelled.offsets[i] + 3 : spelled.offsets[i + 1]], atol=TOLERANCE)
+    without = forward.token_losses(model, ragged_tokens, whole(ragged_tokens), batch_tokens=256)
+    known = ragged_tokens.predicted()
+    assert np.abs(ours - without)[known].max() > 0.01, "it is read"
+
+
+def test_a_beginning_that_the_model_has_no_embedding_for_is_refused(model, ragged_tokens):
+    with pytest.raises(QuantaError, match="token id 97"):
+        forward.token_losses(model, replace(ragged_tokens, beginning=(97,)), whole(ragged_tokens), batch_tokens=256)
 
 
 def test_documents_of_one_length_keep_their_own_losses(model):
@@ -175,13 +198,15 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
     np.save(tmp_path / "tokens.npy", tokens.ids)
     np.save(tmp_path / "offsets.npy", tokens.offsets)
     corpus = {"tokens": tmp_path / "tokens.npy", "offsets": tmp_path / "offsets.npy"}
+    beginning = tmp_path / "beginning.json"
+    files.write_json(beginning, {"ids": [5]})
     made = []
     for shards in (1, 3):
         parts = []
         for index in range(shards):
             parts.append(tmp_path / f"{shards}.part{index}of{shards}.npy")
             script("losses/losses")(
-                names(models=[model_folder], **corpus),
+                names(models=[model_folder], **corpus, beginning=beginning),
                 names(losses=[parts[-1]]),
                 names(batch_tokens=128, precision="float32", code="this"),
             )
@@ -189,7 +214,10 @@ def test_scripts_write_the_same_losses_in_one_part_and_in_three(model_folder, tm
         script("losses/gather")(names(parts=list(map(str, parts)), **corpus), names(losses=target), names())
         made.append(target.read_bytes())
     assert made[0] == made[1]
-    assert len(np.load(tmp_path / "step1.npy")) == len(tokens.ids)
+    found = np.load(tmp_path / "step1.npy")
+    net, read = pretrained.load(model_folder), replace(tokens, beginning=(5,))
+    expected = forward.token_losses(net, read, whole(tokens), batch_tokens=128)
+    assert found.tobytes() == expected.tobytes(), "after the beginning that the corpus names"
 
 
 # ------------------------------------------------------------------------------------- by part of the corpus

@@ -86,7 +86,14 @@ def stages(tmp_path_factory):
     tokenizer = names(tokenizer=folder / "tokenizer/tokenizer.json", config=folder / "tokenizer/tokenizer_config.json")
     script("corpus/tokenizer")(names(texts=out.texts, model=[]), tokenizer, names(vocabulary=400))
     tokens = names(tokens=folder / "tokens.npy", offsets=folder / "offsets.npy", documents=folder / "documents.parquet")
-    common = {"split": "heldout", "context": 64, "pieces": "all", "documents": 10_000_000, "take": "first"}
+    common = {
+        "split": "heldout",
+        "context": 64,
+        "pieces": "all",
+        "documents": 10_000_000,
+        "take": "first",
+        "special_tokens": "text",
+    }
     script("corpus/tokens")(
         names(texts=out.texts, tokenizer=tokenizer.tokenizer), tokens, names(**common, limit_tokens=None)
     )

@@ -42,6 +42,20 @@ def test_a_script_is_a_docstring_and_a_main(name):
     assert "snakemake" not in imported and "quanta" not in imported, "the code hash follows `from quanta import …`"
 
 
+def test_whoever_runs_a_given_model_reads_what_stands_before_each_document():
+    """Losses by one context and gradients by another would be refused, or worse, agree by chance."""
+    runs = [name for name in NAMES if "pretrained.load(" in (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")]
+    runs.remove("models/export")  # of models that were trained here, which have nothing there
+    assert len(runs) == 5
+    for name in runs:
+        text = (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
+        assert "load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)" in text, name
+        rules = [
+            rule for file in RULES.values() for rule in re.split(r"\n *(?:use )?rule\b", file) if f"{name}.py" in rule
+        ]
+        assert rules and all("**contexts" in rule for rule in rules), name
+
+
 def test_importing_all_scripts_writes_and_computes_nothing(tmp_path):
     code = f"""
 import importlib.util, pathlib, sys

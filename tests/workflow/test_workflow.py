@@ -620,3 +620,53 @@ def test_exact_gradients_are_never_joined(fresh):
     text = smoke(fresh, "--dry-run", over={"qdg": {"mode": "exact"}})
     assert re.search(r"^exact_affinity +1$", text, re.MULTILINE)
     assert not re.search(r"^(gradients|features|affinity) +\d", text, re.MULTILINE)
+
+
+# ------------------------------------------------------------------------------------------------- one model alone
+
+
+def test_one_model_with_texts_of_ones_own_is_a_run(work):
+    """As docs/own-models.md has it: a checkpoint without steps, a folder of texts, no sparse parity; the page says what is left out."""
+    smoke_run, given = work / "results/smoke", work / "checkpoints/small"
+    shutil.copytree(smoke_run / "models/tiny-c/step60", given)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(smoke_run / "corpus/tokenizer" / name, given)
+    texts = pd.read_parquet(smoke_run / "corpus/texts.parquet")
+    held_out = texts.loc[texts["split"] == "heldout", "text"]
+    part = work / "texts/part-0.jsonl"
+    part.parent.mkdir()
+    part.write_text("".join(json.dumps({"text": text}) + "\n" for text in held_out), encoding="utf-8")
+    over = {
+        "run": "alone",
+        "corpus": {"source": "jsonl", "jsonl": {"path": "texts"}, "heldout_share": 1},
+        "models": {"source": "folder", "folder": {"path": "checkpoints"}},
+        "dynamics": {"model": None, "further": []},
+        "losses": {"shards_by_model": []},
+        "qdg": {"model": "small"},
+        "parity": {"run": False},
+    }
+    smoke(work, over=over)
+    results = work / "results/alone"
+    assert not (results / "parity").exists() and (results / "losses/small/step0.npy").is_file()
+    for name in ("qdg/labels.parquet", "calibration/fits.json", "calibration/nulls.csv", "qdg/clusters.parquet"):
+        assert (results / name).is_file(), name
+    own, same = (
+        np.load(run / name)
+        for run, name in ((results, "losses/small/step0.npy"), (smoke_run, "losses/tiny-c/step60.npy"))
+    )
+    assert own.tobytes() == same.tobytes(), "the same checkpoint on the same texts"
+    summary = json.loads((results / "report/summary.json").read_text())
+    assert summary["numbers"]["alpha_n"]["value"] is None and summary["numbers"]["parity"] is None
+    assert not any("α_N" in line or "not to be had" in line for line in summary["headline"])
+    page = (results / "report/index.html").read_text(encoding="utf-8")
+    assert len(summary["left_out"]) == 4 and all(line in page for line in summary["left_out"])
+    figures = {path.stem for path in (results / "report/figures").glob("*.png")}
+    assert {"clusters", "rank_frequency", "nulls", "stability", "calibration", "affinity"} <= figures
+    assert not {name for name in figures if name.endswith("_size") or name.startswith("parity")}
+    assert not {"mean_loss", "sharpness", "emergence", "learned", "affinities", "accounts"} & figures
+    assert planned(work, over=over) == {}
+    with part.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"text": "one more of them " * 40}) + "\n")
+    again = planned(work, over=over)
+    assert {"texts", "tokens", "losses", "gradients", "page"} <= set(again)
+    assert not {"theory", "adopt", "toy", "beginning"} & set(again)

@@ -180,9 +180,10 @@ class Run:
 
     @cached_property
     def corpus(self) -> Tokens:
-        """Token ids (a memory map) and offsets of the held-out documents."""
+        """Token ids (a memory map) and offsets of the held-out documents, with what models read before each of them."""
         paths = [_made(self.folder, f"corpus/{name}.npy", "the encoded corpus") for name in ("tokens", "offsets")]
-        return load_tokens(*paths)
+        beginning = self.folder / "corpus/beginning.json"
+        return load_tokens(paths[0], paths[1], beginning if beginning.is_file() else None)
 
     @cached_property
     def _texts(self) -> Texts:

@@ -22,9 +22,17 @@ def check_across(config: Config) -> None:
 def _check_corpus(config: Config) -> None:
     corpus = config["corpus"]
     if corpus["source"] == "jsonl" and not corpus["jsonl"]["path"]:
-        config_members.refuse("corpus.jsonl.path", "not set", "the path of a JSON Lines file", "set it")
+        config_members.refuse(
+            "corpus.jsonl.path",
+            "not set",
+            "the path of a file of JSON Lines or Parquet, or of a folder of texts",
+            "set it",
+        )
     if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
         config_members.refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
+    if config["models"]["source"] == "train" and corpus["beginning"] == "always":
+        config_members.refuse("corpus.beginning", "always", "auto or never where models are trained here, on windows that begin anywhere",
+               "set auto")  # fmt: skip
     if config["models"]["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
         config_members.refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
                "0.05 is the default")  # fmt: skip
@@ -33,7 +41,7 @@ def _check_corpus(config: Config) -> None:
 def _check_models(config: Config) -> None:
     models = config["models"]
     if models["source"] == "hub" and not models["hub"]["members"]:
-        config_members.refuse("models.hub.members", "an empty list", "at least two models", "list them, smallest first")
+        config_members.refuse("models.hub.members", "an empty list", "at least one model", "list them, smallest first")
     names = config_members.model_names(config)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -76,7 +84,7 @@ def _check_scaling(config: Config) -> None:
     for index, name in enumerate(left_out):
         _check_model(config, name, f"scaling.leave_out.{index}")
     fitted = len(config_members.model_names(config)) - len(left_out)
-    if fitted < 2:
+    if left_out and fitted < 2:  # a single model is a run without a fit
         config_members.refuse(
             "scaling.leave_out", f"{fitted} models are left to fit", "at least two", "leave out fewer"
         )

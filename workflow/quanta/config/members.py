@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quanta.errors import QuantaError
-from quanta.models import neox_shape
+from quanta.models import neox_shape, weights
 
 Config = dict[str, Any]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, whatever names it: a folder of the run has it too
@@ -115,6 +115,26 @@ def expected_hash(config: Config, model: str, step: int) -> str | None:
     """SHA-256 of the weights that the given folder's table names for a model and step; None where it names none."""
     rows = listed_members(config)
     return next((row["sha256"] for row in rows if (row["model"], row["step"]) == (model, str(step))), None)
+
+
+def found_final_step(config: Config) -> int:
+    """The final step of a given folder of models: the last of its step folders, 0 where no model has any.
+
+    Raises:
+        QuantaError: models end at different steps.
+    """
+    listed = listed_members(config)
+    path = Path(config["models"]["folder"]["path"] or ".")
+    last: dict[str, int] = {}
+    for name in model_names(config):
+        steps = [int(row["step"]) for row in listed if row["model"] == name] or weights.steps_of(path / name)
+        if steps:
+            last[name] = max(steps)
+    if len(set(last.values())) > 1:
+        one, other = min(last, key=lambda name: last[name]), max(last, key=lambda name: last[name])
+        refuse("models.folder.final_step", f"auto, while {one} ends at step {last[one]} and {other} at step {last[other]}",
+               "models that end at the same step", "set it to a step that all of them have")  # fmt: skip
+    return next(iter(last.values()), 0)
 
 
 def final_step(config: Config) -> int:

@@ -12,6 +12,7 @@ class ParityPlan:
     def __init__(self, config: Config, folder: str) -> None:
         self.settings: dict[str, Any] = config["parity"]
         self.config, self.folder = config, f"{folder}/parity"
+        self.asked = bool(self.settings["run"])
         self.alphas = [f"{alpha:g}" for alpha in self.settings["alphas"]]
         self.replicates = [str(number) for number in range(self.settings["replicates"])]
         self.sweeps = ["fresh", "data"] if self.settings["data"]["sizes"] else ["fresh"]
@@ -28,6 +29,22 @@ class ParityPlan:
     def shown_tables(self, name: str) -> list[str]:
         """Tables of the sweeps at the α that is shown."""
         return [f"{self.folder}/{kind}/{self.shown}/{name}" for kind in self.sweeps]
+
+    def reported(self) -> dict[str, Any]:
+        """What the summary reads of sparse parity, recorded runs included; nothing where the run has none."""
+        if not self.asked:
+            return {}
+        recorded = "docs/results/parity"
+        return {
+            "parity": f"{self.folder}/fits.json",
+            "parity_scores": f"{self.folder}/qdg/{self.shown}/scores.csv",
+            "parity_envelopes": f"{self.folder}/qdg/{self.shown}/envelopes.csv",
+            "parity_estimates": f"{self.folder}/calibration/estimates.csv",
+            "paper_parity": "workflow/data/parity_exponents.csv",
+            "recorded_parity": [f"{recorded}-cpu/exponents.csv", f"{recorded}-steps/exponents.csv"],
+            "recorded_convergence": f"{recorded}-steps/convergence.csv",
+            "recorded_parity_coverage": f"{recorded}-seeds/coverage.csv",
+        }
 
     def problem(self) -> str:
         """Tasks and bits, as a param."""

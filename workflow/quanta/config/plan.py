@@ -4,6 +4,7 @@ Input functions take Snakemake's wildcards. What rules pass to a script as a par
 content does, and only then. Imported while Snakemake parses, once a job: nothing heavy here.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from quanta.config.members import Config
 from quanta.models import neox_shape, weights
 
 LOSSES_JOBS = 8  # at most so many jobs make the losses of several members each: slurm/config.yaml names them
+CURVES = 3  # models and steps that an affinity from loss curves needs (quanta/affinity/loss_curves.py)
 Member = tuple[str, int]  # a model at a step
 
 
@@ -47,10 +49,11 @@ class Plan:
         self.final = members.final_step(config)
         self.followed = members.followed(config)
         self.dynamics: str | None = config["dynamics"]["model"]
-        self.axes = ["size", "step"] if self.dynamics else ["size"]
         self.members: list[Member] = [(m, step) for m in self.models for step in members.saved_steps(config, m)]
         self.relatives = members.relatives(config)
         self.seeds = {model: members.described(config, model, self.final)["seed"] for model in self.models}
+        # of one member alone there is nothing to compare
+        self.axes = [axis for axis in ("size", "step") if len(self.on_axis(axis)) > 1]
         self.seeded = members.seeded(config)
         corpus, qdg, calibration = (config[name] for name in ("corpus", "qdg", "calibration"))
         self.subsets = corpus["source"] != "python" and corpus["jsonl"]["subset"] is not None
@@ -68,12 +71,25 @@ class Plan:
     # ------------------------------------------------------------------------------------------------- corpus
 
     def texts_given(self) -> list[str]:
-        """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched."""
+        """The file of texts, where there is one; a dry run need not have it. Or the folder of those fetched.
+
+        A folder of texts is no input: Snakemake would see a file that comes or goes, but none that changes (`texts_folder`).
+        """
         corpus = self.config["corpus"]
         if corpus["source"] == "hub":
             return [f"{self.folder}/corpus/fetched"]
         path = corpus["jsonl"]["path"]
-        return [path] if corpus["source"] == "jsonl" and Path(path).exists() else []
+        return [path] if corpus["source"] == "jsonl" and Path(path).is_file() else []
+
+    def texts_folder(self, wildcards: Any) -> str | None:
+        """Name, bytes and time of change of the files in a folder of texts, in short; None where it is no folder."""
+        corpus = self.config["corpus"]
+        path = corpus["jsonl"]["path"] if corpus["source"] == "jsonl" else None
+        if path is None or not Path(path).is_dir():
+            return None
+        found = [(str(file.relative_to(path)), file.stat()) for file in sorted(Path(path).rglob("*")) if file.is_file()]
+        states = [(name, state.st_size, state.st_mtime_ns) for name, state in found]
+        return hashlib.sha256(canonical(states).encode()).hexdigest()
 
     def texts_settings(self) -> str:
         """What the texts depend on, as a param."""
@@ -281,6 +297,35 @@ class Plan:
     def look(self) -> str:
         """What all figures share; a change reruns them and nothing else."""
         return canonical({key: self.config["figures"][key] for key in ("width_inches", "dpi")})
+
+    def left_out(self) -> list[str]:
+        """What the report lacks because of the configuration, and why: sentences for a reader."""
+        told = []
+        if "size" not in self.axes:
+            told.append(
+                "α_N and the figures over model sizes are left out: they need two model sizes, and this run has one."
+            )
+        if not self.learning_axes():
+            told.append(
+                "When clusters are learned is left out: it needs several model sizes, or steps of one model (dynamics.model)."
+            )
+        if not self.curves_compared:
+            told.append(
+                f"The affinity from loss curves is left out: it needs {CURVES} checkpoints, and this run has {len(self.members)}."
+            )
+        if not self.config["parity"]["run"]:
+            told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")
+        return told
+
+    @property
+    def curves_compared(self) -> bool:
+        """Whether there are enough models and steps for an affinity from their losses."""
+        return len(self.members) >= CURVES
+
+    @property
+    def emerges(self) -> bool:
+        """Whether the fall of clusters' losses can be drawn: over sizes, or over two trained steps."""
+        return "size" in self.axes or sum(step > 0 for _, step in self.on_axis("step")) > 1
 
     def paper_settings(self) -> str:
         """The run's settings that the paper states, by the names in quanta/report/paper.py."""

@@ -27,12 +27,12 @@ def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: boo
     if corpus["source"] == "python" and not manifest:
         locked = packages.locked_versions(lock) if corpus["python"]["versions"] == "locked" else {}
         packages.find_distributions(corpus["python"]["distributions"], locked)
-    elif corpus["source"] == "jsonl" and not Path(corpus["jsonl"]["path"]).is_file():
+    elif corpus["source"] == "jsonl" and not Path(corpus["jsonl"]["path"]).exists():
         raise QuantaError(
             "config, key corpus.jsonl.path",
-            f"{corpus['jsonl']['path']} is not a file",
-            "a JSON Lines file (.jsonl, .jsonl.gz, .jsonl.zst)",
-            "put the file there, or set the path to one that exists",
+            f"{corpus['jsonl']['path']} is not a file or folder",
+            "JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst, .jsonl.xz), Parquet, or a folder of texts",
+            "put it there, or set the path to one that exists",
         )
     files.check_disk(results, estimated_bytes(config))
 

@@ -10,7 +10,7 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import ValidationError
 
-from quanta.config import checks
+from quanta.config import checks, members
 from quanta.config.members import Config
 from quanta.errors import QuantaError
 
@@ -57,6 +57,9 @@ def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "c
     for error in errors:
         raise _explained(error, where)
     settled = _ordered(settled, schema)
+    folder = settled["models"]["folder"]
+    if settled["models"]["source"] == "folder" and folder["final_step"] == "auto":
+        folder["final_step"] = members.found_final_step(settled)
     checks.check_across(settled)
     return settled
 

@@ -1,7 +1,8 @@
 """A corpus as token ids with cumulative offsets.
 
 A prediction is named by (document, position) or by its flat index `offsets[document] + position`; both name the token
-that is predicted. The first token of a document is never predicted.
+that is predicted. The first token of a document is never predicted. Where models read a beginning-of-text token before each
+document, it is no token of the corpus: it has neither position nor loss.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import pandas as pd
 from tokenizers import Tokenizer
 
 from quanta.arrays import Array, Int, UInt, evenly
+from quanta.corpus import vocabulary
 from quanta.errors import QuantaError
 from quanta.progress import Progress
 from quanta.storage import files
@@ -22,10 +24,14 @@ from quanta.storage import files
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of all documents one after the other; document i is `ids[offsets[i]:offsets[i + 1]]`."""
+    """Token ids of all documents one after the other; document i is `ids[offsets[i]:offsets[i + 1]]`.
+
+    `beginning` are ids that every model reads before each document: context alone, no tokens of the corpus.
+    """
 
     ids: UInt[Array, " token"]
     offsets: Int[Array, " document_and_end"]
+    beginning: tuple[int, ...] = ()
 
     @property
     def n_documents(self) -> int:
@@ -58,8 +64,10 @@ class Tokens:
         return mask
 
 
-def load_tokens(tokens: str | Path, offsets: str | Path) -> Tokens:
+def load_tokens(tokens: str | Path, offsets: str | Path, beginning: str | Path | None = None) -> Tokens:
     """Read token ids and offsets, and check them against each other.
+
+    `beginning` is the file of what models read before each document (`vocabulary.beginning_of`): whoever runs a model gives it.
 
     Raises:
         QuantaError: one of the files is damaged, or the two disagree.
@@ -73,7 +81,8 @@ def load_tokens(tokens: str | Path, offsets: str | Path) -> Tokens:
             "offsets that start at 0, never fall and end at the number of tokens",
             files.RERUN,
         )
-    return Tokens(ids, ends)
+    before = files.read_json(beginning)["ids"] if beginning is not None else ()
+    return Tokens(ids, ends, tuple(map(int, before)))
 
 
 def encode(
@@ -85,18 +94,22 @@ def encode(
     limit_documents: int | None = None,
     limit_tokens: int | None = None,
     spread: bool = False,
+    parse_special: bool = False,
     batch: int = 256,
 ) -> tuple[Tokens, pd.DataFrame]:
     """Encode texts and cut them into documents of at most `context` tokens.
 
     `pieces` is `first` (the rest of a long text is dropped, as in the paper) or `all` (it becomes further documents).
     `limit_documents` keeps the first so many documents, or so many evenly spread ones; encoding stops at `limit_tokens`.
+    A text that spells a special token becomes that token with `parse_special`, ordinary text without.
 
     Returns:
         the tokens, and a table with one row a document: document, source, split, start (of the piece in its text's
         tokens), n_tokens, subset.
     """
     progress = Progress("encoding", len(table), "texts")
+    tokenizer = tokenizer if parse_special else vocabulary.of_plain_text(tokenizer)
+    tokenizer.encode_special_tokens = not parse_special
     cuts: list[Array] = []
     rows: list[tuple[str, str, int, int, str]] = []
     subsets = table["subset"] if "subset" in table.columns else pd.Series("", index=table.index)

@@ -61,6 +61,67 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     return tokenizer
 
 
+def of_plain_text(tokenizer: Tokenizer) -> Tokenizer:
+    """A tokenizer that finds no special token in a text that spells one, with `encode_special_tokens` set; ids are the same.
+
+    A Unigram model has its special tokens among its pieces and would find them there, so these pieces get other names.
+    """
+    whole = json.loads(tokenizer.to_str())
+    if whole["model"].get("type") != "Unigram":
+        return tokenizer
+    special = {token["content"] for token in whole["added_tokens"] if token["special"]}
+    pieces = whole["model"]["vocab"]
+    whole["model"]["vocab"] = [
+        [f"\U0010ffff{index}" if piece in special else piece, score] for index, (piece, score) in enumerate(pieces)
+    ]
+    renamed = Tokenizer.from_str(json.dumps(whole))
+    kept = {token["content"]: token["id"] for token in whole["added_tokens"] if not token["special"]}
+    same = all(renamed.token_to_id(content) == number for content, number in kept.items())
+    return renamed if same else tokenizer
+
+
+def beginning_of(folder: str | Path, how: str) -> tuple[list[int], str]:
+    """Ids that models read before each document, and why: what the tokenizer of a model's folder puts there.
+
+    `how` is `auto` (what a call of the tokenizer puts before a text, which may be nothing), `always` (that, else its
+    beginning-of-text token) or `never`.
+
+    Raises:
+        QuantaError: the tokenizer cannot be loaded, or `always` is asked of one that names no beginning-of-text token.
+    """
+    if how == "never":
+        return [], "corpus.beginning is never"
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            str(Path(folder).resolve()), local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError, KeyError, ImportError, AttributeError, TypeError) as error:
+        raise QuantaError(
+            f"{folder}, its tokenizer",
+            f"cannot be loaded ({str(error).splitlines()[0] if str(error) else type(error).__name__})",
+            "a tokenizer that transformers knows, which says whether a text begins with a token of its own",
+            "give its tokenizer.json and tokenizer_config.json, or set corpus.beginning to never",
+        ) from error
+    text = "a"
+    called, bare = (list(tokenizer(text, add_special_tokens=added).input_ids) for added in (True, False))
+    starts = [i for i in range(len(called) - len(bare) + 1) if called[i : i + len(bare)] == bare]
+    before = called[: starts[0]] if starts else []
+    if before:
+        return before, "a call of the tokenizer puts it there"
+    if how == "auto":
+        return [], "a call of the tokenizer puts none there"
+    if tokenizer.bos_token_id is None:
+        raise QuantaError(
+            "config, key corpus.beginning",
+            f"always, while the tokenizer of {folder} names no beginning-of-text token",
+            "a bos_token in its tokenizer_config.json",
+            "name it there, or set corpus.beginning to auto",
+        )
+    return [int(tokenizer.bos_token_id)], "corpus.beginning is always"
+
+
 # of a tokenizer.json, what token ids hang on; special tokens are found in a text like other added ones
 DECISIVE = ("normalizer", "pre_tokenizer", "added_tokens", "model")
 

@@ -26,7 +26,7 @@ from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
 from quanta.gradients.parameter_sets import ParameterSet, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
-from quanta.losses.batching import check_vocabulary, pad, token_bytes
+from quanta.losses.batching import check_vocabulary, pad, read, token_bytes
 from quanta.progress import log
 
 FEATURES = 65_537  # a prime: prime to the width of every layer
@@ -101,7 +101,7 @@ class Engine:
     ) -> Iterator[tuple[Int[Array, " sample"], Buffer, torch.Tensor]]:
         """Yield (indices of targets, features (sample, k), losses (sample,) in nats) until the batch is done."""
         ids = pad([self.tokens.document(int(d))[:n] for d, n in zip(batch.documents, batch.lengths, strict=True)])
-        ids = ids.to(self.device)
+        ids = read(ids.to(self.device), self.tokens)
         if self.neox is None:
             yield self._by_hooks(ids, batch.samples, documents, positions, into)
             return
@@ -123,7 +123,7 @@ class Engine:
             buffer = [into[i] for i in samples]
         else:
             buffer = self.fold.buffer(len(samples))
-        return Collector(self.fold, buffer, positions[samples].tolist())
+        return Collector(self.fold, buffer, (positions[samples] + len(self.tokens.beginning)).tolist())
 
     @property
     def writes_in_place(self) -> bool:
@@ -132,7 +132,7 @@ class Engine:
 
     def _targets(self, samples: Array, documents: Array, positions: Array) -> tuple[torch.Tensor, torch.Tensor]:
         """Last input position and token id of each sample's target."""
-        last = torch.as_tensor(positions[samples] - 1, device=self.device)
+        last = torch.as_tensor(positions[samples] - 1 + len(self.tokens.beginning), device=self.device)
         ids = [int(self.tokens.document(int(documents[i]))[positions[i]]) for i in samples]
         return last, torch.tensor(ids, device=self.device)
 
@@ -247,6 +247,7 @@ def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, posi
         return
     check_vocabulary(model, tokens)
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or np.inf
+    limit -= len(tokens.beginning)  # read before each document, they take positions of the model
     inside = (documents >= 0) & (documents < tokens.n_documents)
     lengths = np.zeros(len(documents), dtype=np.int64)
     lengths[inside] = tokens.lengths[documents[inside]]

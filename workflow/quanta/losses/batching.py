@@ -40,6 +40,14 @@ def pad(documents: Sequence[Array]) -> torch.Tensor:
     return torch.from_numpy(ids)
 
 
+def read(ids: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+    """What a model reads: padded ids (document, position) after the corpus's beginning, if it has one."""
+    if not tokens.beginning:
+        return ids
+    before = torch.tensor(tokens.beginning, dtype=ids.dtype, device=ids.device)
+    return torch.cat([before.expand(len(ids), -1), ids], dim=1)
+
+
 def token_bytes(model: PreTrainedModel) -> int:
     """Estimate of the bytes that one token of a batch takes in a block: about 20 float32 widths (quanta/config/costs.py)."""
     return 4 * 20 * int(model.config.hidden_size)
@@ -52,7 +60,7 @@ def check_vocabulary(model: PreTrainedModel, tokens: Tokens) -> None:
         QuantaError: a token id is past the model's vocabulary.
     """
     weight: torch.Tensor = model.get_input_embeddings().weight  # type: ignore[assignment]
-    largest, rows = int(tokens.ids.max()), len(weight)
+    largest, rows = max(int(tokens.ids.max()), *tokens.beginning, 0), len(weight)
     if largest >= rows:
         raise QuantaError(
             "models",

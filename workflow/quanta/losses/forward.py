@@ -1,6 +1,6 @@
 """Losses: float32 cross-entropy in nats of every token of every document, in one flat order for all models.
 
-One document is one sequence: right padding, no beginning-of-text token, no packing (as in the paper, section 4).
+One document is one sequence: right padding, no packing, and before it the corpus's beginning (none in the paper, section 4).
 """
 
 import numpy as np
@@ -58,7 +58,8 @@ def token_losses(
             continue
         ids = batching.pad([tokens.document(documents.start + int(i)) for i in batch]).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-            hidden = model.base_model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+            hidden = model.base_model(input_ids=batching.read(ids[:, :-1], tokens), use_cache=False).last_hidden_state
+        hidden = hidden[:, len(tokens.beginning) :]
         # padding is not unembedded: on short documents and a wide vocabulary that is most of the work
         real = torch.from_numpy(np.arange(ids.shape[1] - 1) < (lengths[batch] - 1)[:, None]).to(device)
         values = _cross_entropy(model, hidden[real], ids[:, 1:][real], precision).cpu().numpy()

@@ -96,13 +96,18 @@ def weight_hash(folder: str | Path) -> str:
     return hashlib.sha256(b"".join(digests[name] for name in sorted(digests))).hexdigest()
 
 
+def steps_of(folder: Path) -> list[int]:
+    """Steps of a model's folders `step{n}`, rising; none where it holds a single checkpoint itself."""
+    return sorted(int(path.name[4:]) for path in folder.glob("step*") if path.name[4:].isdigit())
+
+
 def checkpoint_folder(folder: Path, step: int, *, only_step: int) -> Path:
     """Where a model's checkpoint lies: in `step{step}`, or in the folder itself if it has no step folders.
 
     Raises:
         QuantaError: there is no such step.
     """
-    steps = sorted(int(p.name[4:]) for p in folder.glob("step*") if p.name[4:].isdigit())
+    steps = steps_of(folder)
     if step in steps:
         return folder / f"step{step}"
     if not steps and step == only_step:

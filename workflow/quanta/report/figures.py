@@ -55,8 +55,8 @@ class Figures:
         return [one["name"] for drawn in self.by_stage.values() for one in drawn]
 
     def files(self, *kinds: str, of: str | None = None) -> list[str]:
-        """Files of all figures, or of one stage's, of some kinds ("png", "pdf", "csv")."""
-        names = self.names() if of is None else [one["name"] for one in self.by_stage[of]]
+        """Files of all figures, or of one stage's, of some kinds ("png", "pdf", "csv"); none of a stage that draws none."""
+        names = self.names() if of is None else [one["name"] for one in self.by_stage.get(of, [])]
         return [f"{self.folder}/{name}.{kind}" for name in names for kind in kinds]
 
     def inputs(self, stage: str) -> list[str]:

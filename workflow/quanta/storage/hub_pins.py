@@ -31,7 +31,7 @@ NO_LOCKS = (
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
-TEXTS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.parquet")
+TEXTS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.jsonl.xz", "*.parquet")
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,8 @@
     if (start !== null) showDetail(detail, k, start);
 
     const size = Q.el("div", { class: "chart", role: "img", "aria-label": "Loss of the cluster's tokens over model sizes" }), sizeCard = Q.el("div", { class: "card" }, Q.el("h3", {}, "Loss over model sizes"), size);
-    const cards = Q.el("div", { class: "cards" }, sizeCard);
+    const sizes = Q.meta.by_size.length > 1; // of one size alone there is no curve over sizes
+    const cards = Q.el("div", { class: "cards" }, sizes ? sizeCard : null);
     const trained = trainings();
     let overSteps = () => {};
     if (trained.size) {
@@ -169,8 +170,8 @@
     cards.append(Q.el("div", { class: "card wide" }, Q.el("h3", {}, "Lineage: where its tokens are at other numbers of clusters"), lineage(k, c)));
     host.append(cards);
 
-    const bySize = Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens, others: otherSeeds() });
-    sizeCard.append(curveNote(), table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
+    const bySize = sizes && Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens, others: otherSeeds() });
+    if (sizes) sizeCard.append(curveNote(), table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
     overSteps();
     histogram();
     showSimilar(similar, nearest, k, c);
@@ -243,12 +244,12 @@
         Q.el("button", { type: "button", id: "token-close", "aria-label": "Close the token", title: "Close (Esc)", onclick: () => Q.closeToken() }, "✕")),
       Q.el("div", { class: "context", tabindex: 0, role: "region", "aria-label": "Context of the token" }, Q.context(token)),
       Q.el("div", { class: "cards" },
-        Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over sizes"), size), Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
+        Q.meta.by_size.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over sizes"), size) : null, Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
         Q.el("div", { class: "card" }, Q.el("h3", {}, "Under every model"), Q.el("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": "Loss under every model" }, Q.el("table", { id: "token-losses" }, Q.el("thead", {}, Q.el("tr", {}, ...["model", "step", "loss (nats)"].map((t) => Q.el("th", { scope: "col" }, t)))),
           Q.el("tbody", {}, ...[...Q.meta.by_size, ...Q.meta.other_seeds, ...Q.meta.by_step.filter((m) => !Q.meta.by_size.includes(m))].map((m) => Q.el("tr", {}, ...loss(m).map((t) => Q.el("td", {}, t))))))))),
       Q.el("h3", {}, "Its cluster at each number of clusters"),
       Q.el("p", { class: "chips" }, ...Q.meta.ks.map((other) => { const c = Q.clustering(other).label[token]; return openButton(other, c, `${c} of ${other}`, { title: Q.names.get(other, c) || Q.rule(other, c) }); })));
-    Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => members[m].parameters), label: "non-embedding parameters", tokens: [token], others: otherSeeds() });
+    if (size.isConnected) Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => members[m].parameters), label: "non-embedding parameters", tokens: [token], others: otherSeeds() });
     if (step.isConnected) Q.curveChart(step, { members: Q.meta.by_step, x: Q.meta.by_step.map((m) => Math.max(members[m].step, 0.5)), label: "training step", tokens: [token] });
   }
 }

@@ -142,6 +142,7 @@ Q.MEASURES = {
   stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
 };
+if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];
 for (const { column, axis, reference } of Q.meta.learned) {
   const size = axis === "size";
   Q.MEASURES[column] = {

@@ -130,6 +130,7 @@ Q.stroke = (colour, dash = [], opacity = 1) => {
 
 /* Loss over model sizes as a small line, with the numbers as its name. */
 Q.spark = (token) => {
+  if (Q.meta.by_size.length < 2) return Q.el("span");
   const sizes = Q.meta.by_size, values = sizes.map((m) => Q.loss(m, token)), top = Math.max(...values, 1);
   const space = "http://www.w3.org/2000/svg", svg = document.createElementNS(space, "svg"), line = document.createElementNS(space, "polyline");
   const points = values.map((value, i) => `${(60 * i) / Math.max(values.length - 1, 1) + 2},${18 - (16 * value) / top}`);

@@ -16,7 +16,7 @@ from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     shape = (len(table), len(table))
     with files.new_array(outputs.affinity, shape, "float32") as out, tempfile.TemporaryDirectory() as scratch:

@@ -6,6 +6,7 @@ corpus is known again. Given such a manifest, only the texts that it knows are k
 `corpus/differences.csv` names the others.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from itertools import chain
@@ -16,6 +17,15 @@ import datasets
 from quanta.corpus import manifests, packages, readers, splitting
 from quanta.jobs.job import run
 from quanta.storage import files
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """What sources.json says of a file, or of a folder: its SHA-256 is that of its files' names and hashes."""
+    if path.is_file():
+        return {"file": path.name, "sha256": files.file_hash(path)}
+    found = readers.files_of(path)
+    named = [f"{file.relative_to(path).as_posix()} {files.file_hash(file)}\n" for file in found]
+    return {"folder": path.name, "files": len(found), "sha256": hashlib.sha256("".join(named).encode()).hexdigest()}
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -39,7 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     else:
         path = settings["jsonl"]["path"]
         documents = read(path)
-        origin = {"file": Path(path).name, "sha256": files.file_hash(path)}
+        origin = _origin(Path(path))
     repeated = bool(inputs.manifest) or settings.get("repeated") == "keep"
     kept = splitting.distinct(documents, settings["minimum_characters"], repeated=repeated)
     if inputs.manifest:

@@ -22,6 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         limit_documents=params.documents,
         limit_tokens=params.limit_tokens,
         spread=params.take == "spread",
+        parse_special=params.special_tokens == "parse",
     )
     files.write_array(outputs.tokens, tokens.ids)
     files.write_array(outputs.offsets, tokens.offsets)

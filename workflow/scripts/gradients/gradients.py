@@ -14,7 +14,7 @@ from quanta.models import pretrained
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     part, of = Path(outputs.features).suffixes[-2].removeprefix(".part").split("of")
     rows = batching.shard(len(table), int(part), int(of))

@@ -30,7 +30,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     paths = dict(zip(given, inputs.losses, strict=True))
     described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
     names, lost = naming.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
-    when, axes = page_data.learned(files.read_table(inputs.learned))
+    found = [*(files.read_table(path) for path in inputs.scores)]
+    axes: list[dict[str, str]] = []
+    if inputs.learned:
+        when, axes = page_data.learned(files.read_table(inputs.learned))
+        found.append(when)
     layout = files.read_table(inputs.layout, ("token", "x", "y"))
     cosines = cosine.read_affinity(inputs.affinity[0]) if inputs.affinity else None
     if inputs.features:
@@ -38,7 +42,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     chunks = page_data.pack(
         selection=chosen,
         labels=labels,
-        table=page_data.joined(described, [*(files.read_table(path) for path in inputs.scores), when]),
+        table=page_data.joined(described, found),
         documents=files.read_table(inputs.documents, ("document", "source")),
         tokens=tokens,
         texts=decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent)),

@@ -37,8 +37,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = {axis: files.read_json(path) for axis, path in zip(params.axes, inputs.curves, strict=True)}
     alpha, slope, null = scaling["alpha_n"], qdg["envelope_slope"], qdg["identity_slope"]
     low_share = selection["below_threshold"] / selection["predictions"]
-    size = curves["size"]
-    order = files.read_json(inputs.learned)
+    order = files.read_json(inputs.learned) if params.learning else {}
     learned = {axis: order_of_learning.main_line(order, axis) for axis in params.learning}
     luck = files.read_json(inputs.seeds[0]) if inputs.seeds else None
     calibrated, pairs = qdg["calibrated_alpha"], qdg["alpha_by_collisions"]
@@ -48,6 +47,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         files.read_table(inputs.nulls, ("model", "slope", "distinguishable", "words")).iloc[1:].itertuples(index=False)
     )
 
+    parity = json.loads(params.parity) if params.parity else None
     documents = len(files.read_table(inputs.documents, ("document",)))
     ours = paper.of_run(mean_loss, scaling, qdg, json.loads(params.settings), documents=documents)
     family = mean_loss[mean_loss["step"] == params.final_step]
@@ -82,21 +82,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             f"{selection['by_induction'] / max(selection['below_threshold'], 1):.3f}", "qdg/selection.json",
             "by_induction / below_threshold",
         ),
-        (
-            "monogenic tokens, share of all predictions", "few",
-            f"{size['monogenic'] / size['predictions']:.2e}", "scaling/tokens_by_size.json",
-            "monogenic / predictions",
-            *_few(size["monogenic"] / size["predictions"], family),
-        ),
-        (
-            f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size", "few",
-            f"{size['sharp'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "sharp / fell",
-            *_few(size["sharp"] / max(size["fell"], 1), family),
-        ),
-        (
-            "of the same tokens: rises elsewhere by more than 10 % of the fall", "",
-            f"{size['not_monotone'] / max(size['fell'], 1):.3f}", "scaling/tokens_by_size.json", "not_monotone / fell",
-        ),
+        *(_size_rows(curves["size"], family) if "size" in curves else []),
         ("exponent α, calibrated by simulation", "", calibrated, "qdg/fits.json", "calibrated_alpha"),
         ("what the calibration says", "", calibrated["verdict"], "qdg/fits.json", "calibrated_alpha.verdict"),
         (
@@ -112,10 +98,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "report/summary.json", "numbers.envelope_slope_clustered_anew",
         ),
         *((f"slope of null model: {null.model}", "", _null(null), "calibration/nulls.csv", f"[model={null.model}].slope") for null in others),
-        *_learning_rows(order, learned),
+        *(_learning_rows(order, learned) if learned else []),
         *(_seed_rows(luck) if luck else []),
         *_theory_rows(files.read_json(inputs.theory)["published"]),
-        *_parity_rows(inputs, params.parity_alpha, paper.parity_differences(json.loads(params.parity))),
+        *(_parity_rows(inputs, params.parity_alpha, paper.parity_differences(parity)) if parity else []),
     ]  # fmt: skip
     table = pd.DataFrame([_row(*row) for row in rows])
     files.write_table(outputs.table, table)
@@ -126,21 +112,28 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "run": params.run,
             "paper": PAPER,
             "headline": [
-                f"α_N = {_shown(alpha)} over {alpha['n_sizes']} sizes, {len(alpha['points_used'])} models (the paper's Pythia: 0.083)",
+                *(
+                    [
+                        f"α_N = {_shown(alpha)} over {alpha['n_sizes']} sizes, {len(alpha['points_used'])} models (the paper's Pythia: 0.083)"
+                    ]
+                    if "size" in curves
+                    else []
+                ),
                 f"envelope slope = {_shown(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
-                f"{slope['n_tokens']} tokens (the paper: -1.24; theory: {_shown(_theory(alpha) | {'interval': None})})",
+                f"{slope['n_tokens']} tokens (the paper: -1.24{_theory_words(alpha)})",
                 f"null, tokens grouped by identity: {_shown(null)}",
                 f"calibrated α = {_shown(calibrated)} ({calibrated['verdict']})",
                 f"the slope is distinguishable from {_names(others, 'True')}; not from {_names(others, 'False')}",
                 *(_learning_words(axis, line) for axis, line in list(learned.items())[:1]),
                 *([_seed_words(luck)] if luck else []),
             ],
+            "left_out": params.left_out,
             "numbers": {
                 "alpha_n": alpha,
                 "alpha_n_with_irreducible_loss": scaling.get("alpha_n_with_irreducible_loss"),
                 "envelope_slope": slope,
                 "identity_slope": null,
-                "parity": json.loads(params.parity),
+                "parity": parity,
                 "calibrated_alpha": calibrated,
                 "alpha_by_collisions": pairs,
                 "coverage": qdg["coverage"],
@@ -155,6 +148,25 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "family": family.to_dict(orient="records"),
         },
     )
+
+
+def _size_rows(size: dict[str, Any], family: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """Classes of single tokens over model sizes."""
+    where = "scaling/tokens_by_size.json"
+    monogenic, sharp = size["monogenic"] / size["predictions"], size["sharp"] / max(size["fell"], 1)
+    elsewhere = size["not_monotone"] / max(size["fell"], 1)
+    falls = f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size"
+    return [
+        (
+            "monogenic tokens, share of all predictions", "few", f"{monogenic:.2e}", where, "monogenic / predictions",
+            *_few(monogenic, family),
+        ),
+        (falls, "few", f"{sharp:.3f}", where, "sharp / fell", *_few(sharp, family)),
+        (
+            "of the same tokens: rises elsewhere by more than 10 % of the fall", "", f"{elsewhere:.3f}", where,
+            "not_monotone / fell",
+        ),
+    ]  # fmt: skip
 
 
 def _null(row: Any) -> str:
@@ -172,6 +184,10 @@ def _theory(alpha: dict[str, Any]) -> dict[str, Any]:
         return {"value": None, "interval": None}
     interval = [-alpha["interval"][1] - 1, -alpha["interval"][0] - 1] if alpha.get("interval") else None
     return {"value": -alpha["value"] - 1, "interval": interval}
+
+
+def _theory_words(alpha: dict[str, Any]) -> str:
+    return "" if alpha["value"] is None else f"; theory: {_shown(_theory(alpha) | {'interval': None})}"
 
 
 def _learning_rows(order: dict[str, Any], learned: dict[str, Any]) -> list[tuple[Any, ...]]:

@@ -18,7 +18,7 @@ from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     model, largest = pretrained.load(inputs.model, device()), max(params.n_clusters)
     document, position = table["document"].to_numpy(), table["position"].to_numpy()

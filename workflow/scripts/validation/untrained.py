@@ -18,7 +18,7 @@ from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     table = table.iloc[arrays.evenly(len(table), params.tokens)]
     model = pretrained.fresh_weights(pretrained.load(inputs.model, device()), seed=params.seed)
