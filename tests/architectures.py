@@ -1,7 +1,6 @@
 """Tiny random models of every causal class of the installed transformers, from their configurations, made small by rule."""
 
 import contextlib
-import os
 import warnings
 from typing import Any
 
@@ -106,10 +105,18 @@ def _shrink(config: Any) -> None:
                 continue
             with contextlib.suppress(Exception):
                 setattr(config, name, EXACT[name])
-        elif name in ("layer_types", "layers_block_type", "mlp_layer_types", "hybrid_override_pattern", "block_types") and isinstance(value, list):
+        elif name in (
+            "layer_types",
+            "layers_block_type",
+            "mlp_layer_types",
+            "hybrid_override_pattern",
+            "block_types",
+        ) and isinstance(value, list):
             different = list(dict.fromkeys(value))
             with contextlib.suppress(Exception):
-                setattr(config, name, (different * LAYERS)[:LAYERS] if len(different) <= LAYERS else different[-LAYERS:])
+                setattr(
+                    config, name, (different * LAYERS)[:LAYERS] if len(different) <= LAYERS else different[-LAYERS:]
+                )
         elif isinstance(value, list) and len(value) > 6 and len(set(map(str, value))) <= 4:
             with contextlib.suppress(Exception):
                 setattr(config, name, value[:LAYERS])

@@ -10,6 +10,9 @@ Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,15 +21,18 @@ from transformers import PreTrainedModel
 
 from quanta import devices
 from quanta.arrays import Array, Float32, Int
-from quanta.corpus.encoding import Tokens
+from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.devices import keep_freed_memory, settle_precision
 from quanta.errors import QuantaError
 from quanta.gradients import collector, neox
 from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
-from quanta.gradients.parameter_sets import ParameterSet, parameter_set
+from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, blocks, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
 from quanta.losses.batching import check_vocabulary, pad, token_bytes
+from quanta.losses.forward import batch_losses
+from quanta.losses.probe import check_model
+from quanta.models.head import TROUBLE, name_of, own_logits, probe_ids
 from quanta.progress import log
 
 FEATURES = 65_537  # a prime: prime to the width of every layer
@@ -95,6 +101,7 @@ class Engine:
         self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self._now = Now()
         self.neox = neox.Neox(model, self.dtype) if neox.supports(model) and not by_hooks else None
+        self.alone = bool(self.parameters.whole)  # one sample a batch
 
     def batch(
         self, batch: Batch, documents: Array, positions: Array, batch_tokens: int, into: torch.Tensor | None = None
@@ -144,9 +151,13 @@ class Engine:
         self._now.taker, self._now.last = collector, last
         with torch.enable_grad():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                logits = self.model(input_ids=ids, use_cache=False).logits[:, 0]
+                logits = own_logits(self.model, ids)[:, 0]
             loss = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
             loss.sum().backward()  # type: ignore[no-untyped-call]
+        for member in self.parameters.whole:
+            assert member.own is not None
+            collector.whole(member, member.own.grad)
+            member.own.grad = None
         return samples, collector.features(), loss.detach()
 
     def run(
@@ -166,18 +177,28 @@ class Engine:
         A batch is no larger than a GPU's free memory holds by estimate; out of memory halves it, says so and goes on.
 
         Raises:
-            QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
+            QuantaError: a loss or a gradient is not finite, a single sample does not fit the device's memory, or the
+                model fails a probe: of its losses (`quanta.losses.probe`), or of its gradients (`checked`).
         """
+        if len(documents):
+            self.alone = checked(self)
+        yield from self._run(documents, positions, batch_tokens, share=share, into=into)
+
+    def _run(
+        self, documents: Array, positions: Array, batch_tokens: int, *, share: bool, into: torch.Tensor | None
+    ) -> Iterator[Result]:
         share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
-        limit = [self._fitting(batch_tokens)]
+        limit = [1 if self.alone else self._fitting(batch_tokens)]
         planned = batches(documents, positions, limit[0], share=share)
-        hooks = nullcontext() if self.neox else collector.hooks(self.model, self.parameters, self._now)
+        hooks = (
+            nullcontext() if self.neox else collector.hooks(self.model, self.parameters, self._now, alone=self.alone)
+        )
 
         def compute(batch: Batch) -> Iterator[Result]:
             return self._in_memory(batch, documents, positions, limit, into)
 
         with _frozen(self.model), _matmul(self.precision, self.device), hooks:
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and not self.parameters.whole:  # a parameter has one place for its gradient
                 yield from in_threads(compute, planned)
             else:
                 for batch in planned:
@@ -187,7 +208,7 @@ class Engine:
         """On a GPU, what its free memory holds of a batch, whose activations and their gradients stay for all layers."""
         if self.device.type != "cuda":
             return batch_tokens
-        layers = int(self.model.config.num_hidden_layers)
+        layers = len(blocks(self.model))
         return devices.fitting(batch_tokens, 2 * layers * token_bytes(self.model), devices.free_bytes(self.device))
 
     def _in_memory(
@@ -220,6 +241,115 @@ class Engine:
                 limit[0] = max(min(limit[0], size * int(positions[left].max())), 1)
                 parts = [left[i : i + size] for i in range(0, len(left), size)]
                 waiting = [Batch(p, np.arange(len(p)), documents[p], positions[p]) for p in parts] + waiting
+
+
+# ------------------------------------------------------------------------------------------------- probe
+
+PROBED_PARAMETERS = 2**25  # at most about so many, or one member: 128 MiB for each of two gradients
+TOLERANCE = 1e-3  # of a member's gradient: float32 in another order of sums
+SLACK = 1e-4  # of the whole gradient: what a member whose gradient nearly vanishes may be off
+
+# by model and parameter set: whether batches hold one sample
+_ALONE: "WeakKeyDictionary[PreTrainedModel, dict[str, bool]]" = WeakKeyDictionary()
+
+
+def checked(engine: Engine) -> bool:
+    """Hold the engine's gradients of two tokens against autograd's, once for a model and parameter set.
+
+    Answers whether batches must hold one sample, as where a layer's outputs are those of several samples in one list.
+    GPT-NeoX's own backward pass is not looked at, since its forward is known.
+
+    Raises:
+        QuantaError: the model fails the probe of its losses, or its gradients differ from autograd's; it names the
+            model and the parameter.
+    """
+    model, kind = engine.model, engine.parameters.kind
+    check_model(model, batch_losses)
+    if engine.neox is not None:
+        return False
+    known = _ALONE.setdefault(model, {})
+    if kind not in known:
+        some = _some(engine.parameters)
+        texts = [probe_ids(model).tolist(), probe_ids(model, seed=1).tolist()]
+        positions = np.array([len(texts[0]) - 1, max(len(texts[0]) // 2, 1)])
+        with _frozen(model):
+            expected = [_by_autograd(model, some, text[: n + 1]) for text, n in zip(texts, positions, strict=True)]
+        if not all(bool(e.isfinite().all()) for e in expected):
+            return engine.alone  # broken weights: each gradient is checked, too
+        wrong = ""
+        for alone in (False, True)[int(engine.alone) :]:
+            wrong = _apart(model, some, texts, positions, expected, alone=alone)
+            if not wrong:
+                known[kind] = alone
+                break
+        else:
+            raise QuantaError(
+                name_of(model),
+                f"gradients of the set {kind!r}: {wrong}",
+                "those that autograd gives for the model's own loss",
+                "take another parameter set (qdg.parameters) or architecture",
+            )
+        if known[kind]:
+            log.info("gradients of %s are computed one sample at a time", name_of(model))
+    return known[kind]
+
+
+def _apart(
+    model: PreTrainedModel,
+    some: ParameterSet,
+    texts: list[list[int]],
+    positions: Array,
+    expected: list[torch.Tensor],
+    *,
+    alone: bool,
+) -> str:
+    """What differs between the engine's gradients and those expected, or nothing."""
+    engine = Engine(model, as_tokens(texts), features=None, seed=0, parameters=some, by_hooks=True)
+    engine.alone = alone
+    try:
+        found = {int(i): row.cpu() for samples, rows, _ in
+                 engine._run(np.arange(2), positions, 2**20, share=False, into=None)
+                 for i, row in zip(samples, rows, strict=True)}  # fmt: skip
+    except (*TROUBLE, QuantaError) as error:
+        return f"{type(error).__name__}, {error}".splitlines()[0]
+    for i, whole in enumerate(expected):
+        length = float(whole.norm())
+        for member in some.members:
+            place = slice(member.begin, member.begin + member.size)
+            error, own = float((found[i][place] - whole[place]).norm()), float(whole[place].norm())
+            if error > TOLERANCE * own + SLACK * length:
+                return f"that of {member.name} is off by {error:.2g}, where autograd's has length {own:.2g}"
+    return ""
+
+
+def _some(parameters: ParameterSet) -> ParameterSet:
+    """Members spread over the model, few enough for the probe, as a set of their own."""
+    members = list(parameters.members)
+    step = max(-(-parameters.count // PROBED_PARAMETERS), 1)
+    kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
+    begin = 0
+    for member in members[::step]:
+        kept[type(member)].append(replace(member, begin=begin))
+        begin += member.size
+    return ParameterSet(parameters.kind, tuple(kept[Matrix]), tuple(kept[Vector]))
+
+
+def _by_autograd(model: PreTrainedModel, some: ParameterSet, ids: list[int]) -> torch.Tensor:
+    """The flat gradient (on the CPU) of the last token's loss under the model's own logits."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    wanted = [named[member.name] for member in some.members]
+    for parameter in wanted:
+        parameter.requires_grad_(True)
+    row = torch.tensor([ids], device=wanted[0].device)
+    try:
+        with torch.enable_grad():
+            loss = nn.functional.cross_entropy(own_logits(model, row[:, :-1])[:, -1].float(), row[:, -1])
+            found = torch.autograd.grad(loss, wanted, allow_unused=True)
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten().float().cpu()
+                      for p, g in zip(wanted, found, strict=True)])  # fmt: skip
 
 
 def _check_finite(features: Buffer, losses: Array, documents: Array, positions: Array) -> None:

@@ -83,5 +83,7 @@ def check_model(model: PreTrainedModel, losses: Losses) -> Head:
         )
     _PASSED.add(model)
     how = "one Linear layer gives its logits" if head.plain else "its own head gives its logits"
-    log.info("probe of %s: %s, losses agree within %.1g nats, no token alters a loss before it", name_of(model), how, apart)
+    log.info(
+        "probe of %s: %s, losses agree within %.1g nats, no token alters a loss before it", name_of(model), how, apart
+    )
     return head
