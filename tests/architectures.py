@@ -49,7 +49,7 @@ EXACT: dict[str, Any] = {
     "type_vocab_size": 2, "type_vocabulary_size": 2, "num_buckets": 2, "num_hashes": 1, "block_size": 8, "num_random_blocks": 1,
     "ngram": 2, "prompt_types": 2, "prompt_length": 2, "segment_types": 2, "max_distance": 16, "position_bias_num_buckets": 16,
     "position_bias_max_distance": 32, "conv_kernel": 4, "num_mem_blocks": 1, "num_attention_groups": 2, "n_langs": 1,
-    "input_embedding_size": WIDTH, "rotary_dim": 4, "bottleneck_size": 8, "emb_size": WIDTH, "num_groups": 1,
+    "input_embedding_size": WIDTH, "rotary_dim": 4, "bottleneck_size": 8, "emb_size": WIDTH, "output_embedding_size": WIDTH, "num_groups": 1,
 }  # fmt: skip
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2,
            "cls_token_id": 1, "mask_token_id": 3, "forced_eos_token_id": None, "forced_bos_token_id": None, "bos_index": 1,

@@ -104,10 +104,12 @@ class Now(threading.local):
 
 
 @contextmanager
-def hooks(model: PreTrainedModel, parameters: ParameterSet, now: Now, *, alone: bool) -> Iterator[None]:
+def hooks(
+    model: PreTrainedModel, parameters: ParameterSet, now: Now, called: set[nn.Module], *, alone: bool
+) -> Iterator[None]:
     """Give `now.taker` every layer's input and output gradient, and the head position `now.last` of each sample only.
 
-    With `alone`, batches hold one sample: the lowest layers' outputs may be altered in place, and parameters that
+    Layers whose gradients can be taken are added to `called` as they are called. With `alone`, batches hold one sample: the lowest layers' outputs may be altered in place, and parameters that
     are taken whole want gradients.
     """
 
@@ -122,8 +124,11 @@ def hooks(model: PreTrainedModel, parameters: ParameterSet, now: Now, *, alone: 
         twins = (filled(own, 1), filled(own, 0)) if is_norm(own) else None
 
         def hook(
-            module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any], output: torch.Tensor
+            module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any], output: Any
         ) -> torch.Tensor | None:
+            if not isinstance(output, torch.Tensor):
+                return None  # the probe finds that nothing came, and the gradient is taken whole
+            called.add(module)
             taker, lowest = now.taker, not output.requires_grad
             given = [_detached(value) for value in inputs]
             named = {name: _detached(value) for name, value in settings.items()}

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from quanta.errors import QuantaError
-from quanta.models.head import name_of
+from quanta.models.head import name_of, reached
 from quanta.models.pretrained import unembedding
 
 KINDS = {
@@ -110,6 +110,20 @@ class ParameterSet:
         }
 
 
+def _modules(model: PreTrainedModel) -> list[nn.Module]:
+    """The modules that text goes through, in the model's order: without what reads images or sound, if there is such."""
+    every = list(model.modules())
+    lists = [m for m in every if isinstance(m, nn.ModuleList)]
+    nested = {inner for outer in lists for inner in outer.modules() if inner is not outer}
+    if len([m for m in lists if m not in nested]) < 2:
+        return every
+    called = reached(model)
+    parents = {child: parent for parent in every for child in parent.children()}
+    above = {m for m in every if any(inner in called for inner in m.modules())}
+    # the weight of a module that is not called may be used by the one that holds it
+    return [m for m in every if m in above or parents.get(m) in called]
+
+
 def blocks(model: PreTrainedModel) -> nn.ModuleList:
     """The list of the model's blocks: as many as the configuration says, or the list with most of the parameters.
 
@@ -117,7 +131,8 @@ def blocks(model: PreTrainedModel) -> nn.ModuleList:
         QuantaError: no ModuleList holds the blocks.
     """
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    lists = [m for m in model.base_model.modules() if isinstance(m, nn.ModuleList)]  # outermost first
+    base = set(model.base_model.modules())
+    lists = [m for m in _modules(model) if isinstance(m, nn.ModuleList) and m in base]  # outermost first
     sizes = [sum(p.numel() for p in m.parameters()) for m in lists]
     for module, size in zip(lists, sizes, strict=True):
         if len(module) == layers and 2 * size >= max(sizes):
@@ -158,12 +173,13 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
     unembed = unembedding(model)
     inside = {id(m) for m in blocks(model).modules()}
     names = {id(m): name for name, m in model.named_modules()}
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m is not unembed]
+    linear = [m for m in _modules(model) if isinstance(m, nn.Linear | Conv1D) and m is not unembed]
     linear = [m for m in linear if kind == "all" or id(m) in inside]
-    norms = [m for m in model.base_model.modules() if is_norm(m)]
+    base = set(model.base_model.modules())
+    norms = [m for m in _modules(model) if m in base and is_norm(m)]
     outside = [m for m in norms if id(m) not in inside]
     # were there several (a norm of the embeddings), the final one is defined last
-    chosen_norms = {"clean": [], "paper": outside[-1:], "all": [m for m in model.modules() if is_norm(m)]}[kind]
+    chosen_norms = {"clean": [], "paper": outside[-1:], "all": [m for m in _modules(model) if is_norm(m)]}[kind]
 
     matrices, begin = [], 0
     for module in linear:
@@ -228,7 +244,9 @@ def _further(
     known = {p for m in (*left, *modules) for p in m.parameters(recurse=False)}
     inside = set(blocks(model).parameters())
     found = []
-    for prefix, module in model.named_modules():
+    prefixes = {id(module): prefix for prefix, module in model.named_modules()}
+    for module in _modules(model):
+        prefix = prefixes[id(module)]
         for name, parameter in module.named_parameters(recurse=False):
             if parameter in known or not parameter.is_floating_point():
                 continue

@@ -70,7 +70,8 @@ class Fold:
                 for first in range(0, m.rows, rows)
             ]
             self._pieces[m.name] = pieces
-            end = max(end, *(p.offset + (p.last - p.first - 1) * stride + m.columns for p in pieces))
+            if m.columns <= k:  # others are wrapped where they are added
+                end = max(end, *(p.offset + (p.last - p.first - 1) * stride + m.columns for p in pieces))
             start += m.rows * stride
             if not self.exact:
                 self._signs[m.name] = (self._draw(rng, m.rows), self._draw(rng, m.columns))

@@ -1,4 +1,4 @@
-"""A few random tokens through a model before any work: are its losses its own, and does it look at the future?"""
+"""A few random tokens through a model before any work: its losses must be its own, and none may depend on the future."""
 
 from collections.abc import Callable
 from weakref import WeakSet

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
+from transformers.utils.generic import ModelOutput
 
 from quanta.arrays import Float, Int
 from quanta.errors import QuantaError
@@ -29,6 +29,12 @@ TROUBLE = (RuntimeError, TypeError, ValueError, LookupError, AttributeError, Not
 def name_of(model: PreTrainedModel) -> str:
     """What an error calls a model: its class and the model type of its configuration."""
     return f"{type(model).__name__} ({model.config.model_type})"
+
+
+def longest(model: PreTrainedModel) -> int | None:
+    """The longest input that the model takes, in tokens, where its configuration says so."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return found if found and found > 0 else None
 
 
 def own_output(model: PreTrainedModel, ids: Int[torch.Tensor, "document position"]) -> Any:
@@ -65,11 +71,28 @@ def probe_ids(model: PreTrainedModel, *, seed: int = 0) -> Int[torch.Tensor, " p
     config: Any = model.config.get_text_config()
     named = {v for c in (config, model.config) for k, v in vars(c).items() if k.endswith(("_token_id", "_index"))
              and isinstance(v, int)}  # fmt: skip
-    largest = min(model.get_input_embeddings().weight.shape[0], 2**20)  # type: ignore[union-attr, index, arg-type]
+    layer = unembedding(model)
+    rows = [m.weight.shape[0] for m in (model.get_input_embeddings(), layer) if isinstance(m, nn.Linear | nn.Embedding)]
+    largest = min([*rows, config.vocab_size])  # some have rows for images that no text names
     usual = np.setdiff1d(np.arange(largest), list(named))
-    length = min(PROBE_TOKENS, getattr(config, "max_position_embeddings", None) or PROBE_TOKENS)
+    length = min(PROBE_TOKENS, longest(model) or PROBE_TOKENS)
     chosen = np.random.default_rng(seed).choice(usual if len(usual) else np.arange(largest), size=length)
     return torch.from_numpy(chosen.astype(np.int64)).to(next(model.parameters()).device)
+
+
+@torch.no_grad()
+def reached(model: PreTrainedModel) -> set[nn.Module]:
+    """The modules that the model calls for a few tokens of text; all of them if it stops on these."""
+    called: set[nn.Module] = set()
+    handles = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in model.modules()]
+    try:
+        own_output(model, probe_ids(model)[None])
+    except TROUBLE:
+        return set(model.modules())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return called
 
 
 @contextmanager
