@@ -59,6 +59,7 @@ class Purpose(Enum):
     PARITY_PROBES = (36, 2)  # kind of sampling, draws
     PARITY_NOISE = (37, 0)
     SUMMARY_SPECTRUM = (38, 0)
+    PROBE_TOKENS = (39, 0)
 
 
 def stream(seed: int, purpose: Purpose, *index: int) -> np.random.SeedSequence:

@@ -8,8 +8,12 @@ R its input (position, in). GPT-NeoX has a backward of its own (`quanta.gradient
 Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -18,15 +22,18 @@ from transformers import PreTrainedModel
 
 from quanta import devices
 from quanta.arrays import Array, Float32, Int
-from quanta.corpus.encoding import Tokens
+from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.devices import keep_freed_memory, settle_precision
 from quanta.errors import QuantaError
 from quanta.gradients import collector, neox
 from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
-from quanta.gradients.parameter_sets import ParameterSet, parameter_set
+from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, blocks, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
 from quanta.losses.batching import check_vocabulary, pad, read, token_bytes
+from quanta.losses.forward import batch_losses
+from quanta.losses.probe import check_model
+from quanta.models.head import TROUBLE, longest, name_of, own_logits, probe_ids
 from quanta.progress import log
 
 FEATURES = 65_537  # a prime: prime to the width of every layer
@@ -95,13 +102,15 @@ class Engine:
         self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self._now = Now()
         self.neox = neox.Neox(model, self.dtype) if neox.supports(model) and not by_hooks else None
+        self.alone = bool(self.parameters.whole)  # one sample a batch
+        self.called: set[nn.Module] = set()  # layers of the set that a forward pass has called
 
     def batch(
         self, batch: Batch, documents: Array, positions: Array, batch_tokens: int, into: torch.Tensor | None = None
     ) -> Iterator[tuple[Int[Array, " sample"], Buffer, torch.Tensor]]:
         """Yield (indices of targets, features (sample, k), losses (sample,) in nats) until the batch is done."""
         ids = pad([self.tokens.document(int(d))[:n] for d, n in zip(batch.documents, batch.lengths, strict=True)])
-        ids = read(ids.to(self.device), self.tokens)
+        ids = read(ids.to(self.device), self.tokens.beginning)
         if self.neox is None:
             yield self._by_hooks(ids, batch.samples, documents, positions, into)
             return
@@ -144,9 +153,13 @@ class Engine:
         self._now.taker, self._now.last = collector, last
         with torch.enable_grad():
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                logits = self.model(input_ids=ids, use_cache=False).logits[:, 0]
+                logits = own_logits(self.model, ids)[:, 0]
             loss = nn.functional.cross_entropy(logits.float(), targets, reduction="none")
             loss.sum().backward()  # type: ignore[no-untyped-call]
+        for member in self.parameters.whole:
+            assert member.own is not None
+            collector.whole(member, member.own.grad)
+            member.own.grad = None
         return samples, collector.features(), loss.detach()
 
     def run(
@@ -166,18 +179,30 @@ class Engine:
         A batch is no larger than a GPU's free memory holds by estimate; out of memory halves it, says so and goes on.
 
         Raises:
-            QuantaError: a loss or a gradient is not finite, or a single sample does not fit the device's memory.
+            QuantaError: a loss or a gradient is not finite, a single sample does not fit the device's memory, or the
+                model fails a probe: of its losses (`quanta.losses.probe`), or of its gradients (`check_gradients`).
         """
+        if len(documents):
+            check_gradients(self)
+        yield from self._run(documents, positions, batch_tokens, share=share, into=into)
+
+    def _run(
+        self, documents: Array, positions: Array, batch_tokens: int, *, share: bool, into: torch.Tensor | None
+    ) -> Iterator[Result]:
         share = share and self.neox is not None and (not self.fold.exact or self.writes_in_place)
-        limit = [self._fitting(batch_tokens)]
+        limit = [1 if self.alone else self._fitting(batch_tokens)]
         planned = batches(documents, positions, limit[0], share=share)
-        hooks = nullcontext() if self.neox else collector.hooks(self.model, self.parameters, self._now)
+        hooks = (
+            nullcontext()
+            if self.neox
+            else collector.hooks(self.model, self.parameters, self._now, self.called, alone=self.alone)
+        )
 
         def compute(batch: Batch) -> Iterator[Result]:
             return self._in_memory(batch, documents, positions, limit, into)
 
         with _frozen(self.model), _matmul(self.precision, self.device), hooks:
-            if self.device.type == "cpu":
+            if self.device.type == "cpu" and not self.parameters.whole:  # a parameter has one place for its gradient
                 yield from in_threads(compute, planned)
             else:
                 for batch in planned:
@@ -187,7 +212,7 @@ class Engine:
         """On a GPU, what its free memory holds of a batch, whose activations and their gradients stay for all layers."""
         if self.device.type != "cuda":
             return batch_tokens
-        layers = int(self.model.config.num_hidden_layers)
+        layers = len(blocks(self.model))
         return devices.fitting(batch_tokens, 2 * layers * token_bytes(self.model), devices.free_bytes(self.device))
 
     def _in_memory(
@@ -222,6 +247,153 @@ class Engine:
                 waiting = [Batch(p, np.arange(len(p)), documents[p], positions[p]) for p in parts] + waiting
 
 
+# ------------------------------------------------------------------------------------------------- probe
+
+PROBED_PARAMETERS = 2**25  # at most about so many, or one member: 128 MiB for each of two gradients
+TOLERANCE = 1e-3  # of a member's gradient: float32 in another order of sums
+SLACK = 1e-4  # of the whole gradient: what a member whose gradient nearly vanishes may be off
+
+# by model and parameter set: whether batches hold one sample, and which members are taken whole
+_PASSED: "WeakKeyDictionary[PreTrainedModel, dict[str, tuple[bool, frozenset[str]]]]" = WeakKeyDictionary()
+
+
+def check_gradients(engine: Engine) -> None:
+    """Hold the engine's gradients of two tokens against autograd's, once for a model and parameter set.
+
+    Where several samples' outputs make one list, the engine is set to one sample a batch; where a layer's weight is
+    used without a call of the layer, to taking its gradient whole. GPT-NeoX's own backward pass is not looked at, since
+    its forward is known.
+
+    Raises:
+        QuantaError: the model fails the probe of its losses, or its gradients differ from autograd's; it names the
+            model and the parameter.
+    """
+    model, kind = engine.model, engine.parameters.kind
+    check_model(model, batch_losses)
+    if engine.neox is not None:
+        return
+    known = _PASSED.setdefault(model, {})
+    if kind not in known:
+        texts = [probe_ids(model).tolist(), probe_ids(model, seed=1).tolist()]
+        positions = np.array([len(texts[0]) - 1, max(len(texts[0]) // 2, 1)])
+        some = _some(engine.parameters)
+        try:
+            with _frozen(model):
+                pairs = [_by_autograd(model, some, text[: n + 1]) for text, n in zip(texts, positions, strict=True)]
+        except TROUBLE as error:
+            raise _refused(engine, f"{type(error).__name__}, {error}".splitlines()[0]) from error
+        expected, used = [gradient for gradient, _ in pairs], set().union(*(names for _, names in pairs))
+        if not all(bool(e.isfinite().all()) for e in expected):
+            return  # broken weights: each gradient is checked, too
+        if not any(bool(e[: some.vectors_begin].any()) for e in expected):
+            raise _refused(engine, "no gradient reaches the blocks in evaluation mode")
+        whole, wrong = frozenset[str](), {"": ""}
+        for alone, retry in ((bool(some.whole), False), (True, False), (True, True)):
+            if retry:
+                whole = frozenset(_pattern(name.rpartition(".")[0]) for name in wrong)
+            wrong = _apart(model, _taken_whole(some, whole), texts, positions, expected, used, alone=alone)
+            if not wrong:
+                known[kind] = alone, whole
+                break
+        else:
+            raise _refused(engine, next(iter(wrong.values())))
+        if alone:
+            log.info("gradients of %s are computed one sample at a time", name_of(model))
+    engine.alone, whole = known[kind]
+    engine.parameters = engine.fold.parameters = _taken_whole(engine.parameters, whole)
+
+
+def _refused(engine: Engine, found: str) -> QuantaError:
+    return QuantaError(
+        name_of(engine.model),
+        f"gradients of the set {engine.parameters.kind!r}: {found}",
+        "those that autograd gives for the model's own loss",
+        "take another parameter set (qdg.parameters) or architecture",
+    )
+
+
+def _pattern(name: str) -> str:
+    """A module's name with its numbers left out: that of its like in every block."""
+    return re.sub(r"\d+", "#", name)
+
+
+def _taken_whole(parameters: ParameterSet, patterns: frozenset[str]) -> ParameterSet:
+    """The set, with the members of some modules taken whole."""
+
+    def own(member: Any) -> Any:
+        module, _, name = member.name.rpartition(".")
+        return replace(member, own=getattr(member.module, name)) if _pattern(module) in patterns else member
+
+    if not patterns:
+        return parameters
+    matrices, vectors = (tuple(own(p) for p in part) for part in (parameters.matrices, parameters.vectors))
+    return replace(parameters, matrices=matrices, vectors=vectors)
+
+
+def _apart(
+    model: PreTrainedModel,
+    some: ParameterSet,
+    texts: list[list[int]],
+    positions: Array,
+    expected: list[torch.Tensor],
+    used: set[str],
+    *,
+    alone: bool,
+) -> dict[str, str]:
+    """What differs between the engine's gradients and those expected, by parameter; "" where the engine stops."""
+    engine = Engine(model, as_tokens(texts), features=None, seed=0, parameters=some, by_hooks=True)
+    engine.alone = alone
+    try:
+        found = {int(i): row.cpu() for samples, rows, _ in
+                 engine._run(np.arange(2), positions, 2**20, share=False, into=None)
+                 for i, row in zip(samples, rows, strict=True)}  # fmt: skip
+    except (*TROUBLE, QuantaError) as error:
+        return {"": f"{type(error).__name__}, {error}".splitlines()[0]}
+    silent = [m.name for m in some.members if m.own is None and m.name in used and m.module not in engine.called]
+    wrong = {name: f"{name} is used without a call of its layer" for name in silent}
+    for i, gradient in enumerate(expected):
+        length = float(gradient.norm())
+        for member in some.members:
+            place = slice(member.begin, member.begin + member.size)
+            off, own = float((found[i][place] - gradient[place]).norm()), float(gradient[place].norm())
+            if not off <= TOLERANCE * own + SLACK * length:
+                wrong[member.name] = f"that of {member.name} is off by {off:.2g}, autograd's has length {own:.2g}"
+    return wrong
+
+
+def _some(parameters: ParameterSet) -> ParameterSet:
+    """Members spread over the model, few enough for the probe, as a set of their own."""
+    members = list(parameters.members)
+    step = max(-(-parameters.count // PROBED_PARAMETERS), 1)
+    first = {_pattern(member.name): member.name for member in reversed(members)}  # one of each kind, and some more
+    chosen = {*first.values(), *(member.name for member in members[::step])}
+    kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
+    begin = 0
+    for member in [member for member in members if member.name in chosen]:
+        kept[type(member)].append(replace(member, begin=begin))
+        begin += member.size
+    return ParameterSet(parameters.kind, tuple(kept[Matrix]), tuple(kept[Vector]))
+
+
+def _by_autograd(model: PreTrainedModel, some: ParameterSet, ids: list[int]) -> tuple[torch.Tensor, set[str]]:
+    """The flat gradient (on the CPU) of the last token's loss under the model's own logits, and what it reaches."""
+    named = dict(model.named_parameters(remove_duplicate=False))
+    wanted = [named[member.name] for member in some.members]
+    for parameter in wanted:
+        parameter.requires_grad_(True)
+    row = torch.tensor([ids], device=wanted[0].device)
+    try:
+        with torch.enable_grad():
+            loss = nn.functional.cross_entropy(own_logits(model, row[:, :-1])[:, -1].float(), row[:, -1])
+            found = torch.autograd.grad(loss, wanted, allow_unused=True)
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+    parts = [torch.zeros_like(p) if g is None else g for p, g in zip(wanted, found, strict=True)]
+    used = {member.name for member, g in zip(some.members, found, strict=True) if g is not None}
+    return torch.cat([part.flatten().float().cpu() for part in parts]), used
+
+
 def _check_finite(features: Buffer, losses: Array, documents: Array, positions: Array) -> None:
     # a sum is not finite as soon as one of its terms is not
     sums = features.sum(1) if isinstance(features, torch.Tensor) else torch.stack([row.sum() for row in features])
@@ -246,8 +418,8 @@ def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, posi
     if not len(documents):
         return
     check_vocabulary(model, tokens)
-    limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or np.inf
-    limit -= len(tokens.beginning)  # read before each document, they take positions of the model
+    # what is read before each document takes positions of the model
+    limit = (longest(model) or np.inf) - len(tokens.beginning)
     inside = (documents >= 0) & (documents < tokens.n_documents)
     lengths = np.zeros(len(documents), dtype=np.int64)
     lengths[inside] = tokens.lengths[documents[inside]]

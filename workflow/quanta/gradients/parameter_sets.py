@@ -5,33 +5,40 @@ weights and biases of the blocks' Linear layers, and the final layer norm, whose
 through. Names change between versions of a library; types do not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from quanta.errors import QuantaError
+from quanta.models.head import name_of, reached
 from quanta.models.pretrained import unembedding
 
 KINDS = {
-    "paper": "weights and biases of the Linear layers inside the blocks, and the final norm",
-    "clean": "weights and biases of the Linear layers inside the blocks",
+    "paper": "weights and biases of the Linear layers inside the blocks (stacks of them included), and the final norm",
+    "clean": "weights and biases of the Linear layers inside the blocks (stacks of them included)",
     "all": "every parameter but embeddings and unembedding",
 }
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A weight (rows × columns, as it is stored) of a Linear or Conv1D layer; it begins at element `begin`."""
+    """A weight (rows × columns, as it is stored) of a Linear or Conv1D layer; it begins at element `begin`.
+
+    `own` is a parameter of another module (stacked experts, a kernel): its last dimension are the columns, and its
+    gradient is taken whole, of one sample at a time.
+    """
 
     name: str
     module: nn.Module
     rows: int
     columns: int
     begin: int
+    own: nn.Parameter | None = field(default=None, compare=False)
 
     @property
     def transposed(self) -> bool:
@@ -46,13 +53,14 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Vector:
-    """A bias, or the weight of a norm (`of_norm`); it begins at element `begin`."""
+    """A bias, or the weight of a norm (`of_norm`); it begins at element `begin`. `own` as in `Matrix`."""
 
     name: str
     module: nn.Module
     size: int
     begin: int
     of_norm: bool
+    own: nn.Parameter | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,11 @@ class ParameterSet:
         """First element of the vectors."""
         return sum(p.size for p in self.matrices)
 
+    @property
+    def whole(self) -> "tuple[Matrix | Vector, ...]":
+        """Members whose gradient autograd gives whole, of one sample at a time."""
+        return tuple(p for p in self.members if p.own is not None)
+
     def places(self) -> dict[str, slice]:
         """Where each parameter lies in a flat gradient, by its name in the model."""
         return {p.name: slice(p.begin, p.begin + p.size) for p in self.members}
@@ -97,18 +110,38 @@ class ParameterSet:
         }
 
 
+def _modules(model: PreTrainedModel) -> list[nn.Module]:
+    """The modules that text goes through, in the model's order: without what reads images or sound, if there is such."""
+    every = list(model.modules())
+    lists = [m for m in every if isinstance(m, nn.ModuleList)]
+    nested = {inner for outer in lists for inner in outer.modules() if inner is not outer}
+    if len([m for m in lists if m not in nested]) < 2:
+        return every
+    called = reached(model)
+    parents = {child: parent for parent in every for child in parent.children()}
+    above = {m for m in every if any(inner in called for inner in m.modules())}
+    # the weight of a module that is not called may be used by the one that holds it
+    return [m for m in every if m in above or parents.get(m) in called]
+
+
 def blocks(model: PreTrainedModel) -> nn.ModuleList:
-    """The list of the model's blocks.
+    """The list of the model's blocks: as many as the configuration says, or the list with most of the parameters.
 
     Raises:
-        QuantaError: no ModuleList has as many members as the configuration has hidden layers.
+        QuantaError: no ModuleList holds the blocks.
     """
     layers = getattr(model.config.get_text_config(), "num_hidden_layers", None)
-    for module in model.base_model.modules():  # outermost first
-        if isinstance(module, nn.ModuleList) and len(module) == layers:
+    base = set(model.base_model.modules())
+    lists = [m for m in _modules(model) if isinstance(m, nn.ModuleList) and m in base]  # outermost first
+    sizes = [sum(p.numel() for p in m.parameters()) for m in lists]
+    largest = max(sizes, default=0)
+    for module, size in zip(lists, sizes, strict=True):
+        if len(module) == layers and 2 * size >= largest:
             return module
+    if largest:
+        return lists[sizes.index(largest)]
     raise QuantaError(
-        type(model).__name__,
+        name_of(model),
         f"no list of {layers} blocks",
         "a causal language model whose blocks lie in one nn.ModuleList",
         "take another model, or teach quanta.gradients.parameter_sets.blocks where its blocks are",
@@ -129,20 +162,25 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
     For pythia-70m's shape they number 18,903,040 (`paper`), 18,902,016 (`clean`: without the 1,024 of the final norm)
     and 18,915,328 (`all`, the dimension that the paper states).
 
+    Weights of the blocks with three dimensions that are no kernels are stacks of Linear layers (experts), and are in
+    every set. Whatever else is in no Linear layer and no norm (kernels, decays, routers) is in `all` alone.
+
     Raises:
-        QuantaError: an unknown kind, or weights in the blocks that are in no Linear or Conv1D layer (a mixture of
-            experts, a quantised model).
+        QuantaError: an unknown kind, weights that are not floating point numbers (a quantised model), or blocks most of
+            whose weights are in no Linear layer.
     """
     if kind not in KINDS:
         raise QuantaError("parameters", repr(kind), f"one of {list(KINDS)}", "name one of them")
     unembed = unembedding(model)
     inside = {id(m) for m in blocks(model).modules()}
     names = {id(m): name for name, m in model.named_modules()}
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and id(m) in inside and m is not unembed]
-    norms = [m for m in model.base_model.modules() if is_norm(m)]
+    linear = [m for m in _modules(model) if isinstance(m, nn.Linear | Conv1D) and m is not unembed]
+    linear = [m for m in linear if kind == "all" or id(m) in inside]
+    base = set(model.base_model.modules())
+    norms = [m for m in _modules(model) if m in base and is_norm(m)]
     outside = [m for m in norms if id(m) not in inside]
     # were there several (a norm of the embeddings), the final one is defined last
-    chosen_norms = {"clean": [], "paper": outside[-1:], "all": norms}[kind]
+    chosen_norms = {"clean": [], "paper": outside[-1:], "all": [m for m in _modules(model) if is_norm(m)]}[kind]
 
     matrices, begin = [], 0
     for module in linear:
@@ -159,6 +197,12 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
             )
         matrices.append(Matrix(f"{names[id(module)]}.weight", module, rows, columns, begin))
         begin += rows * columns
+    further = _further(model, kind, (*linear, *chosen_norms))
+    for name, owner, parameter in further:
+        if parameter.ndim > 1:
+            columns = parameter.shape[-1]
+            matrices.append(Matrix(name, owner, parameter.numel() // columns, columns, begin, parameter))
+            begin += parameter.numel()
     vectors: list[Vector] = []
     chosen = {id(m): isinstance(m, nn.Linear | Conv1D) for m in (*linear, *chosen_norms)}
     for owner in model.modules():
@@ -169,25 +213,56 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
                 of_norm = not chosen[id(owner)] and name == "weight"
                 vectors.append(Vector(f"{names[id(owner)]}.{name}", owner, parameter.numel(), begin, of_norm))
                 begin += parameter.numel()
+    for name, owner, parameter in further:
+        if parameter.ndim <= 1:
+            vectors.append(Vector(name, owner, parameter.numel(), begin, False, parameter))
+            begin += parameter.numel()
 
     taken = {m.name for m in matrices} | {v.name for v in vectors}
     left_out = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False) if name not in taken}
-    for name, parameter in blocks(model).named_parameters():
-        if parameter.ndim > 1 and not any(p is parameter for m in linear for p in m.parameters()):
-            raise QuantaError(
-                f"{type(model).__name__}, {name}",
-                f"a weight of shape {tuple(parameter.shape)} that belongs to no Linear layer",
-                "blocks whose weights are in nn.Linear or Conv1D",
-                "mixtures of experts are not supported: take a dense model",
-            )
+    weights = {p: name for name, p in blocks(model).named_parameters() if p.ndim > 1}
+    own = {p for m in linear for p in m.parameters()} | {p for _, _, p in further}
+    missing = {p: name for p, name in weights.items() if p not in own}
+    if 2 * sum(p.numel() for p in missing) > sum(p.numel() for p in weights):
+        parameter = max(missing, key=lambda p: p.numel())
+        raise QuantaError(
+            f"{name_of(model)}, {missing[parameter]}",
+            f"a weight of shape {tuple(parameter.shape)} that belongs to no Linear layer, as most of its blocks' weights",
+            "blocks whose weights are in nn.Linear, Conv1D or stacks of experts",
+            "set qdg.parameters to all, which takes every parameter, or take another model",
+        )
     embedding: nn.Module = model.get_input_embeddings()
-    tied = getattr(embedding, "weight", None) is unembed.weight
+    tied = unembed is not None and getattr(embedding, "weight", None) is getattr(unembed, "weight", embedding)
     return ParameterSet(kind, tuple(matrices), tuple(vectors), left_out, tied)
 
 
+def _further(
+    model: PreTrainedModel, kind: str, modules: Sequence[nn.Module]
+) -> list[tuple[str, nn.Module, nn.Parameter]]:
+    """(name, module, parameter) of what the set takes and that is in none of `modules`, each once."""
+    unembed = unembedding(model)
+    left = [m for m in model.modules() if isinstance(m, nn.Embedding)] + ([] if unembed is None else [unembed])
+    known = {p for m in (*left, *modules) for p in m.parameters(recurse=False)}
+    inside = set(blocks(model).parameters())
+    found = []
+    prefixes = {id(module): prefix for prefix, module in model.named_modules()}
+    for module in _modules(model):
+        prefix = prefixes[id(module)]
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter in known or not parameter.is_floating_point():
+                continue
+            is_kernel = isinstance(module, _ConvNd)
+            stacked = parameter in inside and not is_kernel and sum(n > 1 for n in parameter.shape) > 2
+            if kind == "all" or stacked:
+                known.add(parameter)
+                found.append((f"{prefix}.{name}".removeprefix("."), module, parameter))
+    return found
+
+
 def by_module(parameters: ParameterSet) -> Iterator[tuple[nn.Module, Matrix | None, list[Vector]]]:
-    """Each module once, with its matrix and its vectors."""
-    matrices = {id(m.module): m for m in parameters.matrices}
-    modules = {id(p.module): p.module for p in parameters.members}
+    """Each module once, with its matrix and its vectors; those whose gradient is taken whole are in none."""
+    watched = [p for p in parameters.members if p.own is None]
+    matrices = {id(m.module): m for m in watched if isinstance(m, Matrix)}
+    modules = {id(p.module): p.module for p in watched}
     for key, module in modules.items():
-        yield module, matrices.get(key), [v for v in parameters.vectors if v.module is module]
+        yield module, matrices.get(key), [v for v in watched if isinstance(v, Vector) and v.module is module]

@@ -71,7 +71,8 @@ class Fold:
                 for first in range(0, m.rows, rows)
             ]
             self._pieces[m.name] = pieces
-            end = max(end, *(p.offset + (p.last - p.first - 1) * stride + m.columns for p in pieces))
+            if m.columns <= k:  # others are wrapped where they are added
+                end = max(end, *(p.offset + (p.last - p.first - 1) * stride + m.columns for p in pieces))
             start += m.rows * stride
             if not self.exact:
                 self._signs[m.name] = (self._draw(rng, m.rows), self._draw(rng, m.columns))
@@ -120,10 +121,21 @@ class Fold:
                 p.view(buffer).baddbmm_(left[:, p.first : p.last], right, beta=beta)
             return
         # elsewhere a product wants an aligned output of its own type
-        whole = torch.bmm(left, right).float()
-        for p in pieces:
+        self._place(buffer, matrix, torch.bmm(left, right).float(), beta)
+
+    def whole(self, buffer: Buffer, matrix: Matrix, gradient: torch.Tensor) -> None:
+        """Add the gradient (row, column) of the only sample, once for a matrix."""
+        if not self.exact:
+            rows, columns = self._signs[matrix.name]
+            gradient = gradient * rows[:, None] * columns
+        into = buffer if isinstance(buffer, torch.Tensor) else buffer[0][None]
+        self._place(into, matrix, gradient[None], 0 if self.exact else 1)
+
+    def _place(self, buffer: torch.Tensor, matrix: Matrix, whole: torch.Tensor, beta: int) -> None:
+        """Add (sample, row, column), signed, to the buffer; write it over what is there if `beta` is 0."""
+        for p in self._pieces[matrix.name]:
             part = whole[:, p.first : p.last]
-            if not fits:
+            if matrix.columns > self.features:
                 _wrapped(buffer[:, : self.features], part.flatten(1), p.offset)
             elif beta:
                 p.view(buffer).add_(part)

@@ -40,11 +40,11 @@ def pad(documents: Sequence[Array]) -> torch.Tensor:
     return torch.from_numpy(ids)
 
 
-def read(ids: torch.Tensor, tokens: Tokens) -> torch.Tensor:
+def read(ids: torch.Tensor, beginning: Sequence[int]) -> torch.Tensor:
     """What a model reads: padded ids (document, position) after the corpus's beginning, if it has one."""
-    if not tokens.beginning:
+    if not beginning:
         return ids
-    before = torch.tensor(tokens.beginning, dtype=ids.dtype, device=ids.device)
+    before = torch.tensor(beginning, dtype=ids.dtype, device=ids.device)
     return torch.cat([before.expand(len(ids), -1), ids], dim=1)
 
 

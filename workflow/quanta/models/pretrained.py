@@ -74,16 +74,17 @@ def shape_of(folder: str | Path) -> PreTrainedModel:
         return cast(PreTrainedModel, build(config, trust_remote_code=False))
 
 
-def unembedding(model: PreTrainedModel) -> nn.Module:
-    """The layer that turns the last hidden states into logits."""
-    layer: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    return layer
+def unembedding(model: PreTrainedModel) -> nn.Module | None:
+    """The layer that turns the last hidden states into logits, or None where the model names none."""
+    layer = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return layer if isinstance(layer, nn.Module) else None
 
 
 def non_embedding_parameters(model: PreTrainedModel) -> int:
     """Parameters without embeddings (of tokens and positions) and unembedding: the paper's N."""
     left_out = {id(p) for m in model.modules() if isinstance(m, nn.Embedding) for p in m.parameters(recurse=False)}
-    left_out |= {id(p) for p in unembedding(model).parameters()}
+    unembed = unembedding(model)
+    left_out |= set() if unembed is None else {id(p) for p in unembed.parameters()}
     return sum(p.numel() for p in model.parameters() if id(p) not in left_out)
 
 
