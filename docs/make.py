@@ -39,6 +39,7 @@ def configuration(schema: Mapping[str, Any]) -> str:
         "| `pythia-laptop.yaml`, `pythia-hour.yaml`, `pythia-day.yaml` | the same at three sizes, over `pythia.yaml`: each says what it needs |",
         "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
         "| `custom.yaml` | your own checkpoints and texts |",
+        "| `hub-example.yaml` | one or two models of the hub by their names, every line explained |",
         "| `smoke.yaml` | the whole pipeline in about two minutes, for tests |",
         "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
         "| `parity-steps.yaml` | the paper's parity tasks, fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",

@@ -39,7 +39,7 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", *FAMILIES])
+@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", "hub-example", *FAMILIES])
 def test_the_configurations_settle_over_the_default(name):
     base = schema.over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
     found = schema.settle(schema.over(base, read(f"{name}.yaml")), SCHEMA)
