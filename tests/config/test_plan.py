@@ -9,7 +9,7 @@ from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
 from quanta.errors import QuantaError
-from support import ROOT, SCHEMA, over, over_default, read, settled
+from support import ROOT, SCHEMA, over_default, read, settled
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,8 @@ def given(folder, *checkpoints, **changes):
     for name in checkpoints:
         (folder / name).mkdir(parents=True)
         (folder / name / "config.json").write_text("{}")
-    base = over(over_default(read("custom.yaml")), {"models": {"folder": {"path": str(folder)}}})
-    return Plan(schema.settle(over(base, changes), SCHEMA))
+    base = schema.over(over_default(read("custom.yaml")), {"models": {"folder": {"path": str(folder)}}})
+    return Plan(schema.settle(schema.over(base, changes), SCHEMA))
 
 
 def test_one_model_is_a_run_without_anything_over_sizes(tmp_path):
@@ -205,7 +205,18 @@ def test_models_that_end_at_different_steps_need_a_word(tmp_path):
 
 
 RUNS_PARITY = {"config", "smoke", "parity", "parity-cpu", "parity-steps", "train", "family"}
-OVER_PYTHIA = {"pythia-today", "pythia-deduped", "pythia-deduped-v0", "polypythias", "gpt2", "olmo", "tinystories"}
+OVER_PYTHIA = {
+    "pythia-laptop",
+    "pythia-hour",
+    "pythia-day",
+    "pythia-today",
+    "pythia-deduped",
+    "pythia-deduped-v0",
+    "polypythias",
+    "gpt2",
+    "olmo",
+    "tinystories",
+}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)
@@ -213,6 +224,6 @@ def test_sparse_parity_runs_where_a_configuration_asks_for_it(path):
     if path.stem == "schema":
         return
     config = over_default(read("pythia.yaml")) if path.stem in OVER_PYTHIA else read("config.yaml")
-    plan = ParityPlan(settled(parity=over(config, read(path.name))["parity"]), "results/x")
+    plan = ParityPlan(settled(parity=schema.over(config, read(path.name))["parity"]), "results/x")
     assert plan.asked == (path.stem in RUNS_PARITY)
     assert bool(plan.reported()) == plan.asked
