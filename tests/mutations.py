@@ -66,7 +66,7 @@ FUNCTIONS = (
         "losses/forward.py",
         ("losses/test_losses.py",),
         (
-            M("targets one earlier", "ids[:, 1:][real], precision", "ids[:, :-1][real], precision"),
+            M("targets one earlier", "hidden[real], ids[:, 1:][real]", "hidden[real], ids[:, :-1][real]"),
             M(
                 "bits for nats",
                 'targets[begin : begin + step], reduction="none")',
@@ -82,8 +82,8 @@ FUNCTIONS = (
                 "strict=True):\n            begin = int(",
                 "strict=True):\n            index = batch[-1 - list(batch).index(index)] if lengths[batch[-1 - list(batch).index(index)]] == lengths[index] else index\n            begin = int(",
             ),
-            M("attention sees the target", "input_ids=ids[:, :-1]", "input_ids=ids[:, 1:]"),
-            M("one real position too few", "< (lengths[batch] - 1)[:, None]", "< (lengths[batch] - 2)[:, None]"),
+            M("attention sees the target", "head.hidden(ids[:, :-1])", "head.hidden(ids[:, 1:])"),
+            M("one real position too few", "< (lengths - 1)[:, None]", "< (lengths - 2)[:, None]"),
             M(
                 "documents of two tokens left out",
                 "batch = batch[lengths[batch] > 1]",
@@ -96,13 +96,13 @@ FUNCTIONS = (
             ),
             M(
                 "bfloat16 never",
-                'enabled=precision == "bfloat16"):\n            hidden',
-                "enabled=False):\n            hidden",
+                'enabled=precision == "bfloat16"):\n        hidden',
+                "enabled=False):\n        hidden",
             ),
             M(
                 "last piece of the logits left out",
-                "for begin in range(0, len(hidden), step):",
-                "for begin in range(0, max(len(hidden) - step, 1), step):",
+                "for begin in range(0, len(state), step):",
+                "for begin in range(0, max(len(state) - step, 1), step):",
             ),
             M(
                 "a shard's documents counted from the corpus's first",

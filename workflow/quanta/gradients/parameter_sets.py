@@ -135,9 +135,9 @@ def blocks(model: PreTrainedModel) -> nn.ModuleList:
     lists = [m for m in _modules(model) if isinstance(m, nn.ModuleList) and m in base]  # outermost first
     sizes = [sum(p.numel() for p in m.parameters()) for m in lists]
     for module, size in zip(lists, sizes, strict=True):
-        if len(module) == layers and 2 * size >= max(sizes):
+        if len(module) == layers and 2 * size >= max([*sizes, 0]):
             return module
-    if sizes and max(sizes):
+    if any(sizes):
         return lists[sizes.index(max(sizes))]
     raise QuantaError(
         name_of(model),
