@@ -9,7 +9,7 @@ SNAKEMAKE := $(BIN)/python -m snakemake --cores $(CORES)
 SNAKEFILES := Snakefile $(wildcard rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help env run dry test test-slurm test-browser lint format site docs lock benchmark clean
+.PHONY: help env run dry test test-slurm test-architectures test-browser lint format site docs lock benchmark clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test: .venv/.dev-stamp ## Run all tests on all cores, offline; ARGS="-k affinity
 test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole or --cgroups
 	$(BIN)/python tests/slurm/cluster.py install
 	$(BIN)/python -m pytest tests/slurm -m slurm $(ARGS)
+
+test-architectures: .venv/.dev-stamp ## Hold a tiny model of every causal class of transformers against autograd; prints docs/architectures.md's table
+	$(BIN)/python -m pytest tests/models/test_architectures.py -m architectures -s $(ARGS)
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
 	cd tests/browser && npm ci --no-audit --no-fund --silent

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from architectures import tiny
 from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.errors import QuantaError
 from quanta.gradients import batching, shards, sign_fold
@@ -165,11 +166,56 @@ def test_tied_embeddings_are_left_out_and_named(name: str) -> None:
     assert not any(own[p.name] is embedding for p in chosen.members)
 
 
-def test_mixtures_of_experts_are_refused() -> None:
+def test_stacked_experts_are_in_every_set_and_kernels_in_all() -> None:
     config = transformers.MixtralConfig(**LLAMA, num_local_experts=2, pad_token_id=None)
-    model = transformers.MixtralForCausalLM(config)
+    chosen = parameter_set(transformers.MixtralForCausalLM(config), "paper")
+    assert "model.layers.1.mlp.experts.down_proj" in chosen.places()
+    assert {p.name.split(".mlp.")[1] for p in chosen.whole} == {"experts.gate_up_proj", "experts.down_proj"}
+    with torch.random.fork_rng(devices=[]):
+        model = tiny("lfm2")
+    kernel = "model.layers.0.conv.conv.weight"
+    assert kernel in parameter_set(model, "all").places()
+    assert kernel in parameter_set(model, "paper").left_out
+
+
+def test_blocks_that_are_not_of_linear_layers_are_refused() -> None:
+    """Most of the weights would be in no gradient."""
+    model = build("llama, grouped queries")
+    model.model.layers[0].kernels = nn.Parameter(torch.ones(300, 200))
     with pytest.raises(QuantaError, match="belongs to no Linear layer"):
-        parameter_set(model)
+        parameter_set(model, "paper")
+    assert "model.layers.0.kernels" in parameter_set(model, "all").places()
+
+
+def test_a_layer_whose_hook_sees_another_input_is_taken_whole() -> None:
+    """Its weight multiplies twice what it is called with: the probe sees that the hook's product is half of autograd's."""
+    model = build("llama, grouped queries")
+
+    class Doubled(nn.Linear):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return nn.functional.linear(2 * input, self.weight)
+
+    old = model.model.layers[1].mlp.up_proj
+    new = Doubled(old.in_features, old.out_features, bias=False)
+    new.weight = old.weight
+    model.model.layers[1].mlp.up_proj = new
+    names = [p.name for p in parameter_set(model).members]
+    found, _ = token_gradients(model, documents(), [3], [20], features=None)
+    assert_close(found, by_autograd(model, documents()[3], 20, names)[0][None])
+
+
+def test_a_model_that_lets_no_gradient_through_is_refused_by_name() -> None:
+    with pytest.raises(
+        QuantaError, match=r"ReformerModelWithLMHead \(reformer\): gradients of the set 'paper': no grad"
+    ):
+        token_gradients(tiny("reformer"), documents(), [3], [20], features=None)
+
+
+def test_a_fold_narrower_than_half_a_layer_is_finished() -> None:
+    """Columns beyond the number of features wrap where they are added; the buffer is no longer for them."""
+    model = build("llama, grouped queries")
+    found, _ = token_gradients(model, documents(), [3], [20], features=5)
+    assert np.isfinite(found).all() and found.any()
 
 
 @pytest.fixture(params=["loop", "batched"])

@@ -183,7 +183,8 @@ class Engine:
                 model fails a probe: of its losses (`quanta.losses.probe`), or of its gradients (`check_gradients`).
         """
         if len(documents):
-            check_gradients(self)
+            with _frozen(self.model):
+                check_gradients(self)
         yield from self._run(documents, positions, batch_tokens, share=share, into=into)
 
     def _run(
@@ -278,8 +279,7 @@ def check_gradients(engine: Engine) -> None:
         positions = np.array([len(texts[0]) - 1, max(len(texts[0]) // 2, 1)])
         some = _some(engine.parameters)
         try:
-            with _frozen(model):
-                pairs = [_by_autograd(model, some, text[: n + 1]) for text, n in zip(texts, positions, strict=True)]
+            pairs = [_by_autograd(model, some, text[: n + 1]) for text, n in zip(texts, positions, strict=True)]
         except TROUBLE as error:
             raise _refused(engine, f"{type(error).__name__}, {error}".splitlines()[0]) from error
         expected, used = [gradient for gradient, _ in pairs], set().union(*(names for _, names in pairs))
