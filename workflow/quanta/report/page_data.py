@@ -19,6 +19,8 @@ from quanta.progress import Progress
 from quanta.rank_frequency import zipf
 from quanta.report import rendering
 from quanta.report.rendering import Chunk
+from quanta.report.wording import value_with_interval
+from quanta.storage.files import truth
 
 HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
 HEAT_WITHIN = 40  # tokens on the heat map of one cluster
@@ -261,7 +263,7 @@ def law(
         for name, slope, told in null_slopes[["model", "slope", "distinguishable"]].itertuples(index=False):
             slopes[str(name)] = (
                 float(slope) if np.isfinite(slope) else None,
-                None if pd.isna(told) else str(told) == "True",
+                truth(told),
             )
     nulls = []
     for name, sizes in curves.items():
@@ -284,10 +286,9 @@ def law(
         )
     if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
         alpha = calibration["alpha"]
-        interval = " [{:.3f}, {:.3f}]".format(*alpha["interval"]) if alpha.get("interval") else ""
         below = " Below zero quanta would be used more evenly than one over their rank." if alpha["value"] < 0 else ""
         notes.append(
-            f"Calibrated by simulation: α = {alpha['value']:.3f}{interval} ({alpha.get('interval_method', '')}). Clustering bends "
+            f"Calibrated by simulation: α = {value_with_interval(alpha)} ({alpha.get('interval_method', '')}). Clustering bends "
             f"the slope, so that α is not the slope less one: it is read off simulations with planted quanta.{below}"
         )
     return {

@@ -88,7 +88,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         spread = [by_place[i] for i in evenly(len(by_place), NAMED)]
         annotations.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
         line = order_of_learning.main_line(order, axis)
-        correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""
+        correlation = f": ρ = {drawing.value_with_interval(line, 2)}" if line["value"] is not None else ""
         ax.set_title(f"{axis}{correlation}", fontsize=7)
         drawn.append(part.assign(words=[words[i] for i in part["label"]]))
 
@@ -121,11 +121,6 @@ def _short(text: str) -> str:
     """A token's text as it is drawn; four and more of one character are counted."""
     line = annotations.drawable(text).replace(" ", "␣")
     return re.sub(r"(.)\1{3,}", lambda found: f"{found[1]}×{len(found[0])}", line)
-
-
-def _shown(line: dict[str, Any]) -> str:
-    interval = "" if not line["interval"] else " [{:.2f}, {:.2f}]".format(*line["interval"])
-    return f"{line['value']:.2f}{interval}".replace("-", "−")
 
 
 if __name__ == "__main__":
