@@ -9,7 +9,6 @@ from scipy.stats import kendalltau, rankdata
 from quanta.arrays import Array, Float, Int
 
 INTERVAL = (0.05, 0.95)
-EVEN_ODDS = 2 * np.log(2)  # nats; half of it is the loss of a target that has the probability ½
 FEWEST = 4  # clusters that a rank correlation is given for
 EQUAL_DRAWS = 200  # of as many tokens from every cluster
 

@@ -1,6 +1,7 @@
 """When the tokens of a cluster are learned, over the sizes of models or the steps of one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,20 @@ from quanta.arrays import Array, Float, Int
 from quanta.catalogue.rank_correlation import INTERVAL
 from quanta.clustering import membership
 from quanta.errors import QuantaError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A loss that a token's loss is compared with to say when the token is learned."""
+
+    name: str  # in qdg/learned.csv and qdg/learned.json
+    meaning: str  # as the page explains it
+
+
+UNTRAINED = Reference("untrained", "loss has halved against the untrained model's")
+EVEN_ODDS = Reference("even odds", "the target has even odds, a loss of ln 2 = 0.69 nats")
+UNIGRAM = Reference("unigram", "loss has halved against what the target's frequency alone gives")
+EVEN_ODDS_NATS = 2 * np.log(2)  # half of it is the loss of a target that has the probability ½
 
 
 def halving(

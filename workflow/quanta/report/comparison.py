@@ -98,7 +98,7 @@ class Run:
     @cached_property
     def learned(self) -> dict[str, dict[str, Any]]:
         """The main rank correlation of each axis of learning."""
-        return {axis: order_of_learning.main_line(self.order, axis) for axis in self.learning}
+        return {axis: order_of_learning.line_of(self.order, axis) for axis in self.learning}
 
     @cached_property
     def clustered_anew(self) -> dict[str, Any]:
@@ -269,18 +269,11 @@ def learning(run: Run) -> list[Row]:
         for axis, line in run.learned.items()
     ]  # fmt: skip
     axis = next(iter(run.learned))
-    for words, groups, given in (
-        ("the same, given the corpus's count of the target", "clusters", "target"),
-        ("null: groups of one target, size", "targets", None),
+    for words, question in (
+        ("the same, given the corpus's count of the target", order_of_learning.GIVEN_TARGET),
+        ("null: groups of one target, size", order_of_learning.NULL),
     ):
-        line = order_of_learning.line_of(
-            run.order,
-            axis,
-            reference=order_of_learning.main_reference(axis),
-            groups=groups,
-            frequency="size",
-            given=given,
-        )
+        line = order_of_learning.line_of(run.order, axis, question)
         found.append(Row(f"{words}, {axis}", value_with_interval(line), LEARNED, correlation_key(line)))
     return found
 

@@ -21,6 +21,7 @@ from quanta.report import rendering
 from quanta.report.rendering import Chunk
 from quanta.report.wording import value_with_interval
 from quanta.storage.files import truth
+from quanta.validation import null_models
 
 HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
 HEAT_WITHIN = 40  # tokens on the heat map of one cluster
@@ -28,21 +29,7 @@ NEAREST = 8  # nearest clusters listed for each
 MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
 
 
-NULLS = {  # what the page says of each null model of `quanta.validation.null_comparison`
-    zipf.IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
-    "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
-    "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
-    "clusters = target token": "one random direction a target token, as alike within and as spread between as the data",
-    "clusters = bigram": "the same, one direction a pair of the token before and the target",
-    "untrained model, same tokens": "gradients of the same architecture with fresh weights: it has no skills",
-    "shuffled features": "each feature of the gradients dealt anew among the tokens",
-    "the data, within the commonest target": "the data's own cosines, of tokens that share the commonest target",
-}
-REFERENCES = {  # what a loss is held against, where it is said when something is learned
-    "untrained": "loss has halved against the untrained model's",
-    "even odds": "the target has even odds, a loss of ln 2 = 0.69 nats",
-    "unigram": "loss has halved against what the target's frequency alone gives",
-}
+IDENTITY_MEANING = "sizes of the groups that share a target token; nothing is clustered"
 
 
 # ---------------------------------------------------------------------------------------------------- what is shown
@@ -228,13 +215,18 @@ def learned(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     axes: list[dict[str, str]] = []
     for axis in table["axis"].unique():
         reference = order_of_learning.main_reference(axis)
-        part = table[(table["axis"] == axis) & (table["reference"] == reference)]
+        part = table[(table["axis"] == axis) & (table["reference"] == reference.name)]
         name = f"learned_{len(axes)}"
         columns = {"learned": name, "low": f"{name}_low", "high": f"{name}_high"}
         part = part[["n_clusters", "label", *columns]].rename(columns=columns)
         wide = part if wide is None else wide.merge(part, on=["n_clusters", "label"], validate="1:1")
-        axes.append({"column": name, "axis": str(axis), "reference": REFERENCES[reference]})
+        axes.append({"column": name, "axis": str(axis), "reference": reference.meaning})
     return table[["n_clusters", "label"]].drop_duplicates() if wide is None else wide, axes
+
+
+def meaning(name: str) -> str:
+    """What the page says of a null model; nothing for one that this version does not know."""
+    return IDENTITY_MEANING if name == zipf.IDENTITY else null_models.MEANINGS.get(name, "")
 
 
 def law(
@@ -268,7 +260,7 @@ def law(
     nulls = []
     for name, sizes in curves.items():
         slope, told = slopes.get(name, (None, None))
-        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": NULLS.get(name, "")})
+        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": meaning(name)})
     notes = []
     if envelope.get("method"):
         ranks, n = envelope["ranks"], envelope["n_tokens"]
