@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import ENDS_90, Array, Float, Int
 
-INTERVAL = (0.05, 0.95)
 FEWEST = 4  # clusters that a rank correlation is given for
 EQUAL_DRAWS = 200  # of as many tokens from every cluster
 
@@ -64,7 +63,7 @@ def correlate(
     exceed = int((np.abs(permuted) >= abs(value - centre) - 1e-12).sum())
     return {
         "value": value,
-        "interval": [float(q) for q in np.quantile(found, INTERVAL)] if len(found) else None,
+        "interval": [float(q) for q in np.quantile(found, ENDS_90)] if len(found) else None,
         "kendall": float(kendalltau(frequency, place).statistic) if given is None else None,
         "p_value": (1 + exceed) / (1 + draws),
         "n": n,
@@ -124,7 +123,7 @@ def dealt(
     found = found[np.isfinite(found)]
     if not len(found):
         return None
-    return {"mean": float(found.mean()), "interval": [float(q) for q in np.quantile(found, INTERVAL)]}
+    return {"mean": float(found.mean()), "interval": [float(q) for q in np.quantile(found, ENDS_90)]}
 
 
 def within_groups(
@@ -194,6 +193,6 @@ def equal_tokens(
         return nothing
     return {
         "value": float(found.mean()),
-        "over_draws": [float(q) for q in np.quantile(found, INTERVAL)],
+        "over_draws": [float(q) for q in np.quantile(found, ENDS_90)],
         "n": len(kept),
     }

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from quanta.arrays import Array, Float, Int
-from quanta.catalogue.rank_correlation import INTERVAL
+from quanta.arrays import ENDS_90, Array, Float, Int
 from quanta.clustering import membership
 from quanta.errors import QuantaError
 
@@ -66,7 +65,7 @@ def median(places: Float[Array, " token"]) -> tuple[float, float, float]:
     n = len(ordered)
     middle = (n + 1) // 2
     chance = binom.sf(middle - 1, n, np.arange(1, n + 1) / n)
-    low, high = (float(ordered[min(int(np.searchsorted(chance, q)), n - 1)]) for q in INTERVAL)
+    low, high = (float(ordered[min(int(np.searchsorted(chance, q)), n - 1)]) for q in ENDS_90)
     return float(ordered[middle - 1]), low, high
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
 
 from quanta.affinity.pairs import Pairs, among
 from quanta.arrays import Array, Float, Int, evenly
@@ -55,7 +54,7 @@ def similarity(cosines: Array | Pairs, label: Int[Array, " token"]) -> Float[Arr
     A cluster of one token has NaN there.
     """
     n = int(label.max()) + 1
-    one = csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(n, len(label)))
+    one = membership.one_hot(label)
     sums = cosines.sums(one) if isinstance(cosines, Pairs) else np.asarray((one @ (one @ cosines).T).T)
     size = np.bincount(label, minlength=n).astype(float)
     pairs = np.outer(size, size)

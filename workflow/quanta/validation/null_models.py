@@ -16,10 +16,7 @@ from quanta.errors import QuantaError
 
 def _cosines(features: Array) -> Float32[Array, "token token"]:
     unit = cosine.unit_rows(features)
-    matrix = np.clip(unit @ unit.T, -1, 1)
-    matrix = (matrix + matrix.T) / 2
-    np.fill_diagonal(matrix, 1)
-    return np.asarray(matrix, dtype=np.float32)
+    return cosine.settled(unit @ unit.T)
 
 
 def gaussian(cosines: Float[Array, "token token"], rng: np.random.Generator) -> Float32[Array, "token token"]:
@@ -56,10 +53,7 @@ def shuffled(features: Float32[Array, "token feature"], rng: np.random.Generator
         matrix += block @ block.T
         squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
     root = np.sqrt(np.maximum(squares, 1e-300))
-    matrix = np.clip(matrix / root[:, None] / root[None, :], -1, 1)
-    matrix = (matrix + matrix.T) / 2
-    np.fill_diagonal(matrix, 1)
-    return np.asarray(matrix, dtype=np.float32)
+    return cosine.settled(matrix / root[:, None] / root[None, :])
 
 
 def grouped(
