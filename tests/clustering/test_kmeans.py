@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from quanta.clustering import assignment, kmeans
+from quanta.clustering import assignment, kmeans, membership
 from quanta.errors import QuantaError
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
