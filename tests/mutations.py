@@ -417,8 +417,8 @@ FUNCTIONS = (
                 "return max(round(shares[0] * n_tokens), 1)",
                 "return max(round(shares[0] * n_tokens) + 1, 1)",
             ),
-            M("interval ten times narrower", "reach_out = 1.645 *", "reach_out = 0.1645 *"),
-            M("interval ten times wider", "reach_out = 1.645 *", "reach_out = 16.45 *"),
+            M("interval ten times narrower", "reach_out = ERRORS_90 *", "reach_out = 0.1 * ERRORS_90 *"),
+            M("interval ten times wider", "reach_out = ERRORS_90 *", "reach_out = 16.45 *"),
             M(
                 "one K instead of the envelope",
                 'curve = envelope([sizes(part["label"].to_numpy()) for _, part in labels.groupby("n_clusters")])',
@@ -447,12 +447,12 @@ FUNCTIONS = (
             M("a model that is left out is used", "if name not in left_out]\n", "if name]\n"),
             M(
                 "interval three times as wide",
-                "return [float(q) for q in np.quantile(draws, [0.05, 0.95])]",
-                "low, high = np.quantile(draws, [0.05, 0.95])\n    return [float(2 * low - high), float(2 * high - low)]",
+                "return [float(q) for q in np.quantile(draws, ENDS_90)]",
+                "low, high = np.quantile(draws, ENDS_90)\n    return [float(2 * low - high), float(2 * high - low)]",
             ),
-            M("interval of 50 %", "np.quantile(draws, [0.05, 0.95])]", "np.quantile(draws, [0.25, 0.75])]"),
-            M("interval of one side", "np.quantile(draws, [0.05, 0.95])]", "np.quantile(draws, [0.5, 0.95])]"),
-            M("band turned over", "along ** -drawn[:, :1], [0.05, 0.95]", "along ** -drawn[:, :1], [0.95, 0.05]"),
+            M("interval of 50 %", "np.quantile(draws, ENDS_90)]", "np.quantile(draws, [0.25, 0.75])]"),
+            M("interval of one side", "np.quantile(draws, ENDS_90)]", "np.quantile(draws, [0.5, 0.95])]"),
+            M("band turned over", "along ** -drawn[:, :1], ENDS_90", "along ** -drawn[:, :1], [0.95, 0.05]"),
             M("the first search for a floor, not the best", "if best is None or error < best[0]:", "if best is None:"),
             M(
                 "floor left out of the model",

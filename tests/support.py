@@ -59,7 +59,7 @@ def over_default(changes: settings.Config) -> settings.Config:
 
 
 def at_key(path: Path, key: str) -> Any:
-    """What a file of a run has under a key of report/paper_against_ours.csv (its grammar: workflow/scripts/report/summary.py)."""
+    """What a file of a run has under a key of report/paper_against_ours.csv (its grammar: quanta/report/comparison.py)."""
     if match := re.fullmatch(r"(.+) / (.+)", key):
         return at_key(path, match[1]) / max(at_key(path, match[2]), 1)
     if match := re.fullmatch(r"-(.+) - 1", key):

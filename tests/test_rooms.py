@@ -1,7 +1,9 @@
 """The plan of the library: each package says in its docstring which others it may import."""
 
 import ast
+import importlib
 import re
+import tomllib
 
 import pytest
 from support import ROOT
@@ -60,3 +62,25 @@ def test_scripts_and_tests_have_the_packages_words():
     for folder in ("workflow/scripts", "tests"):
         named = {path.parent.name for path in (ROOT / folder).glob("*/*.py")}
         assert named <= {*ROOMS, "workflow", "benchmarks", "browser", "faults", "slurm"}, folder
+
+
+def test_what_is_public_is_there_and_the_types_come_with_the_package():
+    text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text(encoding="utf-8")))
+    named = re.findall(r"`(quanta\.[\w.]+)`", text.partition("Public,")[2])
+    assert len(named) >= 4
+    for name in named:
+        module, _, member = name.rpartition(".")
+        assert hasattr(importlib.import_module(module), member), name
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert settings["package-data"]["quanta"] == ["py.typed"] and (PACKAGE / "py.typed").is_file()
+
+
+def test_documentation_imports_what_is_public():
+    """Other names of the library may change, so that a page must not show them."""
+    text = (PACKAGE / "__init__.py").read_text(encoding="utf-8")
+    for page in ROOT.glob("docs/*.md"):
+        for module, names in re.findall(
+            r"^from (quanta[\w.]*) import ([\w, ]+)$", page.read_text(encoding="utf-8"), re.M
+        ):
+            for name in names.split(", "):
+                assert f"`{module}.{name}`" in text, f"{page.name}: {module}.{name}"

@@ -1,11 +1,14 @@
 """Cosines: symmetric to the bit, of unit diagonal, the same for any shards and blocks; exact ones by any way."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
-from quanta.affinity import cosine, exact
+from quanta.affinity import cosine, exact, under_model
+from quanta.corpus.encoding import as_tokens
 from quanta.errors import QuantaError
 from quanta.gradients.parameter_sets import parameter_set
 from quanta.gradients.token_gradients import token_gradients
@@ -136,3 +139,33 @@ def test_the_cheaper_way_is_chosen() -> None:
     assert fast.seconds["recompute"] == pytest.approx(0.25 * 10_000 * (tiles + 1) / 2, rel=0.02)
     with pytest.raises(QuantaError, match="room for two gradients"):
         exact.plan(100, 18_903_040, **settings | {"memory_bytes": 10**8}, scratch_bytes=0, scratch_bytes_per_second=0)
+
+
+def test_rounded_products_become_an_affinity() -> None:
+    found = cosine.settled(np.array([[1.1, 0.4, -2.0], [0.2, 0.9, 0.0], [-2.0, 0.0, 1.0]]))
+    assert found.dtype == np.float32 and (found == found.T).all() and (np.diagonal(found) == 1).all()
+    assert found[0, 1] == np.float32(0.3) and found[0, 2] == -1
+
+
+@pytest.mark.parametrize("memory_bytes", [None, 10**9])
+def test_cosines_under_a_model_are_sketched_or_exact_as_the_memory_says(model: Any, memory_bytes: int | None) -> None:
+    """Sketched without a memory for exact gradients; either way those of the two stages called one by one."""
+    selection = pd.DataFrame({"document": WHERE, "position": POSITIONS})
+    params = SimpleNamespace(
+        parameters="paper",
+        precision="float32",
+        batch_tokens=512,
+        features=64,
+        seed=3,
+        memory_bytes=memory_bytes,
+        other=1,
+    )
+    making, n = under_model.Making.of(params), len(selection)
+    out, expected = np.empty((n, n), dtype=np.float32), np.empty((n, n), dtype=np.float32)
+    making.cosines(model, as_tokens(DOCUMENTS), selection, out)
+    if memory_bytes is None:
+        cosine.cosine([making.sketch(model, as_tokens(DOCUMENTS), selection)], expected)
+    else:
+        exact.exact_cosines(model, DOCUMENTS, WHERE, POSITIONS, expected, memory_bytes=memory_bytes)
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+    assert making.sketch(model, as_tokens(DOCUMENTS), selection).shape == (n, 64)

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from quanta.affinity import cosine
+from quanta.affinity import cosine as affinity_cosine
 from quanta.calibration import planted
 from quanta.clustering import assignment, neighbours, spectral
 from sklearn.metrics import adjusted_rand_score
@@ -33,7 +33,7 @@ def cost(sizes: list[int]) -> None:
         marks = [time.process_time()]
         index, cosine = neighbours.nearest(x, 50)
         marks.append(time.process_time())
-        graph, unit = neighbours.graph(index, cosine, linear=True), neighbours.unit_rows(x)
+        graph, unit = neighbours.graph(index, cosine, linear=True), affinity_cosine.unit_rows(x)
         marks.append(time.process_time())
         vectors, _, _ = neighbours.embedding(graph, k, unit=unit)
         marks.append(time.process_time())
@@ -54,7 +54,7 @@ def cost(sizes: list[int]) -> None:
 def agreement(n: int) -> None:
     x, ks = data(n, 512), [n // 50, n // 20]
     cosines = np.clip(x.features @ x.features.T, -1, 1)
-    vectors, _ = spectral.embedding(cosine.angular((cosines + cosines.T) / 2), ks[-1])
+    vectors, _ = spectral.embedding(affinity_cosine.angular((cosines + cosines.T) / 2), ks[-1])
     dense = [assignment.assign(vectors, ks, seed=seed) for seed in (0, 1)]
     print("| N | neighbours | " + " | ".join(f"adjusted Rand, k = {k}" for k in ks) + " |\n|---|---|---|---|")
     scores = [adjusted_rand_score(dense[0][k], dense[1][k]) for k in ks]

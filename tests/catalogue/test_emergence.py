@@ -201,26 +201,47 @@ def test_equal_tokens_keep_a_planted_order_and_leave_small_clusters_out():
     assert found["n"] == 5 and found["value"] == pytest.approx(-1)
 
 
+def asked(labels, values, target, rule_count, *, least, draws):
+    """The order of learning along sizes, of as many clusters as the labels have."""
+    own = labels["label"].to_numpy()
+    grouped = order_of_learning.groupings(own, target, np.bincount(target, minlength=12), rule_count)
+    axis = order_of_learning.Axis("size", "even odds", values, 1.0)
+    inquiry = order_of_learning.Inquiry(least, draws, 0)
+    return order_of_learning.order_of_learning(labels, [axis], grouped, target, inquiry, show=len(rule_count))
+
+
+def test_an_order_of_learning_answers_each_question_of_each_axis_once():
+    labels = pd.concat([labels_of([9, 8, 7, 6, 5]), labels_of([20, 15])])
+    own = labels_of([9, 8, 7, 6, 5])["label"].to_numpy()
+    target, values = np.arange(35) % 6, np.where(np.arange(35) < 9, np.inf, 1.0 + np.arange(35) % 4)
+    grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0))
+    axes = [order_of_learning.Axis("size", name, values, 1.0) for name in ("even odds", "unigram")]
+    inquiry = order_of_learning.Inquiry(1, 20, 0)
+    order = order_of_learning.order_of_learning(labels, axes, grouped, target, inquiry, show=5)
+    lines = order["correlations"]
+    assert len(lines) == len(axes) * len(order_of_learning.QUESTIONS)
+    assert [one["n_clusters"] for one in order["by_n_clusters"]] == [2, 5, 2, 5]
+    for reference in ("even odds", "unigram"):
+        for question in order_of_learning.QUESTIONS:
+            line = order_of_learning.line_of(order, "size", question, reference=reference)
+            assert line["reference"] == reference and line["n"] == (5 if question.groups == "clusters" else 6)
+            assert question.groups != "clusters" or line["not_learned"] == 1  # the first cluster, of nine tokens
+    assert order_of_learning.typical(np.array([0, 0, 0, 1]), np.array([4, 2, 4, 7])).tolist() == [4, 7]
+
+
 def test_the_order_of_learning_finds_what_was_planted_and_its_null_does_not():
     """Skills of one target each at random: grouping by target mixes them, grouping by skill shows the order."""
     rng = np.random.default_rng(5)
     sizes = np.sort(rng.integers(5, 60, 40))[::-1]
     labels = labels_of(sizes)
     own = labels["label"].to_numpy()
-    places = {("size", "even odds"): 1e6 / sizes[own] * rng.lognormal(0, 0.2, len(own))}
-    target = rng.integers(0, 12, len(own))
-    counts = np.bincount(target, minlength=12)
-    table = when_learned.learned(labels, places)
-    order = order_of_learning.order_of_learning(
-        table, labels, places, target, counts, sizes * 10.0, {"size": 1.0}, show=40, least=5, draws=100, seed=0
-    )
-    line = order_of_learning.main_line(order, "size")
+    values = 1e6 / sizes[own] * rng.lognormal(0, 0.2, len(own))
+    order = asked(labels, values, rng.integers(0, 12, len(own)), sizes * 10.0, least=5, draws=100)
+    line = order_of_learning.line_of(order, "size")
     assert line["value"] < -0.9 and line["n"] == 40
     assert abs(line["dealt"]["mean"]) < 0.1 and line["value"] < line["dealt"]["interval"][0]
-    assert order_of_learning.line_of(order, "size", frequency="rule", given=None)["value"] == pytest.approx(
-        line["value"]
-    )
-    null = order_of_learning.line_of(order, "size", groups="targets", frequency="size")
+    assert order_of_learning.line_of(order, "size", order_of_learning.BY_RULE)["value"] == pytest.approx(line["value"])
+    null = order_of_learning.line_of(order, "size", order_of_learning.NULL)
     assert null["interval"][1] > line["value"] + 0.2
 
 
@@ -231,12 +252,8 @@ def test_the_order_of_learning_takes_its_p_value_about_the_centre_that_it_tells(
     rng = np.random.default_rng(3)
     values = np.where(rng.random(len(own)) < 0.75, 1.0, rng.lognormal(3, 1, len(own)))
     target = rng.integers(0, 12, len(own))
-    places = {("size", "even odds"): values}
-    order = order_of_learning.order_of_learning(
-        when_learned.learned(labels, places), labels, places, target, np.bincount(target, minlength=12), SMALL * 10.0,
-        {"size": 1.0}, show=len(SMALL), least=1, draws=200, seed=0,
-    )  # fmt: skip
-    line = order_of_learning.line_of(order, "size", frequency="size", given=None)
+    order = asked(labels, values, target, SMALL * 10.0, least=1, draws=200)
+    line = order_of_learning.line_of(order, "size")
     middle, centre = rank_correlation.middle_ranks(own, values), line["dealt"]["mean"]
     about = {
         at: rank_correlation.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from quanta.clustering import assignment, kmeans
+from quanta.clustering import assignment, kmeans, membership
 from quanta.errors import QuantaError
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score
@@ -179,3 +179,10 @@ def test_assignments_without_centres_find_separate_clusters():
     vectors = np.linalg.qr(clean + 0.002 * np.random.default_rng(0).standard_normal(clean.shape))[0]
     assert adjusted_rand_score(own, assignment.cluster_qr(vectors)) == 1
     assert adjusted_rand_score(own, assignment.discretize(vectors, seed=0)) == 1
+
+
+def test_membership_is_one_hot_and_may_hold_clusters_that_are_absent():
+    found = membership.one_hot(np.array([2, 0, 2]), 4, np.float32)
+    assert found.shape == (4, 3) and found.dtype == np.float32
+    assert found.toarray().tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 1], [0, 0, 0]]
+    assert membership.one_hot(np.array([2, 0, 2])).shape == (3, 3)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from quanta.affinity import cosine
+from quanta.affinity import cosine as affinity_cosine
 from quanta.affinity import pairs as affinity_pairs
 from quanta.calibration import planted
 from quanta.clustering import assignment, main_line, membership, neighbours, spectral
@@ -26,10 +26,10 @@ def test_all_neighbours_are_the_dense_path(data):
     """With every token a neighbour the operator is the dense one but for the curvature of arcsin at negative cosines."""
     cosines = np.clip(data.features @ data.features.T, -1, 1)
     cosines = (cosines + cosines.T) / 2
-    unit = neighbours.unit_rows(data.features)
+    unit = affinity_cosine.unit_rows(data.features)
     graph = neighbours.graph(*neighbours.nearest(data.features, 499), linear=True)
     _, values, _ = neighbours.embedding(graph, 30, unit=unit)
-    expected = spectral.embedding(cosine.angular(cosines), 30)[1]
+    expected = spectral.embedding(affinity_cosine.angular(cosines), 30)[1]
     np.testing.assert_allclose(values, expected, rtol=0.01)
 
 
@@ -94,7 +94,7 @@ def test_pairs_from_features_are_those_of_the_matrix(data, tile):
 
 
 def test_many_tokens_are_clustered_in_batches_about_as_well(data, monkeypatch):
-    vectors, _ = spectral.embedding(cosine.angular(np.clip(data.features @ data.features.T, -1, 1)), 20)
+    vectors, _ = spectral.embedding(affinity_cosine.angular(np.clip(data.features @ data.features.T, -1, 1)), 20)
     whole = assignment.assign(vectors, [8, 20], seed=0)
     monkeypatch.setattr(assignment, "FULL_SWEEP", 100)
     batches = assignment.assign(vectors, [8, 20], seed=0)

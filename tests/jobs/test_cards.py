@@ -23,8 +23,8 @@ from quanta.jobs import gpu_locks as cards
 from quanta.errors import QuantaError
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 tempfile.tempdir = sys.argv[1]
-card = cards.settle(1, lambda: int(sys.argv[2]))
-print(card, flush=True)
+hold = cards.settle(1, lambda: int(sys.argv[2]))
+print(hold and hold.card, flush=True)
 sys.stdin.read()
 """
 
@@ -100,6 +100,18 @@ def test_a_machine_without_cards_computes_on_the_cpu(monkeypatch):
     assert gpu_locks.settle(1, lambda: 0) is None
 
 
+def test_a_card_is_held_by_its_hold_alone(tmp_path):
+    """Nothing else in the process keeps the lock: closed, it is free for the next, whatever was called before."""
+    first = gpu_locks.take(["0", "1"], tmp_path)
+    second = gpu_locks.take(["0", "1"], tmp_path)
+    assert (first.card, second.card) == ("0", "1")
+    first.lock.close()
+    third = gpu_locks.take(["0", "1"], tmp_path)
+    assert third.card == "0"
+    second.lock.close()
+    third.lock.close()
+
+
 def test_locks_of_users_and_of_jobs_do_not_meet(monkeypatch):
     """Two users, each without a scheduler and in three jobs: eight folders side by side, the same each time."""
     jobs = ({}, {"SLURM_JOB_ID": "1"}, {"SLURM_JOB_ID": "2"}, {"PBS_JOBID": "a/b"})
@@ -156,8 +168,8 @@ rule one:
 """
     )
     (folder / "card.py").write_text(
-        "import time\nfrom quanta.jobs import gpu_locks as cards\nbegan = time.time()\ncard = cards.settle(1, lambda: 2)\n"
-        "held = time.time()\ntime.sleep(0.5)\nprint(card, held, time.time())\n"
+        "import time\nfrom quanta.jobs import gpu_locks as cards\nbegan = time.time()\nhold = cards.settle(1, lambda: 2)\n"
+        "held = time.time()\ntime.sleep(0.5)\nprint(hold.card, held, time.time())\n"
     )
     kept = {k: v for k, v in environment().items() if k != "CUDA_VISIBLE_DEVICES"}
     subprocess.run(

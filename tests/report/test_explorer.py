@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -275,9 +276,14 @@ def test_a_null_model_stands_with_its_slope_and_whether_the_data_are_told_from_i
 def test_the_page_explains_every_null_model_and_every_way_to_say_learned():
     cosines = np.eye(8, dtype=np.float32) * 0.5 + 0.5
     group = np.arange(8) % 3
-    made = null_models.make(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
-    assert set(page_data.NULLS) == {zipf.IDENTITY, *made}
-    assert {order_of_learning.main_reference(axis) for axis in ("size", "step of x")} <= set(page_data.REFERENCES)
+    data = null_models.Data(cosines, np.eye(8, dtype=np.float32), cosines, group, group, dimension=16, seed=0)
+    made = null_models.make(data)
+    assert list(made) == [model.name for model in null_models.MODELS]
+    assert all(page_data.meaning(name) for name in (zipf.IDENTITY, *made)) and page_data.meaning("other") == ""
+    assert len({page_data.meaning(name) for name in (zipf.IDENTITY, *made)}) == len(made) + 1
+    assert all(order_of_learning.main_reference(axis).meaning for axis in ("size", "step of x"))
+    absent = null_models.make(dataclasses.replace(data, features=None, untrained=None))
+    assert set(made) - set(absent) == {"untrained model, same tokens", "shuffled features"}
 
 
 def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(run, page):
@@ -571,7 +577,7 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):
     rows = used["checks"]["nulls"]["rows"]
     assert [row[0] for row in rows] == ["the data", zipf.IDENTITY] and rows[0][1] == "-0.500"
-    assert rows[1][2] == "not tested" and rows[1][3] == page_data.NULLS[zipf.IDENTITY]
+    assert rows[1][2] == "not tested" and rows[1][3] == page_data.meaning(zipf.IDENTITY)
     assert used["checks"]["nulls"]["strong"] == 1
 
 

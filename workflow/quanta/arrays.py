@@ -10,9 +10,23 @@ if TYPE_CHECKING:
 else:
     Array = np.ndarray
 
-__all__ = ["BITS_PER_NAT", "Array", "Bool", "Float", "Float32", "Int", "Shaped", "UInt", "evenly"]
+__all__ = [
+    "BITS_PER_NAT",
+    "ENDS_90",
+    "ERRORS_90",
+    "Array",
+    "Bool",
+    "Float",
+    "Float32",
+    "Int",
+    "Shaped",
+    "UInt",
+    "evenly",
+]
 
 BITS_PER_NAT = 1 / np.log(2)
+ENDS_90 = (0.05, 0.95)  # quantiles that bound an interval of 90 %
+ERRORS_90 = 1.645  # standard errors from its middle to an end, for a normal law
 
 
 def evenly(n: int, size: int) -> Int[Array, " chosen"]:

@@ -155,6 +155,13 @@ def cosine(
     progress.done()
 
 
+def settled(matrix: Array) -> Float32[Array, "token token"]:
+    """Cosines (N, N) of rounded products, made what an affinity is: symmetric, within [−1, 1], with unit diagonal, float32."""
+    found = np.clip((matrix + matrix.T) / 2, -1, 1).astype(np.float32)
+    np.fill_diagonal(found, 1)
+    return np.asarray(found)
+
+
 def angular(cosines: Array) -> Float[Array, "token token"]:
     """1 − arccos(c)/π in float64, in [0, 1]: 1 for one direction, ½ for orthogonal ones. c is clipped first."""
     similarity = np.asarray(cosines, dtype=np.float64)

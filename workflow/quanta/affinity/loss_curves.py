@@ -29,7 +29,7 @@ def gradient(evidence: Evidence) -> Float32[Array, "token token"]:
     if evidence.features is None:
         raise QuantaError("affinity gradient", "no features", "gradient features", "run the rule features")
     unit = cosine.unit_rows(np.asarray(evidence.features))
-    return _settled(unit @ unit.T)
+    return cosine.settled(unit @ unit.T)
 
 
 def loss_curves(evidence: Evidence) -> Float32[Array, "token token"]:
@@ -44,13 +44,7 @@ def loss_curves(evidence: Evidence) -> Float32[Array, "token token"]:
     curves -= curves.mean(axis=0)
     curves -= curves.mean(axis=1, keepdims=True)
     length = np.linalg.norm(curves, axis=1, keepdims=True)
-    return _settled(curves / np.maximum(length, 1e-12) @ (curves / np.maximum(length, 1e-12)).T)
+    return cosine.settled(curves / np.maximum(length, 1e-12) @ (curves / np.maximum(length, 1e-12)).T)
 
 
 CHOICES: dict[str, Callable[[Evidence], Array]] = {"gradient": gradient, "loss_curves": loss_curves}
-
-
-def _settled(matrix: Array) -> Float32[Array, "token token"]:
-    matrix = np.clip((matrix + matrix.T) / 2, -1, 1).astype(np.float32)
-    np.fill_diagonal(matrix, 1)
-    return np.asarray(matrix)

@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from quanta.arrays import ERRORS_90
 from quanta.calibration.simulations import GRAPHS, THRESHOLDS
 from quanta.rank_frequency import collisions
 
 QUANTA = 100_000.0  # K of the estimators that need one: more than any clustering tells apart
 
 
-def simple_estimates(found: Mapping[str, float], *, level: float = 1.645) -> dict[str, dict[str, Any]]:
+def simple_estimates(found: Mapping[str, float], *, level: float = ERRORS_90) -> dict[str, dict[str, Any]]:
     """α by each estimator that needs no simulation, from one set of summaries; with an interval where it has one of its own.
 
     The interval of a collision estimate is that of its U-statistic (`collisions.standard_error`).

@@ -12,9 +12,10 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csc_matrix, csr_matrix
+from scipy.sparse import csc_matrix
 
 from quanta.arrays import Array, Bool, Int
+from quanta.clustering import membership
 from quanta.corpus import resampling
 from quanta.corpus.decoding import Texts
 from quanta.corpus.encoding import Tokens
@@ -238,8 +239,7 @@ def describe(
 
 def _scores(holds: csc_matrix, label: Int[Array, " token"], n: int | None = None) -> tuple[Array, Array]:
     """(cluster, condition) counts, and those over all tokens."""
-    n = int(label.max()) + 1 if n is None else n
-    one = csr_matrix((np.ones(len(label), dtype=np.float32), (label, np.arange(len(label)))), shape=(n, len(label)))
+    one = membership.one_hot(label, n, np.float32)
     return np.asarray((one @ holds).toarray()), np.asarray(holds.sum(axis=0)).ravel()
 
 

@@ -6,11 +6,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau, rankdata
 
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import ENDS_90, Array, Float, Int
 from quanta.streams import Purpose, generator
 
-INTERVAL = (0.05, 0.95)
-EVEN_ODDS = 2 * np.log(2)  # nats; half of it is the loss of a target that has the probability ½
 FEWEST = 4  # clusters that a rank correlation is given for
 EQUAL_DRAWS = 200  # of as many tokens from every cluster
 
@@ -66,7 +64,7 @@ def correlate(
     exceed = int((np.abs(permuted) >= abs(value - centre) - 1e-12).sum())
     return {
         "value": value,
-        "interval": [float(q) for q in np.quantile(found, INTERVAL)] if len(found) else None,
+        "interval": [float(q) for q in np.quantile(found, ENDS_90)] if len(found) else None,
         "kendall": float(kendalltau(frequency, place).statistic) if given is None else None,
         "p_value": (1 + exceed) / (1 + draws),
         "n": n,
@@ -126,7 +124,7 @@ def dealt(
     found = found[np.isfinite(found)]
     if not len(found):
         return None
-    return {"mean": float(found.mean()), "interval": [float(q) for q in np.quantile(found, INTERVAL)]}
+    return {"mean": float(found.mean()), "interval": [float(q) for q in np.quantile(found, ENDS_90)]}
 
 
 def within_groups(
@@ -196,6 +194,6 @@ def equal_tokens(
         return nothing
     return {
         "value": float(found.mean()),
-        "over_draws": [float(q) for q in np.quantile(found, INTERVAL)],
+        "over_draws": [float(q) for q in np.quantile(found, ENDS_90)],
         "n": len(kept),
     }

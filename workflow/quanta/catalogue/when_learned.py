@@ -1,15 +1,29 @@
 """When the tokens of a cluster are learned, over the sizes of models or the steps of one."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from scipy.stats import binom
 
-from quanta.arrays import Array, Float, Int
-from quanta.catalogue.rank_correlation import INTERVAL
+from quanta.arrays import ENDS_90, Array, Float, Int
 from quanta.clustering import membership
 from quanta.errors import QuantaError
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A loss that a token's loss is compared with to say when the token is learned."""
+
+    name: str  # in qdg/learned.csv and qdg/learned.json
+    meaning: str  # as the page explains it
+
+
+UNTRAINED = Reference("untrained", "loss has halved against the untrained model's")
+EVEN_ODDS = Reference("even odds", "the target has even odds, a loss of ln 2 = 0.69 nats")
+UNIGRAM = Reference("unigram", "loss has halved against what the target's frequency alone gives")
+EVEN_ODDS_NATS = 2 * np.log(2)  # half of it is the loss of a target that has the probability ½
 
 
 def halving(
@@ -51,7 +65,7 @@ def median(places: Float[Array, " token"]) -> tuple[float, float, float]:
     n = len(ordered)
     middle = (n + 1) // 2
     chance = binom.sf(middle - 1, n, np.arange(1, n + 1) / n)
-    low, high = (float(ordered[min(int(np.searchsorted(chance, q)), n - 1)]) for q in INTERVAL)
+    low, high = (float(ordered[min(int(np.searchsorted(chance, q)), n - 1)]) for q in ENDS_90)
     return float(ordered[middle - 1]), low, high
 
 

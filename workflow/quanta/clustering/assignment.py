@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from scipy.linalg import qr, svd
 
 from quanta.arrays import Array, Float, Int
@@ -43,7 +42,7 @@ def discretize(vectors: Float[Array, "point k"], *, seed: int, most: int = 100) 
     labels = np.zeros(n, dtype=np.int64)
     for _ in range(most):
         labels = (rows @ rotation).argmax(axis=1)
-        sums = sp.csr_array((np.ones(n), (labels, np.arange(n))), shape=(k, n)) @ rows
+        sums = membership.one_hot(labels, k) @ rows
         left, values, right = svd(sums)
         if abs(values.sum() - before) < 1e-10 * n:
             break

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from quanta.arrays import Array, Float, Float32, Int
+from quanta.clustering.membership import one_hot
 from quanta.errors import QuantaError
 from quanta.streams import Purpose, generator
 
@@ -231,7 +232,7 @@ def sweep(
             state.restore(empty)
             if start == fresh and labels is not None:
                 counts = np.bincount(labels)
-                sums = sp.csr_array((np.ones(len(labels)), (labels, np.arange(len(labels))))) @ state.points
+                sums = one_hot(labels) @ state.points
                 state.add(sums / counts[:, None])
             state.seed(k - len(state.centres), rng)
             state.lloyd()

@@ -30,10 +30,10 @@ def by_size(labels: Array) -> Int[Array, " token"]:
     return rank[inverse]
 
 
-def one_hot(labels: Int[Array, " token"]) -> sp.csr_array:
-    """Membership as a sparse matrix (cluster, token)."""
-    n = len(labels)
-    return sp.csr_array((np.ones(n), (np.asarray(labels), np.arange(n))), shape=(int(labels.max()) + 1, n))
+def one_hot(labels: Int[Array, " token"], n_clusters: int | None = None, dtype: type = np.float64) -> sp.csr_array:
+    """Membership as a sparse matrix (cluster, token) of zeros and ones; clusters up to the largest label if none are given."""
+    n, k = len(labels), int(labels.max()) + 1 if n_clusters is None else n_clusters
+    return sp.csr_array((np.ones(n, dtype=dtype), (np.asarray(labels), np.arange(n))), shape=(k, n))
 
 
 def contingency(left: Int[Array, " token"], right: Int[Array, " token"]) -> Int[Array, "left right"]:

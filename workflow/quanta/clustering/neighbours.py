@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import eigsh
 
+from quanta.affinity.cosine import unit_rows
 from quanta.arrays import Array, Float, Float32, Int
 from quanta.clustering import assignment, kmeans
 from quanta.errors import QuantaError
@@ -20,25 +21,6 @@ from quanta.progress import Progress
 from quanta.streams import Purpose, generator
 
 WHERE = "qdg/features.npy"
-
-
-def unit_rows(features: Float32[Array, "token feature"], tile: int = 4096) -> Float32[Array, "token feature"]:
-    """Rows of unit length, read by tiles: `features` may be memory-mapped.
-
-    Raises:
-        QuantaError: a row is zero or not finite.
-    """
-    unit = np.empty(features.shape, dtype=np.float32)
-    for begin in range(0, len(features), tile):
-        rows = np.asarray(features[begin : begin + tile], dtype=np.float32)
-        length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
-        wrong = np.flatnonzero(~(np.isfinite(length) & (length > 0)))
-        if len(wrong):
-            raise QuantaError(
-                WHERE, f"token {begin + wrong[0]} has length {length[wrong[0]]}", "a direction", "drop that token"
-            )
-        unit[begin : begin + tile] = rows / length[:, None]
-    return unit
 
 
 def nearest(

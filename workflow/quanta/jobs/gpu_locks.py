@@ -11,10 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
+from typing import IO, NamedTuple
 
 from quanta.errors import QuantaError
 
@@ -24,7 +21,11 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 SCHEDULERS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID")
 
 
-_held: list[IO[str]] = []  # open as long as the process lives
+class Hold(NamedTuple):
+    """A locked card. The lock ends when `lock` is closed, also by the end of the process: whoever uses the card keeps this."""
+
+    card: str
+    lock: IO[str]
 
 
 def candidates(environment: Mapping[str, str], count: Callable[[], int]) -> list[str]:
@@ -42,7 +43,7 @@ def lock_folder(environment: Mapping[str, str]) -> Path:
     return Path(tempfile.gettempdir()) / name
 
 
-def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> tuple[str, IO[str]]:
+def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> Hold:
     """Lock one of `cards` (at least one), the first that is free, and wait while none is.
 
     Returns:
@@ -68,7 +69,7 @@ def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> tuple[str
             except BlockingIOError:
                 stream.close()
                 continue
-            return card, stream
+            return Hold(card, stream)
         if not waiting:
             log.info(
                 "waits for a GPU: %s in use by other jobs; --resources gpu=%d starts no more jobs than there are",
@@ -79,19 +80,16 @@ def take(cards: Sequence[str], folder: Path, *, pause: float = 1.0) -> tuple[str
         time.sleep(pause)
 
 
-def settle(wanted: int, count: Callable[[], int]) -> str | None:
+def settle(wanted: int, count: Callable[[], int]) -> Hold | None:
     """Give this process a card if it asks for one and there is one, and hide all others from CUDA.
 
     To be called before CUDA starts. `count` gives the number of the machine's cards, and is asked only where no list
     was given to the process.
 
     Returns:
-        the card's name, or None: the process computes on the CPU.
+        the card and its lock, which the caller keeps; None if the process computes on the CPU.
     """
     cards = candidates(os.environ, count) if wanted else []
-    card = None
-    if cards:
-        card, stream = take(cards, lock_folder(os.environ))
-        _held.append(stream)
-    os.environ[VISIBLE] = card or ""
-    return card
+    hold = take(cards, lock_folder(os.environ)) if cards else None
+    os.environ[VISIBLE] = hold.card if hold else ""
+    return hold

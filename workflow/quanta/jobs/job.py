@@ -25,7 +25,7 @@ PARENT = "QUANTA_SNAKEMAKE_PID"
 FULL = {errno.ENOSPC, errno.EDQUOT}
 NO_ROOM = re.compile(r"No space left on device|quota exceeded|\d+ requested and \d+ written", re.IGNORECASE)
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
-_card: str | None = None
+_hold: gpu_locks.Hold | None = None  # of the card that the job computes on: one per process, as CUDA has it
 FREE = ("batch_tokens",)  # resources that scripts see as params: no result depends on them, and no change reruns
 ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
 
@@ -109,22 +109,22 @@ def device() -> str:
     import torch
 
     log = logging.getLogger("quanta")
-    if _card is not None and torch.cuda.is_available():
-        log.info("runs on GPU %s, %s", _card, torch.cuda.get_device_name())
+    if _hold is not None and torch.cuda.is_available():
+        log.info("runs on GPU %s, %s", _hold.card, torch.cuda.get_device_name())
         return "cuda"
-    log.info("runs on the CPU%s", "" if _card is None else f": CUDA cannot use GPU {_card} that the job was given")
+    log.info("runs on the CPU%s", "" if _hold is None else f": CUDA cannot use GPU {_hold.card} that the job was given")
     return "cpu"
 
 
 def _settle_torch(gpu: int) -> None:
-    global _card
+    global _hold
     import torch
 
-    _card = gpu_locks.settle(gpu, torch.cuda.device_count)
+    _hold = gpu_locks.settle(gpu, torch.cuda.device_count)
     keep_freed_memory()
 
     torch.set_num_threads(THREADS)
-    torch.use_deterministic_algorithms(_card is None or not torch.cuda.is_available())
+    torch.use_deterministic_algorithms(_hold is None or not torch.cuda.is_available())
     # filling fresh memory costs a third of the training of small models, and nothing here reads it unwritten
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010 (a property of the module, unknown to mypy)
 

@@ -20,6 +20,9 @@ from quanta.progress import Progress
 from quanta.storage import training_state
 from quanta.streams import Purpose, generator
 
+COLUMNS = ("step", "tokens", "loss_nats", "learning_rate", "gradient_norm")  # of the curve of a training
+EVERY = 10  # steps between two rows of it
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -109,6 +112,76 @@ class Unfinished:
         training_state.write(self.folder / "state.pt", state | {"key": self.key, "saved": saved})
 
 
+class Training:
+    """A model in training: what one step does, what is recorded, and the state that a killed training goes on from."""
+
+    def __init__(
+        self, model: GPTNeoXForCausalLM, tokens: Array, recipe: Recipe, *, seed: int, label: str,
+        unfinished: Unfinished | None = None,
+    ) -> None:  # fmt: skip
+        self.model, self.tokens, self.recipe, self.label, self.unfinished = model, tokens, recipe, label, unfinished
+        self.order = window_order(len(tokens), recipe, seed)
+        self.device = next(model.parameters()).device
+        decay = [p for p in model.parameters() if p.ndim > 1]
+        plain = [p for p in model.parameters() if p.ndim <= 1]
+        groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
+        self.done = 0  # steps
+        self.rows: list[tuple[int, int, float, float, float]] = []  # of `COLUMNS`
+        self.since: list[float] = []  # losses since the last row
+        self.kept = time.monotonic()
+
+    def resume(self) -> bool:
+        """Go on from the state that was kept; False if there is none."""
+        state = self.unfinished.read(self.device) if self.unfinished else None
+        if not state:
+            return False
+        self.done, self.rows, self.since = state["step"], state["rows"], state["since"]
+        self.model.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        return True
+
+    def step(self) -> None:
+        """Train on one batch, and record its loss.
+
+        Raises:
+            QuantaError: the loss is no longer finite.
+        """
+        recipe = self.recipe
+        ids = batch_of(self.tokens, recipe, self.done, self.order).to(self.device)
+        rate = recipe.rate_at(self.done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        loss = loss_of(self.model, ids, recipe.precision)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        self.done += 1
+        self.since.append(float(loss.detach()))
+        self._check(self.since[-1])
+        if self.done % EVERY == 0 or self.done == recipe.steps:
+            seen = self.done * recipe.batch * recipe.context
+            self.rows.append((self.done, seen, float(np.mean(self.since)), rate, float(norm)))
+            self.since = []
+
+    def _check(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise QuantaError(
+                f"models.train, size {self.label}",
+                f"loss {loss} at step {self.done}",
+                "a finite loss",
+                "lower the size's learning_rate or lengthen models.train.warmup_steps",
+            )
+
+    def keep(self) -> None:
+        """Write the state if it is time to."""
+        if self.unfinished and time.monotonic() - self.kept > self.unfinished.every_seconds:
+            self.kept = time.monotonic()
+            tensors = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict()}
+            self.unfinished.write({"step": self.done, "rows": self.rows, "since": self.since, **tensors})
+
+
 def train(
     model: GPTNeoXForCausalLM,
     tokens: Array,
@@ -132,56 +205,22 @@ def train(
     Raises:
         QuantaError: the loss is no longer finite.
     """
-    order = window_order(len(tokens), recipe, seed)
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.95), eps=1e-8, fused=True)
-    device = next(model.parameters()).device
-    progress = Progress(f"training {label}", recipe.steps * recipe.batch * recipe.context, "tokens")
-    rows: list[tuple[int, int, float, float, float]] = []
-    since: list[float] = []
-    first, kept = 0, time.monotonic()
+    training = Training(model, tokens, recipe, seed=seed, label=label, unfinished=unfinished)
+    batch = recipe.batch * recipe.context
+    progress = Progress(f"training {label}", recipe.steps * batch, "tokens")
     model.train()
-    state = unfinished.read(device) if unfinished else None
-    if state:
-        first, rows, since = state["step"], state["rows"], state["since"]
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        progress.skip(first * recipe.batch * recipe.context)
+    if training.resume():
+        progress.skip(training.done * batch)
     elif 0 in save_at:
         save(0)
-    for step in range(first, recipe.steps):
-        ids = batch_of(tokens, recipe, step, order).to(device)
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.rate_at(step)
-        loss = loss_of(model, ids, recipe.precision)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimiser.step()
-        optimiser.zero_grad()
-        since.append(float(loss.detach()))
-        if not math.isfinite(since[-1]):
-            raise QuantaError(
-                f"models.train, size {label}",
-                f"loss {since[-1]} at step {step + 1}",
-                "a finite loss",
-                "lower the size's learning_rate or lengthen models.train.warmup_steps",
-            )
-        if (step + 1) % 10 == 0 or step + 1 == recipe.steps:
-            seen = (step + 1) * recipe.batch * recipe.context
-            rows.append((step + 1, seen, float(np.mean(since)), recipe.rate_at(step), float(norm)))
-            since = []
-        progress.advance(recipe.batch * recipe.context, f"loss {rows[-1][2]:.2f} nats" if rows else "")
-        if step + 1 in save_at:
-            save(step + 1)
-        if unfinished and time.monotonic() - kept > unfinished.every_seconds:
-            kept = time.monotonic()
-            tensors = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
-            unfinished.write({"step": step + 1, "rows": rows, "since": since, **tensors})
-    progress.done(f"loss {rows[-1][2]:.3f} nats")
-    columns = ["step", "tokens", "loss_nats", "learning_rate", "gradient_norm"]
-    return pd.DataFrame(rows, columns=pd.Index(columns))
+    while training.done < recipe.steps:
+        training.step()
+        progress.advance(batch, f"loss {training.rows[-1][2]:.2f} nats" if training.rows else "")
+        if training.done in save_at:
+            save(training.done)
+        training.keep()
+    progress.done(f"loss {training.rows[-1][2]:.3f} nats")
+    return pd.DataFrame(training.rows, columns=pd.Index(COLUMNS))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array
+from quanta.arrays import ENDS_90, Array
 from quanta.parity.learning_curves import LEARNED_BITS
 
 # ------------------------------------------------------------------------------------------ convergence, emergence
@@ -85,7 +85,7 @@ def fit_convergence(tables: Sequence[pd.DataFrame], *, draws: int, rng: np.rando
             again = [table.iloc[rng.integers(0, len(table), len(table))] for table in chosen if len(table)]
             found = slope(pd.concat(again)) if again else None
             drawn += [] if found is None else [found]
-        result["interval"] = [float(q) for q in np.quantile(drawn, [0.05, 0.95])] if drawn else None
+        result["interval"] = [float(q) for q in np.quantile(drawn, ENDS_90)] if drawn else None
         result["interval_method"] = f"90 %, {draws} bootstrap draws of seeds and of tasks within each"
     return result
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quanta.affinity import cosine
-from quanta.arrays import Array, Float, Float32, Int
+from quanta.arrays import ERRORS_90, Array, Float, Float32, Int
 from quanta.calibration import estimators, planted, regression
 from quanta.calibration import simulations as sims
 from quanta.errors import QuantaError
@@ -26,7 +26,6 @@ from quanta.streams import Purpose, generator
 
 FEWEST_QUANTA = 2
 FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
-LEVEL = 1.645  # standard errors of a 90 % interval
 
 
 @dataclass(frozen=True)
@@ -114,8 +113,8 @@ def collisions_of_labels(labels: Int[Array, " sample"], n_quanta: float) -> dict
     error = collisions.standard_error(degrees)
     return {
         "value": collisions.invert(share, n_quanta),
-        "low": collisions.invert(max(share - LEVEL * error, 0), n_quanta),
-        "high": collisions.invert(min(share + LEVEL * error, 1), n_quanta),
+        "low": collisions.invert(max(share - ERRORS_90 * error, 0), n_quanta),
+        "high": collisions.invert(min(share + ERRORS_90 * error, 1), n_quanta),
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from quanta.arrays import ENDS_90
 from quanta.errors import QuantaError
 from quanta.parity import convergence, learning_curves
 from quanta.streams import Purpose, generator
@@ -74,7 +75,7 @@ def fit_exponent(
             total, weight = total + stacked[seed][use] @ count, weight + count.sum()
         if (total > 0).all():
             slopes.append(closed_form.fitted_slope(used, total / weight))
-    result["interval"] = [float(q) for q in np.quantile(slopes, [0.05, 0.95])] if slopes else None
+    result["interval"] = [float(q) for q in np.quantile(slopes, ENDS_90)] if slopes else None
     result["interval_method"] = f"90 %, {draws} bootstrap draws of seeds and of tasks within each"
     return result
 

@@ -18,7 +18,7 @@ from quanta.arrays import Array
 from quanta.errors import QuantaError
 from quanta.parity import networks
 from quanta.parity.networks import CHUNK_BYTES, DTYPES, Engine, Nets
-from quanta.parity.sparse_parity import ParityProblem, Samples, held_out, log_spaced
+from quanta.parity.sparse_parity import Batch, ParityProblem, Samples, held_out, log_spaced
 from quanta.progress import Progress
 from quanta.storage import training_state
 
@@ -115,84 +115,148 @@ def train(
     the file exists: the result is the same to the last bit, because a batch depends on its step alone. A net that diverges
     is set to zero and named in the curves and the log; the others go on. If all diverge, no weights are returned.
     """
-    problem, device = nets.problem, nets.device
-    engine = Engine(nets, settings.precision)
-    optimizer = networks.adam(nets, settings.learning_rate, settings.weight_decay)
-    for name, weight in nets.weights.items():
-        weight.grad = engine.gradients[name]
-    exam = held_out(problem, settings.held_out_per_task, device)
-    evaluations = settings.evaluation_steps()
-    losses = np.full((len(nets.widths), len(evaluations), problem.n_tasks), np.nan, dtype=np.float32)
-    state = _State(0, losses, np.full(len(nets.widths), -1, dtype=np.int64), {})
-    if checkpoint is not None and checkpoint.path.exists() and _resume(checkpoint, state, nets, optimizer):
-        for name, weight in nets.weights.items():
-            weight.grad = engine.gradients[name]
-        engine.refresh()
-        log.info("%s: %s step %d", label, "had ended at" if state.ended else "goes on from", state.step)
-
-    progress = Progress(label, settings.steps - state.step, "steps")
-    frequencies = problem.frequencies
-    while not state.ended:
-        step = state.step
-        if step in evaluations:
-            place = evaluations.index(step)
-            found = engine.losses(exam)
-            found[state.diverged >= 0] = np.nan
-            means = found @ frequencies
-            for net in np.flatnonzero((state.diverged < 0) & ~(means <= DIVERGED_BITS)).tolist():
-                _drop(nets, net, step, state, label)
-                engine.refresh()
-                found[net] = np.nan
-            state.losses[:, place] = found
-            if settings.patience is not None and _may_end(state, evaluations, frequencies, settings.patience):
-                break
-        if step in snapshots:
-            state.snapshots[step] = {name: weight.clone() for name, weight in nets.weights.items()}
-        if step == settings.steps:
-            break
-        if checkpoint is not None and step and step % settings.checkpoint_every == 0:
-            _save(checkpoint, state, nets, optimizer)
-        engine.backward(samples.batch(step))
-        optimizer.step()
-        state.step += 1
-        for net in nets.unsound():
-            _drop(nets, net, state.step, state, label)
-            for weight in nets.weights.values():
-                moments: dict[str, Any] = optimizer.state[weight]
-                for name in ("exp_avg", "exp_avg_sq"):
-                    moments[name].nan_to_num_(0, 0, 0)
-        engine.refresh()
+    training = _Training(nets, settings, label, checkpoint, frozenset(snapshots))
+    if training.resume():
+        log.info("%s: %s step %d", label, "had ended at" if training.ended else "goes on from", training.step)
+    progress = Progress(label, settings.steps - training.step, "steps")
+    while training.goes_on():
+        training.keep()
+        training.advance(samples.batch(training.step))
         progress.advance()
     progress.done()
-    if checkpoint is not None and not state.ended:
-        state.ended = True
-        _save(checkpoint, state, nets, optimizer)
-    sound = np.flatnonzero(state.diverged < 0).tolist()
-    widest = max(sound, key=lambda net: nets.widths[net]) if sound else None
-    saved = {step: nets.one(widest, own) for step, own in state.snapshots.items() if widest is not None}
-    return Curves(np.array(evaluations), state.losses, state.diverged), saved
+    training.end()
+    return Curves(np.array(training.evaluations), training.losses, training.diverged), training.widest_snapshots()
 
 
-@dataclass
-class _State:
-    step: int
-    losses: Float32[Array, "net evaluation task"]
-    diverged: Int[Array, " net"]
-    snapshots: dict[int, dict[str, Tensor]]
-    ended: bool = False
+class _Training:
+    """Nets in training: what is measured and stepped, and the state that a killed training goes on from."""
+
+    def __init__(
+        self, nets: Nets, settings: TrainingSettings, label: str, checkpoint: Checkpoint | None, wanted: frozenset[int]
+    ) -> None:
+        self.nets, self.settings, self.label, self.checkpoint, self.wanted = nets, settings, label, checkpoint, wanted
+        self.engine = Engine(nets, settings.precision)
+        self.optimizer = networks.adam(nets, settings.learning_rate, settings.weight_decay)
+        self._attach()
+        self.exam = held_out(nets.problem, settings.held_out_per_task, nets.device)
+        self.evaluations = settings.evaluation_steps()
+        shape = (len(nets.widths), len(self.evaluations), nets.problem.n_tasks)
+        self.step, self.ended = 0, False
+        self.losses: Float32[Array, "net evaluation task"] = np.full(shape, np.nan, dtype=np.float32)
+        self.diverged: Int[Array, " net"] = np.full(len(nets.widths), -1, dtype=np.int64)
+        self.snapshots: dict[int, dict[str, Tensor]] = {}
+
+    def _attach(self) -> None:
+        """Let the optimizer read the engine's gradients."""
+        for name, weight in self.nets.weights.items():
+            weight.grad = self.engine.gradients[name]
+
+    def goes_on(self) -> bool:
+        """Measure what this step asks for; False if it is the last."""
+        if self.ended:
+            return False
+        if self.step in self.evaluations:
+            self._evaluate()
+            patience = self.settings.patience
+            if patience is not None and _may_end(self, self.evaluations, self.nets.problem.frequencies, patience):
+                return False
+        if self.step in self.wanted:
+            self.snapshots[self.step] = {name: weight.clone() for name, weight in self.nets.weights.items()}
+        return self.step != self.settings.steps
+
+    def _evaluate(self) -> None:
+        found = self.engine.losses(self.exam)
+        found[self.diverged >= 0] = np.nan
+        means = found @ self.nets.problem.frequencies
+        for net in np.flatnonzero((self.diverged < 0) & ~(means <= DIVERGED_BITS)).tolist():
+            self._drop(net)
+            self.engine.refresh()
+            found[net] = np.nan
+        self.losses[:, self.evaluations.index(self.step)] = found
+
+    def advance(self, batch: Batch) -> None:
+        """One step of all nets; those that it makes unsound are dropped."""
+        self.engine.backward(batch)
+        self.optimizer.step()
+        self.step += 1
+        for net in self.nets.unsound():
+            self._drop(net)
+            for weight in self.nets.weights.values():
+                moments: dict[str, Any] = self.optimizer.state[weight]
+                for name in ("exp_avg", "exp_avg_sq"):
+                    moments[name].nan_to_num_(0, 0, 0)
+        self.engine.refresh()
+
+    def _drop(self, net: int) -> None:
+        if self.diverged[net] < 0:
+            self.diverged[net] = self.step
+            log.warning(
+                "%s: the net of width %d (seed %d) diverged at step %d; the others go on without it",
+                *(self.label, self.nets.widths[net], self.nets.problem.seed, self.step),
+            )
+        self.nets.stop(net)
+
+    def keep(self) -> None:
+        """Write the state if this step is one of those to go on from."""
+        if self.checkpoint is not None and self.step and self.step % self.settings.checkpoint_every == 0:
+            self._save(self.checkpoint)
+
+    def end(self) -> None:
+        """Write the state as that of a training that has ended."""
+        if self.checkpoint is not None and not self.ended:
+            self.ended = True
+            self._save(self.checkpoint)
+
+    def widest_snapshots(self) -> dict[int, dict[str, Array]]:
+        """The weights of the widest net that did not diverge, by step; none if all did."""
+        sound = np.flatnonzero(self.diverged < 0).tolist()
+        if not sound:
+            return {}
+        widest = max(sound, key=lambda net: self.nets.widths[net])
+        return {step: self.nets.one(widest, own) for step, own in self.snapshots.items()}
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        content = {
+            "key": checkpoint.key,
+            "step": self.step,
+            "ended": self.ended,
+            "losses": torch.from_numpy(self.losses),
+            "diverged": torch.from_numpy(self.diverged),
+            "snapshots": self.snapshots,
+            "weights": self.nets.weights,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        training_state.write(checkpoint.path, content)
+
+    def resume(self) -> bool:
+        """Take up what was kept; False if there is nothing, or it is damaged or another run's, which removes it."""
+        checkpoint = self.checkpoint
+        content = None
+        if checkpoint is not None and checkpoint.path.exists():
+            content = training_state.read(checkpoint.path, self.nets.device)
+        if checkpoint is None or content is None:
+            return False
+        if content.get("key") != checkpoint.key:
+            log.warning(
+                "%s is of a training with other settings, code, PyTorch, device or precision and was removed: "
+                "the training starts from its beginning",
+                checkpoint.path,
+            )
+            checkpoint.remove()
+            return False
+        self.step, self.ended = content["step"], content["ended"]
+        self.losses[:] = content["losses"].cpu().numpy()
+        self.diverged[:] = content["diverged"].cpu().numpy()
+        self.snapshots.update(content["snapshots"])
+        for name, weight in self.nets.weights.items():
+            weight.copy_(content["weights"][name])
+        self.optimizer.load_state_dict(content["optimizer"])
+        self._attach()
+        self.engine.refresh()
+        return True
 
 
-def _drop(nets: Nets, net: int, step: int, state: _State, label: str) -> None:
-    if state.diverged[net] < 0:
-        state.diverged[net] = step
-        log.warning(
-            "%s: the net of width %d (seed %d) diverged at step %d; the others go on without it",
-            *(label, nets.widths[net], nets.problem.seed, step),
-        )
-    nets.stop(net)
-
-
-def _may_end(state: _State, evaluations: list[int], frequencies: Array, patience: float) -> bool:
+def _may_end(state: _Training, evaluations: list[int], frequencies: Array, patience: float) -> bool:
     """True once every net's least loss lies so far back that the run may end (early stopping, sweep in data).
 
     A net that has learned nothing yet is waited for, until it is plainly overfitted: with many bits held-out losses rise a
@@ -206,40 +270,3 @@ def _may_end(state: _State, evaluations: list[int], frequencies: Array, patience
     late = state.step >= patience * np.maximum(best, 100)
     decided = (np.nanmin(means, axis=1) < BETTER_THAN_CHANCE_BITS) | (means[:, -1] > OVERFITTED_BITS)
     return bool((late & decided).all())
-
-
-def _save(checkpoint: Checkpoint, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> None:
-    content = {
-        "key": checkpoint.key,
-        "step": state.step,
-        "ended": state.ended,
-        "losses": torch.from_numpy(state.losses),
-        "diverged": torch.from_numpy(state.diverged),
-        "snapshots": state.snapshots,
-        "weights": nets.weights,
-        "optimizer": optimizer.state_dict(),
-    }
-    training_state.write(checkpoint.path, content)
-
-
-def _resume(checkpoint: Checkpoint, state: _State, nets: Nets, optimizer: torch.optim.AdamW) -> bool:
-    """Take up what was kept; False where it is damaged or another run's, which removes it."""
-    content = training_state.read(checkpoint.path, nets.device)
-    if content is None:
-        return False
-    if content.get("key") != checkpoint.key:
-        log.warning(
-            "%s is of a training with other settings, code, PyTorch, device or precision and was removed: "
-            "the training starts from its beginning",
-            checkpoint.path,
-        )
-        checkpoint.remove()
-        return False
-    state.step, state.ended = content["step"], content["ended"]
-    state.losses[:] = content["losses"].cpu().numpy()
-    state.diverged[:] = content["diverged"].cpu().numpy()
-    state.snapshots.update(content["snapshots"])
-    for name, weight in nets.weights.items():
-        weight.copy_(content["weights"][name])
-    optimizer.load_state_dict(content["optimizer"])
-    return True

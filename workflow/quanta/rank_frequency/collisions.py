@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import zeta
 
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import ERRORS_90, Array, Float, Int
 from quanta.corpus import resampling
 from quanta.errors import QuantaError
 
@@ -189,7 +189,7 @@ def resolution_curve(
     thresholds: Array,
     n_quanta: float,
     *,
-    level: float = 1.645,
+    level: float = ERRORS_90,
     groups: Int[Array, " token"] | None = None,
 ) -> list[dict[str, Any]]:
     """α against the cosine above which two tokens are said to share a quantum, with its sampling interval.

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import ERRORS_90, Array, Float, Int
 from quanta.corpus import resampling
 from quanta.errors import QuantaError
 from quanta.rank_frequency import size_law
@@ -131,7 +131,7 @@ def fit_envelope(
     drawn = bootstrap_slopes(labels, first, last, draws=draws, seed=seed, groups=groups)
     value = slope(curve, first, last)
     # the draws' quantiles would be off centre: a maximum over resampled sizes is larger than the maximum itself
-    reach_out = 1.645 * float(np.std(drawn, ddof=1)) if len(drawn) > 1 else None
+    reach_out = ERRORS_90 * float(np.std(drawn, ddof=1)) if len(drawn) > 1 else None
     unit = "tokens" if groups is None else resampling.UNIT
     null = sizes(identity)
     reach = int(min(last, len(null)))

@@ -1,4 +1,4 @@
-"""What a reader sees: figures, page, the paper's numbers beside the run's.
+"""What a reader sees: figures, page, the run's numbers next to the paper's.
 
-May import: storage, corpus, affinity, clustering, rank_frequency, catalogue.
+May import: storage, corpus, affinity, clustering, rank_frequency, scaling, validation, catalogue, parity.
 """

@@ -14,6 +14,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from quanta.arrays import Array
+from quanta.report import wording
 from quanta.storage import files
 
 PALETTE = sns.color_palette("colorblind")
@@ -163,8 +164,5 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def value_with_interval(fit: dict[str, Any], digits: int = 3) -> str:
-    """`0.083 [0.081, 0.085]`, or the bare value where there is no interval."""
-    if not fit.get("interval"):
-        return number(fit["value"], digits)
-    low, high = (number(end, digits) for end in fit["interval"])
-    return f"{number(fit['value'], digits)} [{low}, {high}]"
+    """`0.083 [0.081, 0.085]` with the sign of minus that axes have."""
+    return wording.value_with_interval(fit, digits).replace("-", "−")

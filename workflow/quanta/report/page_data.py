@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_matrix
 
 from quanta.affinity.pairs import Pairs, among
 from quanta.arrays import Array, Float, Int, evenly
@@ -19,6 +18,9 @@ from quanta.progress import Progress
 from quanta.rank_frequency import zipf
 from quanta.report import rendering
 from quanta.report.rendering import Chunk
+from quanta.report.wording import value_with_interval
+from quanta.storage.files import truth
+from quanta.validation import null_models
 
 HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
 HEAT_WITHIN = 40  # tokens on the heat map of one cluster
@@ -26,21 +28,7 @@ NEAREST = 8  # nearest clusters listed for each
 MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
 
 
-NULLS = {  # what the page says of each null model of `quanta.validation.null_comparison`
-    zipf.IDENTITY: "sizes of the groups that share a target token; nothing is clustered",
-    "Gaussian, the data's spectrum": "cosines of random vectors with the data's eigenvalues: no groups",
-    "isotropic Gaussian": "cosines of random vectors alike in every direction: no groups",
-    "clusters = target token": "one random direction a target token, as alike within and as spread between as the data",
-    "clusters = bigram": "the same, one direction a pair of the token before and the target",
-    "untrained model, same tokens": "gradients of the same architecture with fresh weights: it has no skills",
-    "shuffled features": "each feature of the gradients dealt anew among the tokens",
-    "the data, within the commonest target": "the data's own cosines, of tokens that share the commonest target",
-}
-REFERENCES = {  # what a loss is held against, where it is said when something is learned
-    "untrained": "loss has halved against the untrained model's",
-    "even odds": "the target has even odds, a loss of ln 2 = 0.69 nats",
-    "unigram": "loss has halved against what the target's frequency alone gives",
-}
+IDENTITY_MEANING = "sizes of the groups that share a target token; nothing is clustered"
 
 
 # ---------------------------------------------------------------------------------------------------- what is shown
@@ -66,7 +54,7 @@ def similarity(cosines: Array | Pairs, label: Int[Array, " token"]) -> Float[Arr
     A cluster of one token has NaN there.
     """
     n = int(label.max()) + 1
-    one = csr_matrix((np.ones(len(label)), (label, np.arange(len(label)))), shape=(n, len(label)))
+    one = membership.one_hot(label)
     sums = cosines.sums(one) if isinstance(cosines, Pairs) else np.asarray((one @ (one @ cosines).T).T)
     size = np.bincount(label, minlength=n).astype(float)
     pairs = np.outer(size, size)
@@ -226,13 +214,18 @@ def learned(table: pd.DataFrame) -> tuple[pd.DataFrame, list[dict[str, str]]]:
     axes: list[dict[str, str]] = []
     for axis in table["axis"].unique():
         reference = order_of_learning.main_reference(axis)
-        part = table[(table["axis"] == axis) & (table["reference"] == reference)]
+        part = table[(table["axis"] == axis) & (table["reference"] == reference.name)]
         name = f"learned_{len(axes)}"
         columns = {"learned": name, "low": f"{name}_low", "high": f"{name}_high"}
         part = part[["n_clusters", "label", *columns]].rename(columns=columns)
         wide = part if wide is None else wide.merge(part, on=["n_clusters", "label"], validate="1:1")
-        axes.append({"column": name, "axis": str(axis), "reference": REFERENCES[reference]})
+        axes.append({"column": name, "axis": str(axis), "reference": reference.meaning})
     return table[["n_clusters", "label"]].drop_duplicates() if wide is None else wide, axes
+
+
+def meaning(name: str) -> str:
+    """What the page says of a null model; nothing for one that this version does not know."""
+    return IDENTITY_MEANING if name == zipf.IDENTITY else null_models.MEANINGS.get(name, "")
 
 
 def law(
@@ -261,12 +254,12 @@ def law(
         for name, slope, told in null_slopes[["model", "slope", "distinguishable"]].itertuples(index=False):
             slopes[str(name)] = (
                 float(slope) if np.isfinite(slope) else None,
-                None if pd.isna(told) else str(told) == "True",
+                truth(told),
             )
     nulls = []
     for name, sizes in curves.items():
         slope, told = slopes.get(name, (None, None))
-        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": NULLS.get(name, "")})
+        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": meaning(name)})
     notes = []
     if envelope.get("method"):
         ranks, n = envelope["ranks"], envelope["n_tokens"]
@@ -284,10 +277,9 @@ def law(
         )
     if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
         alpha = calibration["alpha"]
-        interval = " [{:.3f}, {:.3f}]".format(*alpha["interval"]) if alpha.get("interval") else ""
         below = " Below zero quanta would be used more evenly than one over their rank." if alpha["value"] < 0 else ""
         notes.append(
-            f"Calibrated by simulation: α = {alpha['value']:.3f}{interval} ({alpha.get('interval_method', '')}). Clustering bends "
+            f"Calibrated by simulation: α = {value_with_interval(alpha)} ({alpha.get('interval_method', '')}). Clustering bends "
             f"the slope, so that α is not the slope less one: it is read off simulations with planted quanta.{below}"
         )
     return {

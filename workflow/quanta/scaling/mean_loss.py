@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
-from quanta.arrays import Array, Float, Int
+from quanta.arrays import ENDS_90, Array, Float, Int
 from quanta.corpus import resampling
 from quanta.streams import Purpose, generator
 
@@ -104,7 +104,7 @@ def fit_mean_loss(
     }
     drawn = _power_laws(points, moved)
     along = np.geomspace(points.min(), points.max(), 50)
-    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], [0.05, 0.95], axis=0)
+    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], ENDS_90, axis=0)
     alpha, scale = power_law(points, mean)
     fits: dict[str, Any] = {
         "alpha_n": {
@@ -154,4 +154,4 @@ def seed_deviation(losses: Float[Array, " model"], size_of: Int[Array, " model"]
 
 
 def _interval(draws: Array) -> list[float]:
-    return [float(q) for q in np.quantile(draws, [0.05, 0.95])]
+    return [float(q) for q in np.quantile(draws, ENDS_90)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array, Bool, Float, Int
+from quanta.arrays import ENDS_90, Array, Bool, Float, Int
 from quanta.corpus import resampling
 from quanta.scaling import single_tokens
 from quanta.streams import Purpose, generator
@@ -69,7 +69,7 @@ def recurrence(
     weights = resampling.weights(number, draws, generator(seed, Purpose.RECURRENCE_TEXTS))
     below = weights @ marked
     drawn = (weights @ both)[below > 0] / below[below > 0]
-    low, high = np.quantile(drawn, [0.05, 0.95]) if len(drawn) else (np.nan, np.nan)
+    low, high = np.quantile(drawn, ENDS_90) if len(drawn) else (np.nan, np.nan)
     return result | {
         "share": both.sum() / total, "low": float(low), "high": float(high), "expected": by_chance / total,
     }  # fmt: skip

@@ -142,6 +142,22 @@ def read_table(path: str | Path, columns: tuple[str, ...] = (), *, text: bool = 
     return table
 
 
+def truth(value: Any) -> bool | None:
+    """The truth in a table's cell, also where it was read from a CSV file as text; None where the cell is empty.
+
+    Raises:
+        QuantaError: the cell holds something else.
+    """
+    if value is None or value is False or value is True:
+        return value
+    if isinstance(value, float) and value != value:
+        return None
+    known = {"True": True, "False": False, "": None}
+    if str(value) not in known:
+        raise QuantaError("a table", f"{value!r} where a truth is expected", "True, False, or nothing", RERUN)
+    return known[str(value)]
+
+
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write JSON with sorted keys: the same content is the same bytes. NaN is refused, None says "no value"."""
     with atomic(path) as temporary:

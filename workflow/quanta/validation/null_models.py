@@ -3,6 +3,9 @@
 Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that a null shares says nothing about skills.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.stats import norm
 
@@ -14,10 +17,7 @@ from quanta.streams import Purpose, generator
 
 def _cosines(features: Array) -> Float32[Array, "token token"]:
     unit = cosine.unit_rows(features)
-    matrix = np.clip(unit @ unit.T, -1, 1)
-    matrix = (matrix + matrix.T) / 2
-    np.fill_diagonal(matrix, 1)
-    return np.asarray(matrix, dtype=np.float32)
+    return cosine.settled(unit @ unit.T)
 
 
 def gaussian(cosines: Float[Array, "token token"], rng: np.random.Generator) -> Float32[Array, "token token"]:
@@ -54,10 +54,7 @@ def shuffled(features: Float32[Array, "token feature"], rng: np.random.Generator
         matrix += block @ block.T
         squares += np.einsum("ij,ij->i", block, block, dtype=np.float64)
     root = np.sqrt(np.maximum(squares, 1e-300))
-    matrix = np.clip(matrix / root[:, None] / root[None, :], -1, 1)
-    matrix = (matrix + matrix.T) / 2
-    np.fill_diagonal(matrix, 1)
-    return np.asarray(matrix, dtype=np.float32)
+    return cosine.settled(matrix / root[:, None] / root[None, :])
 
 
 def grouped(
@@ -92,31 +89,86 @@ def within_commonest(identity: Int[Array, " token"]) -> Int[Array, " chosen"]:
     return np.flatnonzero(identity == names[counts.argmax()])
 
 
-def make(
-    cosines: Float[Array, "token token"],
-    features: Float32[Array, "token feature"] | None,
-    untrained: Float[Array, "token token"] | None,
-    target: Int[Array, " token"],
-    bigram: Int[Array, " token"],
-    *,
-    dimension: int,
-    seed: int,
-) -> dict[str, Array]:
-    """All null models by name, as cosines. Those that need what is not at hand (features, an untrained model) are left out."""
+@dataclass(frozen=True)
+class Data:
+    """What null models are made from; a model that needs something absent is left out."""
 
-    def rng(index: int) -> np.random.Generator:
-        return generator(seed, Purpose.NULL_MODEL, index)
+    cosines: Float[Array, "token token"]
+    features: Float32[Array, "token feature"] | None
+    untrained: Float[Array, "token token"] | None
+    target: Int[Array, " token"]
+    bigram: Int[Array, " token"]
+    dimension: int  # of the isotropic Gaussian
+    seed: int
 
-    made = {
-        "Gaussian, the data's spectrum": gaussian(cosines, rng(1)),
-        "isotropic Gaussian": isotropic(len(cosines), dimension, rng(2)),
-        "clusters = target token": grouped(cosines, target, rng(3)),
-        "clusters = bigram": grouped(cosines, bigram, rng(4)),
-    }
-    if untrained is not None:
-        made["untrained model, same tokens"] = np.asarray(untrained)
-    if features is not None:
-        made["shuffled features"] = shuffled(features, rng(5))
-    chosen = within_commonest(target)
-    made["the data, within the commonest target"] = np.asarray(cosines[np.ix_(chosen, chosen)])
-    return made
+    def rng(self, index: int) -> np.random.Generator:
+        """The random numbers of one null model."""
+        return generator(self.seed, Purpose.NULL_MODEL, index)
+
+
+def _untrained(data: Data) -> Array | None:
+    return None if data.untrained is None else np.asarray(data.untrained)
+
+
+def _shuffled(data: Data) -> Array | None:
+    return None if data.features is None else shuffled(data.features, data.rng(5))
+
+
+def _within_commonest(data: Data) -> Array:
+    chosen = within_commonest(data.target)
+    return np.asarray(data.cosines[np.ix_(chosen, chosen)])
+
+
+@dataclass(frozen=True)
+class NullModel:
+    """A null model: its name in tables, what the page says of it, and how it is made (None: something is absent)."""
+
+    name: str
+    meaning: str
+    make: Callable[[Data], Array | None]
+
+
+MODELS = (
+    NullModel(
+        "Gaussian, the data's spectrum",
+        "cosines of random vectors with the data's eigenvalues: no groups",
+        lambda data: gaussian(data.cosines, data.rng(1)),
+    ),
+    NullModel(
+        "isotropic Gaussian",
+        "cosines of random vectors alike in every direction: no groups",
+        lambda data: isotropic(len(data.cosines), data.dimension, data.rng(2)),
+    ),
+    NullModel(
+        "clusters = target token",
+        "one random direction a target token, as alike within and as spread between as the data",
+        lambda data: grouped(data.cosines, data.target, data.rng(3)),
+    ),
+    NullModel(
+        "clusters = bigram",
+        "the same, one direction a pair of the token before and the target",
+        lambda data: grouped(data.cosines, data.bigram, data.rng(4)),
+    ),
+    NullModel(
+        "untrained model, same tokens",
+        "gradients of the same architecture with fresh weights: it has no skills",
+        _untrained,
+    ),
+    NullModel(
+        "shuffled features",
+        "each feature of the gradients dealt anew among the tokens",
+        _shuffled,
+    ),
+    NullModel(
+        "the data, within the commonest target",
+        "the data's own cosines, of tokens that share the commonest target",
+        _within_commonest,
+    ),
+)
+MEANINGS = {model.name: model.meaning for model in MODELS}
+
+
+def make(data: Data) -> dict[str, Array]:
+    """All null models by name, as cosines. Those that need what is absent (features, an untrained model) are left out."""
+    made = ((model.name, model.make(data)) for model in MODELS)
+    return {name: cosines for name, cosines in made if cosines is not None}

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from quanta.arrays import evenly
-from quanta.catalogue import naming, order_of_learning
+from quanta.catalogue import naming, order_of_learning, when_learned
 from quanta.clustering import membership
 from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
@@ -23,14 +23,14 @@ from quanta.report import annotations, drawing
 from quanta.storage import files
 
 NAMED, CANDIDATES = 9, 60
-# a row of the last panel: its words, and which of the correlations it is
+# a row of the last panel: its words, which correlation it is, and against what (None: the axis's main reference)
 LINES = (
-    ("size of the cluster", {"groups": "clusters", "frequency": "size", "given": None}),
-    ("… given the target's count", {"groups": "clusters", "frequency": "size", "given": "target"}),
-    ("… beyond the unigram", {"reference": "unigram", "groups": "clusters", "frequency": "size", "given": None}),
-    ("count of the target", {"groups": "clusters", "frequency": "target", "given": None}),
-    ("count of the rule", {"groups": "clusters", "frequency": "rule", "given": None}),
-    ("null: size of target groups", {"groups": "targets", "frequency": "size", "given": None}),
+    ("size of the cluster", order_of_learning.MAIN, None),
+    ("… given the target's count", order_of_learning.GIVEN_TARGET, None),
+    ("… beyond the unigram", order_of_learning.MAIN, when_learned.UNIGRAM.name),
+    ("count of the target", order_of_learning.BY_TARGET, None),
+    ("count of the rule", order_of_learning.BY_RULE, None),
+    ("null: size of target groups", order_of_learning.NULL, None),
 )
 
 
@@ -44,7 +44,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = files.read_table(inputs.table, ("n_clusters", "label", "size", "axis", "reference", "learned", "low"))
     table = table[
         (table["n_clusters"] == params.show)
-        & (table["reference"] == table["axis"].map(order_of_learning.main_reference))
+        & (table["reference"] == table["axis"].map(lambda axis: order_of_learning.main_reference(axis).name))
     ]
     order = files.read_json(inputs.order)
     family = files.read_table(inputs.family, FAMILY_COLUMNS).set_index(["model", "step"])
@@ -87,25 +87,23 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         by_place = sorted(candidates, key=lambda index: -place[index])
         spread = [by_place[i] for i in evenly(len(by_place), NAMED)]
         annotations.point_labels(ax, np.stack([size, place], axis=1), {index: words[index] for index in spread})
-        line = order_of_learning.main_line(order, axis)
-        correlation = f": ρ = {_shown(line)}" if line["value"] is not None else ""
+        line = order_of_learning.line_of(order, axis)
+        correlation = f": ρ = {drawing.value_with_interval(line, 2)}" if line["value"] is not None else ""
         ax.set_title(f"{axis}{correlation}", fontsize=7)
         drawn.append(part.assign(words=[words[i] for i in part["label"]]))
 
     ax = axes.flat[len(lines)]
     for index, (axis, _) in enumerate(lines):
         shift = (index - (len(lines) - 1) / 2) * 0.2 + 0.08
-        for row, (_, wanted) in enumerate(LINES):
-            found_line = order_of_learning.line_of(
-                order, axis, **{"reference": order_of_learning.main_reference(axis), **wanted}
-            )
+        for row, (_, question, reference) in enumerate(LINES):
+            found_line = order_of_learning.line_of(order, axis, question, reference=reference)
             if found_line["value"] is None or not found_line["interval"]:
                 continue
             ax.plot(found_line["interval"], [row + shift] * 2, color="0.45", lw=1, zorder=1)
             ax.plot(found_line["value"], row + shift, drawing.marker(index), ms=3.8, color=drawing.PALETTE[index % 10],
                     mec="black", mew=0.4, label=axis if row == 0 else None)  # fmt: skip
     ax.axvline(0, color="black", lw=0.7)
-    for row, (name, _) in enumerate(LINES):
+    for row, (name, _, _) in enumerate(LINES):
         ax.annotate(name, (-1, row - 0.42), xytext=(3, 0), textcoords="offset points", fontsize=6.5, va="center")
     ax.set(ylim=(len(LINES) - 0.4, -0.8), yticks=[])
     ax.grid(visible=False, axis="y")
@@ -121,11 +119,6 @@ def _short(text: str) -> str:
     """A token's text as it is drawn; four and more of one character are counted."""
     line = annotations.drawable(text).replace(" ", "␣")
     return re.sub(r"(.)\1{3,}", lambda found: f"{found[1]}×{len(found[0])}", line)
-
-
-def _shown(line: dict[str, Any]) -> str:
-    interval = "" if not line["interval"] else " [{:.2f}, {:.2f}]".format(*line["interval"])
-    return f"{line['value']:.2f}{interval}".replace("-", "−")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from quanta.arrays import evenly
-from quanta.catalogue import context_rules, order_of_learning, rank_correlation, when_learned
+from quanta.catalogue import context_rules, order_of_learning, when_learned
 from quanta.clustering import membership
 from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
@@ -38,18 +38,21 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     paths = dict(zip(members, inputs.losses, strict=True))
     losses = {member: stored.read_losses(path, tokens)[where] for member, path in paths.items()}
 
-    places, starts = {}, {}
+    axes = []
     for axis, line in json.loads(params.axes):
         points = in_order(line, family)
         at = np.array([parameters[point] if axis == "size" else point[1] for point in points], dtype=float)
         at, first = np.unique(at, return_index=True)  # of models of one size, the first
         curves = np.stack([losses[points[index]] for index in first])
         fresh = curves[0] if axis != "size" and at[0] == 0 else np.log(tokenizer.get_vocab_size())
-        starts[axis] = max(float(at[0]), 1.0)
-        places[axis, "untrained"] = when_learned.halving(curves, at, fresh)
-        places[axis, "even odds"] = when_learned.halving(curves, at, rank_correlation.EVEN_ODDS)
-        places[axis, "unigram"] = when_learned.halving(curves, at, unigram)
-    table = when_learned.learned(labels, places)
+        for reference, initial in (
+            (when_learned.UNTRAINED, fresh),
+            (when_learned.EVEN_ODDS, when_learned.EVEN_ODDS_NATS),
+            (when_learned.UNIGRAM, unigram),
+        ):
+            places = when_learned.halving(curves, at, initial)
+            axes.append(order_of_learning.Axis(axis, reference.name, places, max(float(at[0]), 1.0)))
+    table = when_learned.learned(labels, {(axis.name, axis.reference): axis.places for axis in axes})
 
     described = files.read_table(inputs.described, ("n_clusters", "label", "rule"))
     described = described[described["n_clusters"] == params.show].sort_values("label")
@@ -57,18 +60,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     sample = known[evenly(len(known), SAMPLE)]
     rules = [json.loads(rule) for rule in described["rule"]]
     found = context_rules.occurrences(rules, sample, tokens, decoding.Texts(tokenizer))
+    own = membership.at(labels, params.show)
     order = order_of_learning.order_of_learning(
-        table,
         labels,
-        places,
+        axes,
+        order_of_learning.groupings(own, target, counts, found * (len(known) / len(sample))),
         target,
-        counts,
-        found * (len(known) / len(sample)),
-        starts,
+        order_of_learning.Inquiry(params.least, params.draws, params.seed),
         show=params.show,
-        least=params.least,
-        draws=params.draws,
-        seed=params.seed,
     )
     files.write_table(outputs.table, table.replace(np.inf, np.nan))
     files.write_json(outputs.order, order | {"axes": [axis for axis, _ in json.loads(params.axes)]})

@@ -38,7 +38,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     if inputs.features:
         features = files.read_array(inputs.features[0], dtype="float32", shape=(None, None))
         features = features if len(held) == len(features) else features[held]
-    made = null_models.make(
+    data = null_models.Data(
         cosines,
         features,
         np.asarray(cosine.read_affinity(inputs.untrained)),
@@ -50,7 +50,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     simulations = files.read_table(inputs.simulations, ("simulation", "planted_alpha", "planted_n_tokens"))
     known, _ = regression.split(simulations, params.held_out)  # as for the data: one calibration, of known coverage
     table, curves = null_comparison.table(
-        made,
+        null_models.make(data),
         cosines,
         labels,
         draws,

@@ -4,14 +4,13 @@ Makes: `qdg/relatives/{model}/step{step}.parquet`: n_clusters, token, label. Gra
 the data's are (`qdg.mode`).
 """
 
-import tempfile
 from typing import Any
 
 import numpy as np
-from quanta.affinity import cosine, exact
+from quanta.affinity import cosine, under_model
 from quanta.clustering import assignment, membership, neighbours, spectral
 from quanta.corpus import encoding
-from quanta.gradients import selection, token_gradients
+from quanta.gradients import selection
 from quanta.jobs.job import device, run
 from quanta.models import pretrained
 from quanta.storage import files
@@ -21,25 +20,14 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     model, largest = pretrained.load(inputs.model, device()), max(params.n_clusters)
-    document, position = table["document"].to_numpy(), table["position"].to_numpy()
-    how = {name: getattr(params, name) for name in ("parameters", "precision", "batch_tokens")}
-    cosines = np.empty((0, 0) if params.neighbours else (len(table), len(table)), dtype=np.float32)
-    if params.memory_bytes is not None:
-        with tempfile.TemporaryDirectory() as scratch:
-            exact.exact_cosines(
-                model, tokens, document, position, cosines, memory_bytes=params.memory_bytes, scratch=scratch, **how
-            )
-    else:
-        found, _ = token_gradients.token_gradients(
-            model, tokens, document, position, features=params.features, seed=params.seed, **how
-        )
-        features = np.asarray(found)
-        if not params.neighbours:
-            cosine.cosine([features], cosines)
+    making = under_model.Making.of(params)
     if params.neighbours:
+        features = making.sketch(model, tokens, table)
         graph = neighbours.graph(*neighbours.nearest(features, params.neighbours), linear=True)
-        vectors, _, _ = neighbours.embedding(graph, largest, unit=neighbours.unit_rows(features), seed=params.seed)
+        vectors, _, _ = neighbours.embedding(graph, largest, unit=cosine.unit_rows(features), seed=params.seed)
     else:
+        cosines = np.empty((len(table), len(table)), dtype=np.float32)
+        making.cosines(model, tokens, table, cosines)
         vectors, _ = spectral.embedding(cosine.angular(cosines), largest)
     assign = assignment.Assignment(params.method, params.rows, params.restarts)
     files.write_table(outputs.labels, membership.as_table(assign(vectors, params.n_clusters, seed=params.seed)))

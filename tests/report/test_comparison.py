@@ -1,0 +1,256 @@
+"""The run's numbers next to the paper's: what a row says, on a run of known numbers."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from quanta.errors import QuantaError
+from quanta.report import comparison, parity_comparison
+from quanta.report.comparison import Row
+from quanta.report.wording import value_with_interval
+from quanta.storage import files
+
+SIZES = (1_000, 4_000, 16_000)
+
+
+def correlation(value, *, groups="clusters", given=None, interval=(-0.5, -0.1), axis="size", reference="even odds"):
+    about = {"axis": axis, "reference": reference, "groups": groups, "frequency": "size", "given": given}
+    return about | {"value": value, "interval": interval and list(interval), "p_value": 0.01, "n": 20}
+
+
+def recurs(value):
+    fit = {
+        "value": value,
+        "expected": None if value is None else 0.1,
+        "interval": None if value is None else [0.2, 0.6],
+    }
+    return {"another seed": fit, "average of all seeds": fit}
+
+
+def a_run(**changes):
+    models = pd.DataFrame(
+        {
+            "model": ["a", "b", "c"],
+            "step": 60,
+            "non_embedding_parameters": SIZES,
+            "mean_loss_nats": 1.0,
+            "n_predictions": 100,
+        }
+    )
+    nulls = pd.DataFrame({"model": ["the data", "Gaussian", "bigram", "tiny"], "slope": [-1.2, -1.1, -0.9, np.nan]})
+    run = comparison.Run(
+        mean_loss=models,
+        scaling={"alpha_n": {"value": 0.08, "interval": [0.07, 0.09], "n_sizes": 3, "points_used": [0, 1, 2]}},
+        curves={
+            "size": {"monogenic": 2, "predictions": 100, "fell": 10, "sharp": 3, "not_monotone": 5, "fall_nats": 0.5}
+        },
+        selection={"below_threshold": 40, "predictions": 100, "by_induction": 10},
+        qdg={
+            "envelope_slope": {"value": -1.2, "ranks": [3, 30], "n_tokens": 300, "interval": [-1.3, -1.1]},
+            "identity_slope": {"value": -0.9},
+            "calibrated_alpha": {"value": 0.2, "interval": [0.1, 0.3], "verdict": "measured"},
+            "alpha_by_collisions": {"value": None, "threshold": 0.5},
+            "coverage": {"found": 0.9, "n": 20},
+        },
+        order={
+            "correlations": [
+                correlation(-0.3),
+                correlation(-0.2, given="target"),
+                correlation(0.0, groups="targets", interval=(-0.2, 0.2)),
+            ]
+        },
+        learning=["size"],
+        draws=pd.DataFrame({"kind": ["half", "seed", "half"], "slope": [-1.1, 9.0, -1.3]}),
+        nulls=nulls.assign(distinguishable=[None, True, False, None], words="words"),
+        seeds={
+            "non_embedding_parameters": list(SIZES),
+            "drop_nats": 0.5,
+            "recurs": {kind: recurs(0.4) for kind in ("drop", "sharp", "monogenic")} | {"polygenic": recurs(None)},
+        },
+        published={"within_factor": 3, "pairs": 4, "factor": 2.0},
+        settings={},
+        documents=7,
+        final_step=60,
+        threshold=2.5,
+        model="c",
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def by_quantity(rows):
+    assert len({row.quantity for row in rows}) == len(rows)
+    return {row.quantity: row for row in rows}
+
+
+def test_a_row_without_a_number_of_the_papers_says_so_and_one_with_a_reason_keeps_it():
+    bare = Row("q", "1", "f", "k")
+    assert list(bare.record()) == ["quantity", "paper", "ours", "agrees", "why", "file", "key"]
+    assert bare.record()["why"] == "not in the paper"
+    assert dataclasses.replace(bare, paper="2").record()["why"] == ""
+    assert dataclasses.replace(bare, verdict=("yes", "")).record()["why"] == ""
+    assert dataclasses.replace(bare, verdict=("", "why")).record()["why"] == "why"
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [(True, True), (np.False_, False), ("True", True), ("False", False), (np.nan, None), (None, None), ("", None)],
+)
+def test_a_truth_is_read_by_value(cell, expected):
+    assert files.truth(cell) is expected
+
+
+def test_a_cell_that_is_no_truth_is_refused():
+    with pytest.raises(QuantaError, match="'maybe' where a truth is expected"):
+        files.truth("maybe")
+
+
+@pytest.mark.parametrize("through_csv", [False, True])
+def test_null_models_that_were_not_tested_are_on_neither_side(through_csv, tmp_path):
+    run = a_run()
+    if through_csv:
+        files.write_table(tmp_path / "nulls.csv", run.nulls)
+        run = a_run(nulls=files.read_table(tmp_path / "nulls.csv"))
+    assert comparison.told_apart(run, True) == "Gaussian" and comparison.told_apart(run, False) == "bigram"
+    alone = a_run(nulls=run.nulls.iloc[[0, 3]])
+    assert comparison.told_apart(alone, True) == comparison.told_apart(alone, False) == "none of the null models"
+
+
+def test_rows_hold_the_runs_numbers_and_judge_them():
+    found = by_quantity(comparison.rows(a_run()))
+    alpha = found["α_N, mean loss against non-embedding parameters"]
+    assert (alpha.ours, alpha.paper, alpha.verdict[0]) == ("0.080 [0.070, 0.090]", "0.083", "yes")
+    theory = found["the theory's slope, −(α_N + 1)"]
+    assert (theory.ours, theory.verdict[0]) == ("-1.080 [-1.090, -1.070]", "yes")
+    assert found["ranks of that fit"].verdict == ("yes", "the same shares of the tokens")
+    assert found["tokens clustered"].verdict[0] == "no"
+    assert found["of these, by induction"].ours == "0.250"
+    assert found["monogenic tokens, share of all predictions"].verdict == ("yes", "less than 0.1")
+    assert found["of tokens that fall by 0.5 nats or more: 80 % of it in one step of size"].verdict[0] == "no"
+    assert found["exponent α by collisions of pairs above a cosine of 0.5"].ours == "not to be had"
+    assert found["slope of null model: tiny"].ours == "no slope (words)"
+    assert found["published α_D within a factor 2 of α_N/(α_N + 1)"].ours == "3 of 4"
+
+
+def test_the_spread_of_the_slope_is_of_halves_alone():
+    anew = a_run().clustered_anew
+    assert anew["standard_deviation"] == pytest.approx(np.std([-1.1, -1.3], ddof=1))
+    assert f"{anew['value']:.3f}" == "-1.200"
+
+
+def test_other_shares_of_the_tokens_are_other_ranks():
+    agrees, why = comparison.same_ranks({"ranks": [3, 60], "n_tokens": 300})
+    assert agrees == "no" and why == "other shares of the tokens: 0.01 to 0.2, not 0.01 to 0.1"
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "expected"),
+    [
+        (None, None, ("", "this run has no such number")),
+        (-0.2, None, ("no", "no interval")),
+        (-0.2, (-0.3, -0.1), ("yes", "the interval is below 0")),
+        (-0.2, (-0.5, 0.1), ("no", "the interval holds 0")),
+        (0.2, (0.1, 0.3), ("no", "the interval is above 0")),
+    ],
+)
+def test_the_hypothesis_of_learning_holds_where_the_whole_interval_is_negative(value, interval, expected):
+    assert comparison.is_negative({"value": value, "interval": interval}) == expected
+
+
+def test_the_rows_of_learning_are_the_main_line_the_partial_one_and_the_null():
+    rows = comparison.learning(a_run())
+    assert [row.ours.split(" ")[0] for row in rows] == ["-0.300", "-0.200", "0.000"]
+    assert [row.verdict[0] for row in rows] == ["yes", "", ""]
+    assert "groups=targets" in rows[2].key and "given=target" in rows[1].key
+
+
+def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():
+    found = by_quantity(comparison.recurring(a_run().seeds))
+    none = found["polygenic tokens, share that recurs in another seed"]
+    assert none.ours == "not to be had" and "one always has 50% of the fall or more" in none.verdict[1]
+    some = found["drops of more than 0.5 nats between neighbouring sizes, share that recurs in another seed"]
+    assert some.ours == "0.400 [0.200, 0.600] (independent: 0.100)" and some.verdict == ("", "")
+    assert comparison.rows(a_run(seeds=None)) == [
+        row for row in comparison.rows(a_run()) if row.file != "scaling/seeds_sharpness.json"
+    ]
+
+
+def test_the_headline_says_the_run_in_sentences():
+    first, slope, _, calibrated, nulls, learned, seeds = comparison.headline(a_run())
+    assert first.startswith("α_N = 0.080 [0.070, 0.090] over 3 sizes, 3 models")
+    assert "theory: -1.080)" in slope and calibrated.endswith("(measured)")
+    assert nulls == "the slope is distinguishable from Gaussian; not from bigram"
+    assert learned.startswith("frequent clusters are learned earlier: ρ = -0.300")
+    assert seeds.startswith("40% [20%, 60%] of drops of more than 0.5 nats recur in another seed (10%")
+    assert len(comparison.headline(a_run(seeds=None))) == 6
+    silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
+    assert silent.startswith("no drop of more than 0.5 nats")
+
+
+# ---------------------------------------------------------------------------------------------------- sparse parity
+
+
+def parity(**changes):
+    fit = {"alpha": 0.4, "value": 0.3, "interval": [0.2, 0.45], "theory_asymptotic": 0.4, "theory_finite": None}
+    recorded = pd.DataFrame(
+        [(0.4, "parameters", 0.42, 0.3, 0.5), (0.2, "parameters", 0.9, 0.8, 1.0), (0.6, "parameters", np.nan, 0, 0)],
+        columns=["alpha", "resource", "exponent", "low", "high"],
+    )
+    coverage = pd.DataFrame({"condition": ["base", "one pattern"], "estimator": parity_comparison.LANGUAGE})
+    estimates = coverage.assign(alpha=0.4, seed=[1, 0], value=0.4, low=0.3, high=0.5, verdict="measured")
+    source = parity_comparison.Source
+    run = parity_comparison.Parity(
+        alpha=0.4,
+        differ="fewer tasks",
+        fits={
+            "exponents": [fit | {"resource": "parameters"}, fit | {"resource": "data", "alpha": 0.2}],
+            "convergence": [fit | {"value": -0.5, "interval": None}],
+        },
+        paper=pd.DataFrame({"alpha": [0.4, 0.2], "resource": "parameters", "exponent": [0.41, 0.2]}),
+        scores=source("parity/scores.csv", pd.DataFrame({"name": ["base", "base"], "adjusted_rand": [0.2, 0.7]})),
+        envelopes=source(
+            "parity/envelopes.csv",
+            pd.DataFrame({"condition": ["base"], "true_slope": [-1.4], "envelope_slope": [-1.12]}),
+        ),
+        estimates=estimates,
+        recorded=[(parity_comparison.LARGER, source("docs/r.csv", recorded))],
+        convergence=source("docs/c.csv", pd.DataFrame({"alpha": [0.4], "slope": -0.8, "low": -0.9, "high": -0.7})),
+        coverage=source("docs/v.csv", coverage.assign(nets=9, covered=0.56, nominal=0.9)),
+    )
+    return dataclasses.replace(run, **changes)
+
+
+def test_parity_at_the_alpha_that_is_shown_is_next_to_the_papers_and_the_theorys():
+    own, theory = parity_comparison.exponents(parity())
+    assert own.quantity == "sparse parity, α_N at α = 0.4" and own.paper == "0.41"
+    assert own.verdict == ("yes", "the interval holds it") and own.key == "exponents[alpha=0.4; resource=parameters]"
+    assert (theory.paper, theory.ours, theory.key) == ("0.40", "not to be had", f"{own.key}.theory_finite")
+    assert parity_comparison.exponents(parity(alpha=0.9)) == []
+    assert parity_comparison.convergence(parity())[0].verdict == ("no", "fewer tasks")
+    assert parity_comparison.convergence(parity(differ=""))[0].verdict == ("no", "other seeds")
+
+
+def test_a_recorded_run_is_counted_over_its_alphas():
+    (row,) = parity_comparison.recorded_exponents(parity(), *parity().recorded[0])
+    assert row.paper == "0.20, 0.41, ?" and row.ours == "0.90, 0.42, none"
+    assert row.verdict[0] == "no" and row.verdict[1].startswith("1 of 2 within 0.05")
+    assert "(a larger run, recorded)" in row.quantity
+
+
+def test_parity_rows_are_of_the_files_they_name():
+    found = by_quantity(parity_comparison.rows(parity()))
+    assert found["QDG on parity: adjusted Rand against true tasks, base"].ours == "0.700"
+    assert found["QDG on parity: slope of the envelope (true: -1.40)"].verdict[0] == "yes"
+    calibrated = found["QDG on parity, as language models: calibrated α (true: 0.4), 90 % interval"]
+    assert calibrated.ours == "0.40 [0.30, 0.50], measured" and "seed=1; condition=base" in calibrated.key
+    assert {row.file for row in found.values()} == {
+        "parity/fits.json", "parity/scores.csv", "parity/envelopes.csv", "docs/r.csv", "docs/c.csv", "docs/v.csv",
+        "parity/calibration/estimates.csv",
+    }  # fmt: skip
+    assert parity_comparison.recorded_convergence(parity(alpha=0.9)) == []
+
+
+def test_a_value_is_written_with_its_interval_if_it_has_one():
+    assert value_with_interval({"value": -0.0834, "interval": [-0.09, 1]}) == "-0.083 [-0.090, 1.000]"
+    assert value_with_interval({"value": 1.0, "interval": None}, 2) == "1.00"
+    assert value_with_interval({"value": None}) == "not to be had"
