@@ -17,6 +17,7 @@ from quanta.arrays import Array, Bool, Float, Int
 from quanta.catalogue import rank_correlation, when_learned
 from quanta.catalogue.when_learned import EVEN_ODDS, UNTRAINED, Reference
 from quanta.clustering import membership
+from quanta.streams import Purpose, generator
 
 
 @dataclass(frozen=True)
