@@ -117,10 +117,10 @@ def rows(run: Run) -> list[Row]:
     return [
         *exponents(run),
         *selected_tokens(run),
-        *single_tokens(run),
+        *(single_tokens(run) if "size" in run.curves else []),
         *calibrated(run),
         *null_slopes(run),
-        *learning(run),
+        *(learning(run) if run.learned else []),
         *(recurring(run.seeds) if run.seeds else []),
         *published(run.published),
     ]
@@ -310,17 +310,24 @@ def headline(run: Run) -> list[str]:
     """The run in a few sentences."""
     alpha, slope = run.scaling["alpha_n"], run.qdg["envelope_slope"]
     fit, theory = run.qdg["calibrated_alpha"], theory_slope(alpha) | {"interval": None}
+    theirs = "-1.24" + ("" if alpha["value"] is None else f"; theory: {value_with_interval(theory)}")
     first = next(iter(run.learned), None)
     return [
-        f"α_N = {value_with_interval(alpha)} over {alpha['n_sizes']} sizes, {len(alpha['points_used'])} models (the paper's Pythia: 0.083)",
+        *([sizes_words(alpha)] if "size" in run.curves else []),
         f"envelope slope = {value_with_interval(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
-        f"{slope['n_tokens']} tokens (the paper: -1.24; theory: {value_with_interval(theory)})",
+        f"{slope['n_tokens']} tokens (the paper: {theirs})",
         f"null, tokens grouped by identity: {value_with_interval(run.qdg['identity_slope'])}",
         f"calibrated α = {value_with_interval(fit)} ({fit['verdict']})",
         f"the slope is distinguishable from {told_apart(run, True)}; not from {told_apart(run, False)}",
         *([] if first is None else [learning_words(first, run.learned[first])]),
         *([recurring_words(run.seeds)] if run.seeds else []),
     ]
+
+
+def sizes_words(alpha: Mapping[str, Any]) -> str:
+    """The exponent of the mean loss, and what it is fitted to."""
+    fitted = f"{alpha['n_sizes']} sizes, {len(alpha['points_used'])} models"
+    return f"α_N = {value_with_interval(alpha)} over {fitted} (the paper's Pythia: 0.083)"
 
 
 def told_apart(run: Run, answer: bool) -> str:
@@ -351,7 +358,7 @@ def recurring_words(seeds: Mapping[str, Any]) -> str:
     )
 
 
-def numbers(run: Run, parity: Mapping[str, Any]) -> dict[str, Any]:
+def numbers(run: Run, parity: Mapping[str, Any] | None) -> dict[str, Any]:
     """The run's main numbers by name, for report/summary.json; `parity` is the extent of sparse parity."""
     return {
         "alpha_n": run.scaling["alpha_n"],
