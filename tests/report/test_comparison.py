@@ -187,6 +187,15 @@ def test_the_headline_says_the_run_in_sentences():
     assert silent.startswith("no drop of more than 0.5 nats")
 
 
+def test_a_run_of_one_size_has_no_rows_over_sizes_and_none_of_learning():
+    run, alone = a_run(), a_run(curves={}, learning=[], order={})
+    left = {row.quantity for row in comparison.rows(run)} - {row.quantity for row in comparison.rows(alone)}
+    assert left == {row.quantity for row in [*comparison.single_tokens(run), *comparison.learning(run)]}
+    assert len(comparison.headline(alone)) == len(comparison.headline(run)) - 2
+    nothing = {"value": None, "interval": None, "n_sizes": 1, "points_used": [0]}
+    assert "theory" not in comparison.headline(a_run(curves={}, scaling={"alpha_n": nothing}))[0]
+
+
 # ---------------------------------------------------------------------------------------------------- sparse parity
 
 

@@ -310,6 +310,7 @@ def headline(run: Run) -> list[str]:
     """The run in a few sentences."""
     alpha, slope = run.scaling["alpha_n"], run.qdg["envelope_slope"]
     fit, theory = run.qdg["calibrated_alpha"], theory_slope(alpha) | {"interval": None}
+    theirs = "-1.24" + ("" if alpha["value"] is None else f"; theory: {value_with_interval(theory)}")
     first = next(iter(run.learned), None)
     predicted = "" if theory["value"] is None else f"; theory: {value_with_interval(theory)}"
     of_sizes = (
@@ -327,6 +328,12 @@ def headline(run: Run) -> list[str]:
         *([] if first is None else [learning_words(first, run.learned[first])]),
         *([recurring_words(run.seeds)] if run.seeds else []),
     ]
+
+
+def sizes_words(alpha: Mapping[str, Any]) -> str:
+    """The exponent of the mean loss, and what it is fitted to."""
+    fitted = f"{alpha['n_sizes']} sizes, {len(alpha['points_used'])} models"
+    return f"α_N = {value_with_interval(alpha)} over {fitted} (the paper's Pythia: 0.083)"
 
 
 def told_apart(run: Run, answer: bool) -> str:
