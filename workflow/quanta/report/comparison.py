@@ -310,16 +310,10 @@ def headline(run: Run) -> list[str]:
     """The run in a few sentences."""
     alpha, slope = run.scaling["alpha_n"], run.qdg["envelope_slope"]
     fit, theory = run.qdg["calibrated_alpha"], theory_slope(alpha) | {"interval": None}
-    theirs = "-1.24" + ("" if alpha["value"] is None else f"; theory: {value_with_interval(theory)}")
     first = next(iter(run.learned), None)
     predicted = "" if theory["value"] is None else f"; theory: {value_with_interval(theory)}"
-    of_sizes = (
-        f"α_N = {value_with_interval(alpha)} over {alpha['n_sizes']} sizes, {len(alpha['points_used'])} models (the paper's Pythia: 0.083)"
-        if "size" in run.curves
-        else ""
-    )
     return [
-        *([of_sizes] if of_sizes else []),
+        *([sizes_words(alpha)] if "size" in run.curves else []),
         f"envelope slope = {value_with_interval(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
         f"{slope['n_tokens']} tokens (the paper: -1.24{predicted})",
         f"null, tokens grouped by identity: {value_with_interval(run.qdg['identity_slope'])}",
