@@ -553,12 +553,12 @@ def test_a_damaged_intermediate_file_is_named(work):
 
 
 def test_what_is_derived_for_the_documentation_is_fresh(fresh):
-    """config/README.md and the picture of the rules; a page that is not is named."""
+    """config/README.md and the table of packages; a page that is not is named."""
     check = [sys.executable, "docs/make.py", "--check"]
     here = {"cwd": fresh, "env": environment() | {"PYTHONPATH": "workflow"}, "capture_output": True, "text": True}
     done = subprocess.run(check, **here)
     assert done.returncode == 0, done.stderr
-    replace(fresh / "docs/architecture.md", "    tokens --> ", "    texts --> ")
+    replace(fresh / "docs/architecture.md", "| `corpus` | ", "| `texts` | ")
     replace(fresh / "config/README.md", "| `seed` |", "| `sed` |")
     done = subprocess.run(check, **here)
     assert done.returncode != 0
