@@ -21,6 +21,19 @@ ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = ROOT / "workflow/scripts"
 SCHEMA = schema.read_schema(ROOT / "config/schema.yaml")
 ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)  # all but lone surrogates, which are no UTF-8
+# configurations that are laid over pythia.yaml
+OVER_PYTHIA = {
+    "pythia-laptop",
+    "pythia-hour",
+    "pythia-day",
+    "pythia-today",
+    "pythia-deduped",
+    "pythia-deduped-v0",
+    "polypythias",
+    "gpt2",
+    "olmo",
+    "tinystories",
+}
 
 Main = Callable[[Any, Any, Any], None]
 

@@ -13,7 +13,7 @@ from quanta.config import checks, schema
 from quanta.config import members as settings
 from quanta.errors import QuantaError
 from quanta.models import neox_shape, weights
-from support import ROOT, SCHEMA, read, settled
+from support import OVER_PYTHIA, ROOT, SCHEMA, read, settled
 
 
 def entries(schema=SCHEMA, name=""):
@@ -25,29 +25,15 @@ def entries(schema=SCHEMA, name=""):
             yield from entries(entry, full)
 
 
-FAMILIES = [
-    "pythia-laptop",
-    "pythia-hour",
-    "pythia-day",
-    "pythia-today",
-    "pythia-deduped",
-    "pythia-deduped-v0",
-    "polypythias",
-    "gpt2",
-    "olmo",
-    "tinystories",
-]
-
-
-@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", "hub-example", *FAMILIES])
+@pytest.mark.parametrize("name", ["config", "pythia", "smoke", "train", "family", "hub-example", *sorted(OVER_PYTHIA)])
 def test_the_configurations_settle_over_the_default(name):
-    base = schema.over(read("config.yaml"), read("pythia.yaml")) if name in FAMILIES else read("config.yaml")
+    base = schema.over(read("config.yaml"), read("pythia.yaml")) if name in OVER_PYTHIA else read("config.yaml")
     found = schema.settle(schema.over(base, read(f"{name}.yaml")), SCHEMA)
     assert set(found) == set(SCHEMA["properties"])
     assert found["qdg"]["model"] in settings.model_names(found)
     if found["dynamics"]["model"]:
         assert settings.saved_steps(found, found["dynamics"]["model"])[-1] == settings.final_step(found)
-    if name in FAMILIES:
+    if name in OVER_PYTHIA:
         assert found["run"] == name, "runs of several families lie side by side"
 
 

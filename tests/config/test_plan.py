@@ -9,7 +9,7 @@ from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
 from quanta.errors import QuantaError
-from support import ROOT, SCHEMA, over_default, read, settled
+from support import OVER_PYTHIA, ROOT, SCHEMA, over_default, read, settled
 
 
 @pytest.fixture(scope="module")
@@ -205,18 +205,6 @@ def test_models_that_end_at_different_steps_need_a_word(tmp_path):
 
 
 RUNS_PARITY = {"config", "smoke", "parity", "parity-cpu", "parity-steps", "train", "family"}
-OVER_PYTHIA = {
-    "pythia-laptop",
-    "pythia-hour",
-    "pythia-day",
-    "pythia-today",
-    "pythia-deduped",
-    "pythia-deduped-v0",
-    "polypythias",
-    "gpt2",
-    "olmo",
-    "tinystories",
-}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)

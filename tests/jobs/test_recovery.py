@@ -11,7 +11,7 @@ import time
 import pytest
 from quanta.errors import QuantaError
 from quanta.jobs import recovery
-from quanta.storage import files
+from quanta.storage import writing
 from support import ROOT, programs, queued
 
 
@@ -94,7 +94,7 @@ def test_what_a_dead_process_left_is_cleared_and_nothing_else(killed):
 def test_the_half_file_of_a_killed_writer_is_removed_with_its_output(killed):
     results = killed.parent / "results"
     for name in ("half.npy", "whole.npy"):
-        with files.atomic(results / name) as temporary:
+        with writing.atomic(results / name) as temporary:
             temporary.write_bytes(b"half")
         temporary.write_bytes(b"what a kill leaves")
     assert len(list(results.glob(".*"))) == 2

@@ -47,7 +47,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path, name, monkeypatch):
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(StoppedError), files.atomic(tmp_path / "a.txt") as temporary:
+    with pytest.raises(StoppedError), writing.atomic(tmp_path / "a.txt") as temporary:
         temporary.write_text("half")
         raise StoppedError
     with pytest.raises(StoppedError), files.new_array(tmp_path / "a.npy", (3, 3), "float32") as array:
@@ -125,7 +125,7 @@ def test_a_state_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
     sync, replace = writing.sync, os.replace
     monkeypatch.setattr(writing, "sync", lambda path: (calls.append(f"sync {path.is_dir()}"), sync(path)))
     monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("rename"), replace(*paths)))
-    with files.atomic(tmp_path / "a", durable=True) as temporary:
+    with writing.atomic(tmp_path / "a", durable=True) as temporary:
         temporary.write_bytes(b"x")
     assert calls == ["sync False", "rename", "sync True"]
 

@@ -9,7 +9,7 @@ from typing import Any
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from quanta.errors import QuantaError
-from quanta.storage import files
+from quanta.storage import files, writing
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -35,7 +35,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:
 def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     """Write the two files from which `transformers.AutoTokenizer` loads it."""
     folder = Path(folder)
-    with files.atomic(folder / "tokenizer.json") as temporary:
+    with writing.atomic(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
     files.write_json(
         folder / "tokenizer_config.json",

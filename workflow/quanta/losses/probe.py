@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from quanta.arrays import Array
 from quanta.errors import QuantaError
 from quanta.losses.batching import pad
-from quanta.models.head import PROBE_TOKENS, TROUBLE, Head, head_of, name_of, own_logits, probe_ids
+from quanta.models.head import TROUBLE, Head, head_of, name_of, own_logits, probe_ids, stops
 from quanta.progress import log
 
 TOLERANCE = 1e-3  # nats, and of a loss: float32 in another order of sums; a cap or a scale left out alters far more
@@ -57,12 +57,7 @@ def check_model(model: PreTrainedModel, losses: Losses) -> Head:
         changed[0, place] = ids[1, 0] if ids[1, 0] != ids[0, place] else ids[1, 1]
         later = losses(head, changed, lengths, "float32")
     except TROUBLE as error:
-        raise QuantaError(
-            name_of(model),
-            f"it stops on {PROBE_TOKENS} tokens of text: {type(error).__name__}, {error}",
-            "a causal language model that takes token ids alone",
-            "take another architecture, or look at its config.json",
-        ) from error
+        raise stops(model, error) from error
     if not (found.isfinite().all() and expected.isfinite().all()):
         return head  # broken weights, not a wrong head: the losses of the corpus are checked, too
     # the padded and the whole logits of a model that is not causal differ as well, so this comes first

@@ -32,6 +32,16 @@ def name_of(model: PreTrainedModel) -> str:
     return f"{type(model).__name__} ({model.config.model_type})"
 
 
+def stops(model: PreTrainedModel, error: Exception) -> QuantaError:
+    """The error for a model that does not run on the tokens of a probe."""
+    return QuantaError(
+        name_of(model),
+        f"it stops on {PROBE_TOKENS} tokens of text: {type(error).__name__}, {error}",
+        "a causal language model that takes token ids alone",
+        "take another architecture, or look at its config.json",
+    )
+
+
 def longest(model: PreTrainedModel) -> int | None:
     """The longest input that the model takes, in tokens, where its configuration says so."""
     found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -204,12 +214,7 @@ def head_of(model: PreTrainedModel) -> Head:
         try:
             head = Head(model)
         except TROUBLE as error:
-            raise QuantaError(
-                name_of(model),
-                f"it stops on {PROBE_TOKENS} tokens of text: {type(error).__name__}, {error}",
-                "a causal language model that takes token ids alone",
-                "take another architecture, or look at its config.json",
-            ) from error
+            raise stops(model, error) from error
         _HEADS[model] = _Facts(head)
         return head
     known = Head.__new__(Head)

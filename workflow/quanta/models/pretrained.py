@@ -15,7 +15,7 @@ from quanta.errors import QuantaError
 from quanta.models import gguf
 from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS
 from quanta.models.weights import EXPECTED, check_folder, weight_hash
-from quanta.storage import files
+from quanta.storage import files, writing
 
 
 def fresh_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
@@ -122,7 +122,7 @@ def rounded(folder: str | Path, target: str | Path, dtype: torch.dtype) -> None:
                                   "round to bfloat16, whose range is wider")  # fmt: skip
     config = files.read_json(folder / "config.json")
     files.write_json(target / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
-    with files.atomic(target / "model.safetensors") as temporary:
+    with writing.atomic(target / "model.safetensors") as temporary:
         save_file(tensors, temporary, metadata={"format": "pt"})
 
 

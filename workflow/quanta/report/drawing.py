@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from quanta.arrays import Array
 from quanta.report import wording
-from quanta.storage import files
+from quanta.storage import files, writing
 
 PALETTE = sns.color_palette("colorblind")
 DATA, FIT, NULL, ACCENT = PALETTE[0], PALETTE[3], "0.55", PALETTE[1]
@@ -111,7 +111,7 @@ def save(figure: Figure, outputs: Any, data: pd.DataFrame) -> None:
     """Write `outputs.png`, `outputs.pdf` and what is drawn as `outputs.csv`; the same figure is the same bytes."""
     files.write_table(outputs.csv, data)
     for path, metadata in ((outputs.png, {"Software": None}), (outputs.pdf, {"CreationDate": None})):
-        with files.atomic(path) as temporary:
+        with writing.atomic(path) as temporary:
             figure.savefig(temporary, metadata=metadata)
 
 

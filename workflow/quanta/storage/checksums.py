@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from quanta.errors import QuantaError
-from quanta.storage.files import RERUN, atomic, file_hash
+from quanta.storage import writing
+from quanta.storage.files import RERUN, file_hash
 from quanta.storage.writing import sync
 
 log = logging.getLogger("quanta")
@@ -43,7 +44,7 @@ def record(outputs: Iterable[str]) -> None:
             for file in files_of(output):
                 lines.append(f"{file_hash(file)}  {file}\n")
                 sync(file)
-            with atomic(target, durable=True) as temporary:
+            with writing.atomic(target, durable=True) as temporary:
                 temporary.write_bytes("".join(lines).encode())
 
 

@@ -19,7 +19,6 @@ from quanta.arrays import Array
 from quanta.errors import QuantaError
 from quanta.storage import writing
 
-atomic = writing.atomic
 ZEROS = bytes(2**20)
 NO_ALLOCATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take room beforehand
 RERUN = "delete the file and start the run again: the step that makes it will make it anew"
@@ -33,7 +32,7 @@ def file_hash(path: str | Path) -> str:
 
 def write_array(path: str | Path, array: Array) -> None:
     """Write an array as `.npy`."""
-    with atomic(path) as temporary, temporary.open("wb") as stream:
+    with writing.atomic(path) as temporary, temporary.open("wb") as stream:
         np.save(stream, array, allow_pickle=False)
 
 
@@ -44,7 +43,7 @@ def new_array(path: str | Path, shape: tuple[int, ...], dtype: Any) -> Iterator[
     Raises:
         OSError: the disk has less room than the array needs; nothing of it is left.
     """
-    with atomic(path) as temporary:
+    with writing.atomic(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
         _allocate(temporary, array.offset)
         yield array
@@ -114,7 +113,7 @@ def read_array(
 
 def write_table(path: str | Path, table: "pd.DataFrame") -> None:
     """Write a table as Parquet or CSV, by the suffix. CSV keeps every digit of a float."""
-    with atomic(path) as temporary:
+    with writing.atomic(path) as temporary:
         if temporary.suffix == ".parquet":
             table.to_parquet(temporary, index=False)
         else:
@@ -160,7 +159,7 @@ def truth(value: Any) -> bool | None:
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write JSON with sorted keys: the same content is the same bytes. NaN is refused, None says "no value"."""
-    with atomic(path) as temporary:
+    with writing.atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8")
 
 

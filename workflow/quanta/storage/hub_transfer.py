@@ -13,8 +13,7 @@ from typing import Any
 
 from quanta.errors import QuantaError
 from quanta.progress import Progress, log
-from quanta.storage import files as storage_files
-from quanta.storage import hub_pins, hub_requests
+from quanta.storage import hub_pins, hub_requests, writing
 from quanta.storage.files import check_disk
 from quanta.storage.hub_pins import File, Pin
 from quanta.storage.hub_requests import AgainError, Patience, Tries
@@ -174,7 +173,7 @@ def fetch(pin: Pin, store: str | Path, folder: str | Path, patience: Patience | 
     if paths and folder.stat().st_dev != paths[0].stat().st_dev:
         check_disk(folder, pin.size)
     for file, path in zip(pin.files, paths, strict=True):
-        with storage_files.atomic(folder / file.path) as temporary:
+        with writing.atomic(folder / file.path) as temporary:
             try:
                 os.link(path, temporary)
             except OSError:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from quanta.storage import files as storage_files
+from quanta.storage import writing
 
 log = logging.getLogger("quanta")
 DIGEST = hashlib.sha256().digest_size
@@ -23,7 +24,7 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     """Write tensors and plain values; the checksum comes first. A power cut leaves this state or the one before."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
-    with storage_files.atomic(path, durable=True) as temporary, temporary.open("wb") as stream:
+    with writing.atomic(path, durable=True) as temporary, temporary.open("wb") as stream:
         stream.write(hashlib.sha256(buffer.getbuffer()).digest())
         stream.write(buffer.getbuffer())
 

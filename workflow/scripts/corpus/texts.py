@@ -16,7 +16,7 @@ from typing import Any
 import datasets
 from quanta.corpus import manifests, packages, readers, splitting
 from quanta.jobs.job import run
-from quanta.storage import files
+from quanta.storage import files, writing
 
 
 def _origin(path: Path) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         )
     if outputs.manifest:
         files.write_table(str(outputs.manifest), manifests.of(table, versions))
-    with files.atomic(outputs.texts) as temporary:
+    with writing.atomic(outputs.texts) as temporary:
         datasets.Dataset.from_pandas(table, preserve_index=False).to_parquet(temporary)
     counts = {str(split): len(part) for split, part in table.groupby("split")}
     files.write_json(outputs.sources, {"source": settings["source"], "texts": counts, **origin})

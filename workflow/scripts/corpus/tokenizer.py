@@ -9,7 +9,7 @@ from typing import Any
 
 from quanta.corpus import splitting, vocabulary
 from quanta.jobs.job import run
-from quanta.storage import files
+from quanta.storage import files, writing
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -20,7 +20,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         vocabulary.save_tokenizer(tokenizer, folder)
         given = source / "tokenizer_config.json"
         if given.is_file():
-            with files.atomic(outputs.config) as temporary:
+            with writing.atomic(outputs.config) as temporary:
                 shutil.copyfile(given, temporary)
         return
     table = files.read_table(inputs.texts, ("split", "text"))

@@ -15,7 +15,7 @@ from quanta import devices
 from quanta.jobs.job import device, run
 from quanta.parity import learning_curves, networks, sparse_parity
 from quanta.parity import training as parity_training
-from quanta.storage import files, training_state
+from quanta.storage import files, training_state, writing
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -45,7 +45,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     parameters = [nets.parameters_of(width) for width in widths]
     files.write_table(outputs.curves, learning_curves.curve_table(curves, widths, **keys))
     files.write_table(outputs.nets, learning_curves.net_table(curves, widths, parameters, precision=settled, **keys))
-    with files.atomic(outputs.weights) as temporary, temporary.open("wb") as stream:
+    with writing.atomic(outputs.weights) as temporary, temporary.open("wb") as stream:
         np.savez(stream, **{f"step{step}.{name}": array for step, net in saved.items() for name, array in net.items()})
     checkpoint.remove()
 

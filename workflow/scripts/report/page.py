@@ -17,7 +17,7 @@ from quanta.losses import stored
 from quanta.models.family import FAMILY_COLUMNS, in_order
 from quanta.report import page_data, rendering
 from quanta.report.drawing import ANSWERS
-from quanta.storage import files
+from quanta.storage import files, writing
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -95,7 +95,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         n_clusterings=labels["n_clusters"].nunique(),
         model=params.qdg_model,
     )
-    with files.atomic(outputs.page) as temporary:
+    with writing.atomic(outputs.page) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
