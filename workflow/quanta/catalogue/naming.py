@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from quanta.errors import QuantaError
 from quanta.storage import files
 
 NAME_COLUMNS = ("n_clusters", "label", "fingerprint", "name")
+DESCRIBED_COLUMNS = ("n_clusters", "label", "fingerprint", "size", "target", "rule")
 
 
 def fingerprint(document: Array, position: Array) -> str:
@@ -86,3 +87,16 @@ def read_names(path: str | Path, known: pd.DataFrame) -> tuple[dict[tuple[int, i
         else:
             names[place] = row.name
     return names, lost
+
+
+def read_described(
+    path: str | Path, names: Sequence[str | Path]
+) -> tuple[pd.DataFrame, dict[tuple[int, int], str], int]:
+    """The table of descriptions, and of `names`, an empty list or the path of one `labels.csv`, what `read_names` gives.
+
+    Raises:
+        QuantaError: a column is missing, or see `read_names`.
+    """
+    described = files.read_table(path, DESCRIBED_COLUMNS)
+    given, lost = read_names(names[0], described) if names else ({}, 0)
+    return described, given, lost

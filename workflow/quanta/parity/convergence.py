@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import ENDS_90, Array
+from quanta.arrays import ENDS_90, Array, log_log_fit
 from quanta.parity.learning_curves import LEARNED_BITS
 
 # ------------------------------------------------------------------------------------------ convergence, emergence
@@ -75,7 +75,7 @@ def fit_convergence(tables: Sequence[pd.DataFrame], *, draws: int, rng: np.rando
     def slope(table: pd.DataFrame) -> float | None:
         if table["frequency"].nunique() < 2:
             return None
-        return float(np.polyfit(np.log(table["frequency"]), np.log(table["converged_scale"]), 1)[0])
+        return float(log_log_fit(table["frequency"], table["converged_scale"])[0])
 
     result["value"] = slope(everything)
     if result["value"] is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import zeta
 
-from quanta.arrays import ERRORS_90, Array, Float, Int
+from quanta.arrays import ERRORS_90, Array, Float, Int, log_log_fit
 from quanta.corpus import resampling
 from quanta.errors import QuantaError
 
@@ -238,5 +238,4 @@ def alpha_from_degrees(degrees: Int[Array, " token"], smallest: float = 8.0) -> 
     if kept.sum() < 3 or rank[kept][-1] < 3:
         return float("nan")
     # least squares with the weight 1/size: as if each quantum were one point
-    slope = np.polyfit(np.log(rank[kept]), np.log(size[kept]), 1, w=np.sqrt(1 / size[kept]))[0]
-    return float(-slope - 1)
+    return float(-log_log_fit(rank[kept], size[kept], 1 / size[kept])[0] - 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from quanta.arrays import ERRORS_90, Array, Float, Int
+from quanta.arrays import ERRORS_90, Array, Float, Int, log_log_fit
 from quanta.corpus import resampling
 from quanta.errors import QuantaError
 from quanta.rank_frequency import size_law
@@ -61,7 +61,7 @@ def slope(curve: Array, first: int, last: int) -> float:
             "widen qdg.rank_shares, or add larger numbers to qdg.n_clusters",
         )
     ranks = np.arange(first, last + 1)
-    return float(np.polyfit(np.log(ranks), np.log(curve[first - 1 : last]), 1)[0])
+    return float(log_log_fit(ranks, curve[first - 1 : last])[0])
 
 
 def over_seeds(labels: Sequence[Array], *, seed: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import curve_fit
 
-from quanta.arrays import ENDS_90, Array, Float, Int
+from quanta.arrays import ENDS_90, Array, Float, Int, log_log_fit
 from quanta.corpus import resampling
 from quanta.streams import Purpose, generator
 
@@ -15,7 +15,7 @@ from quanta.streams import Purpose, generator
 
 def power_law(sizes: Array, losses: Array) -> tuple[float, float]:
     """(α, A) of L = A·N^−α by least squares in log-log, as the paper fits it."""
-    gradient, constant = np.polyfit(np.log(sizes), np.log(losses), 1)
+    gradient, constant = log_log_fit(sizes, losses)
     return float(-gradient), float(np.exp(constant))
 
 
@@ -135,7 +135,7 @@ def fit_mean_loss(
 
 def _power_laws(sizes: Array, losses: Float[Array, "draw size"]) -> Float[Array, "draw 2"]:
     """`power_law` of each row."""
-    gradient, constant = np.polyfit(np.log(sizes), np.log(losses).T, 1)
+    gradient, constant = log_log_fit(sizes, losses.T)
     return np.stack([-gradient, np.exp(constant)], axis=1)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import bdtr, zeta
 
-from quanta.arrays import Array, Float
+from quanta.arrays import Array, Float, log_log_fit
 from quanta.errors import QuantaError
 
 INFINITE = float("inf")
@@ -152,7 +152,7 @@ def fitted_slope(scale: Array, losses: Array) -> float:
             "two scales and positive losses",
             "widen the range",
         )
-    return float(-np.polyfit(np.log(scale), np.log(losses), 1)[0])
+    return float(-log_log_fit(scale, losses)[0])
 
 
 def local_slope(

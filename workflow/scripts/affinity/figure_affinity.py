@@ -31,8 +31,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     axes[0, 0].set(
         xlabel=f"tokens, by cluster ({params.show} clusters)", ylabel="tokens, by cluster", xticks=[], yticks=[]
     )
-    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint"))
-    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    _, names, _ = naming.read_described(inputs.described, inputs.names)
     for (k, number), name in names.items():
         rows = np.flatnonzero(label[order] == number)
         if k == params.show and len(rows):

@@ -16,7 +16,6 @@ from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
 from quanta.jobs.job import run
 from quanta.report import annotations, drawing
-from quanta.storage import files
 
 COLUMNS, ROWS, LINES = 2, 4, 5
 BEFORE, TARGET, AFTER = 38, 12, 12  # characters
@@ -30,8 +29,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     chosen = selection.read_selection(inputs.selection, tokens)
     label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
     texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
-    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
-    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    described, names, _ = naming.read_described(inputs.described, inputs.names)
     shown = naming.striking(described, names, params.show, COLUMNS * ROWS)
 
     figure, axes = drawing.canvas(params.look, rows=ROWS, columns=COLUMNS, ratio=0.42)

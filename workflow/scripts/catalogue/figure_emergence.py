@@ -32,8 +32,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         member: np.bincount(label, stored.read_losses(paths[member], tokens)[where]) / np.bincount(label)
         for member in members
     }
-    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
-    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    _, names, _ = naming.read_described(inputs.described, inputs.names)
     sizes_of_one_seed = set(map(tuple, json.loads(params.sizes)))
     panels = [
         ([member for member in members if member[0] == params.dynamics and member[1] > 0], "training step"),

@@ -39,8 +39,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     chosen = selection.read_selection(inputs.selection, tokens)
     label = membership.at(membership.read_labels(inputs.labels, len(chosen)), params.show)
     texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
-    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "size", "target", "rule"))
-    names = naming.read_names(inputs.names[0], described)[0] if inputs.names else {}
+    described, names, _ = naming.read_described(inputs.described, inputs.names)
     table = files.read_table(inputs.table, ("n_clusters", "label", "size", "axis", "reference", "learned", "low"))
     table = table[
         (table["n_clusters"] == params.show)

@@ -28,8 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     given = [tuple(member) for member in json.loads(params.members)]
     members = in_order(given, family)
     paths = dict(zip(given, inputs.losses, strict=True))
-    described = files.read_table(inputs.described, ("n_clusters", "label", "fingerprint", "rule"))
-    names, lost = naming.read_names(inputs.names[0], described) if inputs.names else ({}, 0)
+    described, names, lost = naming.read_described(inputs.described, inputs.names)
     found = [*(files.read_table(path) for path in inputs.scores)]
     axes: list[dict[str, str]] = []
     if inputs.learned:
