@@ -397,14 +397,14 @@ FUNCTIONS = (
         (
             M(
                 "last rank left out",
-                "ranks = np.arange(first, last + 1)\n    return float(np.polyfit(np.log(ranks), np.log(curve[first - 1 : last]), 1)[0])",
-                "ranks = np.arange(first, last)\n    return float(np.polyfit(np.log(ranks), np.log(curve[first - 1 : last - 1]), 1)[0])",
+                "ranks = np.arange(first, last + 1)\n    return float(log_log_fit(ranks, curve[first - 1 : last])[0])",
+                "ranks = np.arange(first, last)\n    return float(log_log_fit(ranks, curve[first - 1 : last - 1])[0])",
             ),
-            M("ranks from 0", "np.log(curve[first - 1 : last])", "np.log(curve[first : last + 1])"),
+            M("ranks from 0", "(ranks, curve[first - 1 : last])", "(ranks, curve[first : last + 1])"),
             M(
                 "decades for the abscissa",
-                "np.polyfit(np.log(ranks), np.log(curve",
-                "np.polyfit(np.log10(ranks), np.log(curve",
+                "log_log_fit(ranks, curve",
+                "log_log_fit(np.exp(np.log10(ranks)), curve",
             ),
             M(
                 "the smallest size at each rank",
@@ -440,8 +440,8 @@ FUNCTIONS = (
             ),
             M(
                 "decades",
-                "np.polyfit(np.log(sizes), np.log(losses), 1)",
-                "np.polyfit(np.log10(sizes), np.log(losses), 1)",
+                "log_log_fit(sizes, losses)",
+                "log_log_fit(np.exp(np.log10(sizes)), losses)",
             ),
             M("A in log", "float(np.exp(constant))", "float(constant)"),
             M("a model that is left out is used", "if name not in left_out]\n", "if name]\n"),
