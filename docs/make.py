@@ -95,8 +95,8 @@ def between(path: Path, marks: tuple[str, str], text: str) -> str:
 def numbers(run: str) -> str:
     """Rows of a run's table of the paper's numbers against ours that the paper has, and a few beside them."""
     table = quanta.load(run).paper_against_ours.astype(object).fillna("").astype(str)
-    kept = table[(table["agrees"] != "") | table["key"].isin(BESIDE)]
-    columns = {"quantity": "", "paper": "the paper", "ours": "this run", "agrees": "agrees", "why": "why, or why not"}
+    kept = table[(table["paper"] != "") | table["key"].isin(BESIDE)]
+    columns = {"quantity": "", "paper": "the paper", "ours": "this run", "verdict": "verdict", "why": "why"}
     rows = [list(columns.values()), ["---"] * len(columns), *kept[list(columns)].to_numpy().tolist()]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
 

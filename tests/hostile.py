@@ -91,7 +91,7 @@ def write(folder: Path) -> Path:
     ]
     files.write_json(folder / "report/summary.json", summary | {"family": members})
     rows = pd.DataFrame(
-        {"quantity": MARKUP, "paper": "0.083", "ours": "1", "agrees": "", "why": MARKUP, "file": "f", "key": "k"}
+        {"quantity": MARKUP, "paper": "0.083", "ours": "1", "verdict": "", "why": MARKUP, "file": "f", "key": "k"}
     )
     files.write_table(folder / "report/paper_against_ours.csv", rows)
     base = {

@@ -452,7 +452,7 @@ FUNCTIONS = (
             ),
             M("interval of 50 %", "np.quantile(draws, ENDS_90)]", "np.quantile(draws, [0.25, 0.75])]"),
             M("interval of one side", "np.quantile(draws, ENDS_90)]", "np.quantile(draws, [0.5, 0.95])]"),
-            M("band turned over", "along ** -drawn[:, :1], ENDS_90", "along ** -drawn[:, :1], [0.95, 0.05]"),
+            M("band turned over", "along), ENDS_90", "along), [0.95, 0.05]"),
             M("the first search for a floor, not the best", "if best is None or error < best[0]:", "if best is None:"),
             M(
                 "floor left out of the model",

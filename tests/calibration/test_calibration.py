@@ -123,7 +123,7 @@ def test_wider_levels_nest(fitted, made):
 
 
 @pytest.mark.parametrize(("known", "tails", "further"), [(400, 3.0, 0), (400, 30.0, 0), (150, 3.0, 60)])
-def test_a_share_q_of_the_prior_has_a_surprise_below_q(known, tails, further):
+def test_a_share_q_of_the_prior_has_a_p_value_below_q(known, tails, further):
     """Also of few simulations with many summaries, to whose own cloud they lie nearer than others do."""
 
     def drawn(number, seed):
@@ -132,15 +132,15 @@ def test_a_share_q_of_the_prior_has_a_surprise_below_q(known, tails, further):
         return pd.concat([table, pd.DataFrame(noise).add_prefix("noise")], axis=1)
 
     fitted, rest = regression.Calibration(drawn(known, 4)), drawn(3000, 5)
-    surprise = fitted.surprise(rest[fitted.names].to_numpy())
+    p_values = fitted.p_values(rest[fitted.names].to_numpy())
     for q in (0.01, 0.1, 0.5):
-        assert about((surprise <= q).sum(), 3000, q, known), (q, (surprise <= q).mean())
+        assert about((p_values <= q).sum(), 3000, q, known), (q, (p_values <= q).mean())
 
 
 def test_planted_draws_are_as_rarely_called_unlike_any_other(fitted, made):
-    surprise = fitted.surprise(made.iloc[200:][fitted.names].to_numpy())
+    p_values = fitted.p_values(made.iloc[200:][fitted.names].to_numpy())
     for q in (0.01, 0.1, 0.5):
-        assert about((surprise <= q).sum(), 100, q, 200), (q, (surprise <= q).mean())
+        assert about((p_values <= q).sum(), 100, q, 200), (q, (p_values <= q).mean())
 
 
 def test_directions_of_little_spread_are_left_out(fitted):

@@ -69,9 +69,9 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
         text = rng.integers(0, 60, len(counts))
         alike = rng.normal(0, 0.15, (3, 60))[:, text] * counts
         sums = sums + alike + rng.normal(0, 0.5, sums.shape) * np.sqrt(counts)
-        low, high = fit(sizes, sums, counts, draws=150, seed=seed, groups=text)["alpha_n"]["interval"]
+        low, high = fit(sizes, sums, counts, draws=150, seed=seed, groups=text)["alpha_n"]["interval_of_test_set"]
         covered += low < 0.08 < high
-        low, high = fit(sizes, sums, counts, draws=150, seed=seed)["alpha_n"]["interval"]
+        low, high = fit(sizes, sums, counts, draws=150, seed=seed)["alpha_n"]["interval_of_test_set"]
         by_piece += low < 0.08 < high
     assert counted_as_nominal(covered, number)
     assert by_piece < 0.75 * number
@@ -80,17 +80,53 @@ def test_intervals_cover_the_truth_as_often_as_they_say():
 def test_intervals_cover_the_truth_where_seeds_differ_as_often_as_they_say():
     """Two sizes with three seeds, one with one, as larger ones are trained once. The test set's own interval is too narrow."""
     sizes = np.repeat(np.geomspace(1e4, 1e7, 3), [3, 3, 1])
-    covered, of_test_set, number = 0, 0, 200
+    covered, of_test_set, all_in, number = 0, 0, 0, 200
     for seed in range(number):
         rng = np.random.default_rng(seed)
         counts = rng.integers(5, 60, 200)
         mean = 8 * sizes**-0.08 * np.exp(rng.normal(0, 0.02, len(sizes)))
         sums = mean[:, None] * counts + rng.normal(0, 0.5, (len(sizes), 200)) * np.sqrt(counts)
         found = fit(sizes, sums, counts, draws=150, seed=seed)["alpha_n"]
-        covered += found["interval"][0] < 0.08 < found["interval"][1]
+        low, high = found["interval_of_test_set_and_seed"]
+        covered += low < 0.08 < high
+        all_in += found["interval"][0] < 0.08 < found["interval"][1]
         of_test_set += found["interval_of_test_set"][0] < 0.08 < found["interval_of_test_set"][1]
     assert counted_as_nominal(covered, number)
     assert of_test_set < 0.6 * number
+    assert all_in >= covered, "what the choice of sizes adds makes it no narrower"
+
+
+def bent(curvature, *, n_models=6, noise=0.004, seed=0):
+    """Sums and counts of a family whose log loss is a parabola of log size."""
+    rng = np.random.default_rng(seed)
+    sizes = np.geomspace(1e4, 1e8, n_models)
+    x = np.log(sizes) - np.log(sizes).mean()
+    mean = 4 * np.exp(-0.1 * x + curvature * x**2)
+    counts = rng.integers(5, 60, 200)
+    sizes, mean = np.repeat(sizes, 3), np.repeat(mean, 3) * np.exp(rng.normal(0, noise, 3 * n_models))
+    return sizes, mean[:, None] * counts + rng.normal(0, 0.2, (3 * n_models, 200)) * np.sqrt(counts), counts
+
+
+def test_where_local_slopes_drift_there_is_no_single_power_law_and_the_interval_is_of_the_sizes():
+    found = fit(*bent(0.004))["alpha_n"]
+    bend = found["bend"]
+    assert not bend["single_power_law"] and bend["curvature"] == pytest.approx(0.004, rel=0.15)
+    assert bend["alpha_at_smallest"] == pytest.approx(0.1 + 0.008 * np.log(1e4) / 2, abs=0.01)
+    assert bend["alpha_at_largest"] == pytest.approx(0.1 - 0.008 * np.log(1e4) / 2, abs=0.01)
+    values = [one["value"] for one in found["sizes_left_out"]]
+    low, high = found["interval"]
+    narrow = found["interval_of_test_set_and_seed"]
+    assert low < min(values) < max(values) < high and high - low > 3 * (narrow[1] - narrow[0])
+    assert "jackknife" in found["interval_method"]
+
+
+def test_a_straight_family_is_refused_as_rarely_as_the_level_says():
+    number = 100
+    refused = sum(
+        not fit(*bent(0, seed=seed), draws=100)["alpha_n"]["bend"]["single_power_law"] for seed in range(number)
+    )
+    assert counted_as_nominal(number - refused, number, 0.95)
+    assert fit(*synthetic(0.08, n_models=3))["alpha_n"]["bend"] is None, "a parabola goes through any three"
 
 
 def test_a_size_is_one_point_however_many_seeds_it_has():

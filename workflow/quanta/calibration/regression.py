@@ -29,7 +29,7 @@ TELLS = 0.5  # an interval wider than this share of the prior's range tells too 
 FOLDS = 5
 RIDGES = np.logspace(-5, 1.5, 14)
 DROPPED = 0.01  # share of the spread of simulations in directions where nothing is compared
-UNLIKE = 0.01  # a surprise below says that no simulation looks like the data
+UNLIKE = 0.01  # a p-value below says that no simulation looks like the data
 
 
 class Regression:
@@ -114,7 +114,7 @@ class Posterior:
     interval: tuple[float, float]
     verdict: str
     guess: float
-    surprise: float  # chance of summaries as far out as these, under the simulations
+    p_value: float  # chance of summaries as far out as these, under the simulations
     near: int  # simulations that the interval rests on
 
     def as_json(self) -> dict[str, Any]:
@@ -192,10 +192,10 @@ class Calibration:
             cloud = Cloud(x[fit])
             self.clouds.append((cloud, np.sort(cloud(x[rest]))))
 
-    def surprise(self, x: Float[Array, "data summary"]) -> Float[Array, " data"]:
+    def p_values(self, x: Float[Array, "data summary"]) -> Float[Array, " data"]:
         """Chance of summaries as far out, by the rank of their distance among simulations that its cloud was not fitted to.
 
-        Of draws from the prior a share q has a surprise below q (cross-conformal prediction, Vovk 2015).
+        Of draws from the prior a share q has a p-value below q (cross-conformal prediction, Vovk 2015).
         """
         further = np.zeros(len(x))
         for cloud, distances in self.clouds:
@@ -214,21 +214,21 @@ class Calibration:
         x = found[self.names].to_numpy(dtype=np.float64)
         width = planted.PRIOR["alpha"][1] - planted.PRIOR["alpha"][0]
         posteriors = []
-        for guess, spread, surprise in zip(self.guess(x), self.spread(x), self.surprise(x), strict=True):
+        for guess, spread, p_value in zip(self.guess(x), self.spread(x), self.p_values(x), strict=True):
             # the guess of the whole fit has no bias against out-of-fold ones that matters beside the interval
             near = np.argsort(np.abs(self.out_of_fold - guess), kind="stable")[: max(len(self.alpha) // 8, 40)]
             # a neighbour's error belongs to its own guess and its own difficulty: both are exchanged for the data's
             drawn = np.clip(guess + spread * self.scaled_error[near], *planted.PRIOR["alpha"])
             # plain quantiles: guesses out of fold err a little more than the whole fit's, which makes up for the finite sample
             low, high = (float(q) for q in np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2]))
-            if surprise < UNLIKE:
+            if p_value < UNLIKE:
                 verdict = UNLIKE_ALL
             elif high - low > TELLS * width:
                 verdict = WIDE
             else:
                 verdict = MEASURED
             posteriors.append(
-                Posterior(float(np.median(drawn)), (low, high), verdict, float(guess), float(surprise), len(near))
+                Posterior(float(np.median(drawn)), (low, high), verdict, float(guess), float(p_value), len(near))
             )
         return posteriors
 

@@ -38,7 +38,7 @@ class Condition:
 
 
 COLUMNS = ("alpha", "seed", "condition", "estimator", "value", "low", "high", "samples", "tasks", "learned_tasks",
-           "verdict", "surprise")  # fmt: skip
+           "verdict", "p_value")  # fmt: skip
 CONDITIONS = {
     "base": Condition("frequency", by_loss=True, learned_only=False),
     "one pattern": Condition("one pattern", by_loss=True, learned_only=False),
@@ -134,7 +134,7 @@ def estimates(
     (`TASKS_LEARNED`, only where samples are of learned tasks). Cases are tasks with one pattern of the k bits: 2^k a task.
 
     Returns:
-        alpha (the truth), seed, condition, estimator, value, low, high (90 %), verdict, surprise, samples, tasks (in the samples),
+        alpha (the truth), seed, condition, estimator, value, low, high (90 %), verdict, p_value, samples, tasks (in the samples),
         learned_tasks.
     """
     learned = np.asarray(loss_bits < learned_bits)
@@ -190,7 +190,7 @@ def _from_cosines(
             "low": low,
             "high": high,
             "verdict": posterior.verdict,
-            "surprise": posterior.surprise,
+            "p_value": posterior.p_value,
         }
     language = calibrated[LANGUAGE].known
     best = estimators.best_resolution(language, found[LANGUAGE]["value"])

@@ -43,24 +43,24 @@ class Row:
     file: str
     key: str
     paper: str = ""
-    verdict: tuple[str, str] = ("", "")  # whether both agree (yes, no or nothing), and why
+    verdict: tuple[str, str] = ("", "")  # agrees, disagrees, inconclusive or nothing; and why
 
     def record(self) -> dict[str, str]:
         """The row as columns of `report/paper_against_ours.csv`."""
-        agrees, why = self.verdict
+        verdict, why = self.verdict
         return {
             "quantity": self.quantity,
             "paper": self.paper,
             "ours": self.ours,
-            "agrees": agrees,
-            "why": why or ("" if agrees or self.paper else NOT_THERE),
+            "verdict": verdict,
+            "why": why or ("" if verdict or self.paper else NOT_THERE),
             "file": self.file,
             "key": self.key,
         }
 
 
 def table(rows: Iterable[Row]) -> pd.DataFrame:
-    """Rows as a table: quantity, paper, ours, agrees, why, file, key."""
+    """Rows as a table: quantity, paper, ours, verdict, why, file, key."""
     return pd.DataFrame([row.record() for row in rows])
 
 
@@ -158,13 +158,13 @@ def theory_slope(alpha: Fit) -> dict[str, Any]:
 
 
 def same_ranks(slope: Mapping[str, Any]) -> tuple[str, str]:
-    """Whether the fit takes the paper's ranks, as shares of the number of tokens; and in words."""
+    """Whether the fit takes the paper's ranks, as shares of the number of tokens, in words; no verdict on other ones."""
     shares = [rank / slope["n_tokens"] for rank in slope["ranks"]]
     theirs = [paper.BY_KEY[key].value / paper.BY_KEY["qdg_tokens"].value for key in ("first_rank", "last_rank")]
     if max(abs(a - b) for a, b in zip(shares, theirs, strict=True)) < 1 / slope["n_tokens"]:
-        return "yes", "the same shares of the tokens"
+        return paper.AGREES, "the same shares of the tokens"
     found, known = (f"{first:.3g} to {last:.3g}" for first, last in (shares, theirs))
-    return "no", f"other shares of the tokens: {found}, not {known}"
+    return "", f"other shares of the tokens: {found}, not {known}"
 
 
 # --------------------------------------------------------------------------------------- sections 4 and 5: single tokens
@@ -188,24 +188,25 @@ def single_tokens(run: Run) -> list[Row]:
     monogenic, fell = size["monogenic"] / size["predictions"], max(size["fell"], 1)
     return [
         Row("monogenic tokens, share of all predictions", f"{monogenic:.2e}", BY_SIZE, "monogenic / predictions", "few",
-            is_few(monogenic, run.family)),
+            is_few(monogenic, run)),
         Row(f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size",
-            f"{size['sharp'] / fell:.3f}", BY_SIZE, "sharp / fell", "few", is_few(size["sharp"] / fell, run.family)),
+            f"{size['sharp'] / fell:.3f}", BY_SIZE, "sharp / fell", "few", is_few(size["sharp"] / fell, run)),
         Row("of the same tokens: rises elsewhere by more than 10 % of the fall", f"{size['not_monotone'] / fell:.3f}",
             BY_SIZE, "not_monotone / fell"),
     ]  # fmt: skip
 
 
-def is_few(share: float, family: pd.DataFrame) -> tuple[str, str]:
-    """Whether a share is few, and why not: steps between model sizes may be wider than the paper's."""
-    if share < paper.FEW:
-        return "yes", f"less than {paper.FEW:g}"
-    sizes = sorted(set(family["non_embedding_parameters"]))
+def is_few(share: float, run: Run) -> tuple[str, str]:
+    """Whether a share is few, in models and texts that are the paper's; else how far apart the sizes are."""
+    differ = paper.differences(run.ours, paper.OF_LOSSES)
+    if not differ:
+        return (paper.AGREES, f"less than {paper.FEW:g}") if share < paper.FEW else (paper.DISAGREES, "")
+    sizes = sorted(set(run.family["non_embedding_parameters"]))
     factor = (sizes[-1] / sizes[0]) ** (1 / max(len(sizes) - 1, 1))
     theirs = [count for _, count in paper.NAMES_NOW.values()]
     known = (theirs[-1] / theirs[0]) ** (1 / (len(theirs) - 1))
-    apart = f"a factor of {factor:.1f} apart (the paper's {len(theirs)}: {known:.1f})"
-    return "no", f"{len(sizes)} sizes, {apart}, so that a step is wide"
+    apart = f"sizes a factor of {factor:.1f} apart (the paper's: {known:.1f})"
+    return paper.not_compared(f"{differ}; {apart}")
 
 
 def recurring(seeds: Mapping[str, Any]) -> list[Row]:
@@ -233,8 +234,9 @@ def calibrated(run: Run) -> list[Row]:
     """The exponent without the bias of clustering: by simulation, by collisions, and the slope's spread over halves."""
     fit, pairs, coverage = (run.qdg[key] for key in ("calibrated_alpha", "alpha_by_collisions", "coverage"))
     return [
-        Row("exponent α, calibrated by simulation", value_with_interval(fit), QDG, "calibrated_alpha"),
-        Row("what the calibration says", fit["verdict"], QDG, "calibrated_alpha.verdict"),
+        Row("the simulator's exponent α", value_with_interval(fit), QDG, "calibrated_alpha",
+            verdict=("", "no measurement of α: see its coverage where the truth is known")),
+        Row("what the simulator says of its match", fit["verdict"], QDG, "calibrated_alpha.verdict"),
         Row(f"exponent α by collisions of pairs above a cosine of {pairs['threshold']:g}", value_with_interval(pairs), QDG,
             "alpha_by_collisions"),
         Row("coverage of 90 % intervals on held-out simulations", f"{coverage['found']:.3f} of {coverage['n']}", QDG,
@@ -289,18 +291,20 @@ def is_negative(line: Fit) -> tuple[str, str]:
     if line["value"] is None:
         return "", NO_NUMBER
     if line["interval"] is None:
-        return "no", "no interval"
+        return paper.INCONCLUSIVE, "no interval"
     low, high = line["interval"]
     if high < 0:
-        return "yes", "the interval is below 0"
-    return "no", "the interval holds 0" if low <= 0 else "the interval is above 0"
+        return paper.AGREES, "the interval is below 0"
+    return (paper.INCONCLUSIVE, "the interval holds 0") if low <= 0 else (paper.DISAGREES, "the interval is above 0")
 
 
 def published(exponents_of_others: Mapping[str, Any]) -> list[Row]:
     """How well the theory's α_D = α_N/(α_N + 1) fits published exponents (section 2)."""
-    within = f"{exponents_of_others['within_factor']} of {exponents_of_others['pairs']}"
-    what = f"published α_D within a factor {exponents_of_others['factor']:g} of α_N/(α_N + 1)"
-    return [Row(what, within, "theory/fits.json", "published.within_factor")]
+    counts = exponents_of_others
+    within = f"{counts['within_factor']} of {counts['pairs']}"
+    what = f"published α_D within a factor {counts['factor']:g} of α_N/(α_N + 1)"
+    constant = f"one constant for all predicts {counts['within_factor_if_constant']}"
+    return [Row(what, within, "theory/fits.json", "published.within_factor", verdict=("", constant))]
 
 
 # ------------------------------------------------------------------------------------------------------- in sentences
@@ -309,7 +313,7 @@ def published(exponents_of_others: Mapping[str, Any]) -> list[Row]:
 def headline(run: Run) -> list[str]:
     """The run in a few sentences."""
     alpha, slope = run.scaling["alpha_n"], run.qdg["envelope_slope"]
-    fit, theory = run.qdg["calibrated_alpha"], theory_slope(alpha) | {"interval": None}
+    theory = theory_slope(alpha) | {"interval": None}
     first = next(iter(run.learned), None)
     predicted = "" if theory["value"] is None else f"; theory: {value_with_interval(theory)}"
     return [
@@ -317,7 +321,6 @@ def headline(run: Run) -> list[str]:
         f"envelope slope = {value_with_interval(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
         f"{slope['n_tokens']} tokens (the paper: -1.24{predicted})",
         f"null, tokens grouped by identity: {value_with_interval(run.qdg['identity_slope'])}",
-        f"calibrated α = {value_with_interval(fit)} ({fit['verdict']})",
         f"the slope is distinguishable from {told_apart(run, True)}; not from {told_apart(run, False)}",
         *([] if first is None else [learning_words(first, run.learned[first])]),
         *([recurring_words(run.seeds)] if run.seeds else []),
@@ -327,7 +330,16 @@ def headline(run: Run) -> list[str]:
 def sizes_words(alpha: Mapping[str, Any]) -> str:
     """The exponent of the mean loss, and what it is fitted to."""
     fitted = f"{alpha['n_sizes']} sizes, {len(alpha['points_used'])} models"
-    return f"α_N = {value_with_interval(alpha)} over {fitted} (the paper's Pythia: 0.083)"
+    return f"α_N = {value_with_interval(alpha)} over {fitted} (the paper's Pythia: 0.083){bend_words(alpha)}"
+
+
+def bend_words(alpha: Mapping[str, Any]) -> str:
+    """Where local slopes drift, that there is no single exponent; empty where a straight line is not refused."""
+    bend = alpha.get("bend")
+    if bend is None or bend["single_power_law"]:
+        return ""
+    drift = f"{bend['alpha_at_smallest']:.3f} at the smallest to {bend['alpha_at_largest']:.3f} at the largest size"
+    return f"; no single power law over these sizes: the local exponent goes from {drift}"
 
 
 def told_apart(run: Run, answer: bool) -> str:

@@ -1,8 +1,8 @@
 """The paper's numbers on language models (sections 4 and 5 of arXiv 2303.13506), each with the tolerance it is held to.
 
 A number of the method (a threshold, a count) has no tolerance: a run either uses it or not. A tolerance of a result says
-what counts as a reproduction. Where a run's result differs, the reason is what its settings differ in (`follows`), and a
-cause that is known beforehand (`why`).
+what counts as a reproduction. A result is judged only if the settings that it `follows` are the paper's. Then it agrees,
+disagrees, or is inconclusive; `why` is a cause that is known beforehand.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-COLUMNS = ("section", "quantity", "paper", "tolerance", "ours", "agrees", "why")
+COLUMNS = ("section", "quantity", "paper", "tolerance", "ours", "verdict", "why")
+AGREES, DISAGREES, INCONCLUSIVE = "agrees", "disagrees", "inconclusive"
+TELLS = 4  # an interval that reaches further than so many tolerances from its value tells nothing
 
 
 @dataclass(frozen=True)
@@ -79,23 +81,29 @@ PARITY_CONVERGENCE = "-0.81"  # steps to convergence against frequency, its figu
 FEW = 0.1  # what the paper calls few is held to be less than this share
 
 
-def agrees(paper: float, value: float | None, tolerance: float = 0.0, interval: Sequence[float] | None = None) -> str:
-    """`yes` where a value lies within the tolerance or its interval holds the paper's number; `no`; empty without a value."""
+def verdict(paper: float, value: float | None, tolerance: float = 0.0, interval: Sequence[float] | None = None) -> str:
+    """Whether a value agrees with a number of the paper, disagrees, or its interval is too wide to tell; empty without a value.
+
+    It disagrees if neither the value nor any of its interval lies within the tolerance. It agrees if the value does, and the
+    interval, if there is one, reaches no further than `TELLS` tolerances from it.
+    """
     if value is None or not np.isfinite(value):
         return ""
-    near = abs(value - paper) <= tolerance + 1e-12
-    return "yes" if near or _holds(interval, paper) else "no"
+    allowed = tolerance + 1e-12
+    low, high = interval or (value, value)
+    if low > paper + allowed or high < paper - allowed:
+        return DISAGREES
+    narrow = max(high - value, value - low) <= TELLS * allowed
+    return AGREES if narrow and abs(value - paper) <= allowed else INCONCLUSIVE
 
 
-def _holds(interval: Sequence[float] | None, number: float) -> bool:
-    return interval is not None and interval[0] <= number <= interval[1]
-
-
-def agreement(paper: float, value: float, tolerance: float, interval: Sequence[float] | None = None) -> str:
-    """What a `yes` rests on: an interval that holds a number may be no more than wide."""
-    if abs(value - paper) <= tolerance + 1e-12:
-        return f"within {tolerance:g}" if tolerance else ""
-    return "the interval holds it"
+def reason(judgement: str, tolerance: float, interval: Sequence[float] | None) -> str:
+    """What a verdict rests on."""
+    if judgement == INCONCLUSIVE:
+        return "the interval is too wide to tell"
+    if judgement == DISAGREES:
+        return f"more than {tolerance:g} apart" if interval is None else "the interval leaves it out"
+    return f"within {tolerance:g}" if tolerance else ""
 
 
 def differences(ours: Mapping[str, Any], keys: Iterable[str]) -> str:
@@ -119,23 +127,35 @@ def parity_differences(settings: Mapping[str, Any]) -> str:
     return "; ".join(differ)
 
 
+def not_compared(differ: str) -> tuple[str, str]:
+    """No verdict, because settings differ from the paper's."""
+    return "", f"not compared: {differ}"
+
+
 def judged(key: str, fit: Mapping[str, Any], ours: Mapping[str, Any]) -> tuple[str, str]:
-    """Whether a run's value (with its interval, if there is one) agrees with the paper's, and why, or why not."""
+    """The verdict on a run's value (with its interval, if there is one) against the paper's, and why.
+
+    Empty where the run has no such number, where a setting is another one, and where a result follows such settings.
+    """
     one, value, interval = BY_KEY[key], fit["value"], fit.get("interval")
-    verdict = agrees(one.value, value, one.tolerance, interval)
-    if verdict == "yes":
-        return verdict, agreement(one.value, value, one.tolerance, interval)
-    if verdict == "":
-        return verdict, "this run has no such number"
+    found = verdict(one.value, value, one.tolerance, interval)
+    if found == "":
+        return found, "this run has no such number"
     if not one.follows:
-        return verdict, "; ".join(filter(None, ["set so in this run's configuration", one.why]))
-    return verdict, differences(ours, one.follows) or one.why
+        if found == AGREES:
+            return found, reason(found, one.tolerance, None)
+        return "", "; ".join(filter(None, ["set so in this run's configuration", one.why]))
+    differ = differences(ours, one.follows)
+    if differ:
+        return not_compared(differ)
+    why = [reason(found, one.tolerance, interval), one.why if found == DISAGREES else ""]
+    return found, "; ".join(filter(None, why))
 
 
 def checks(ours: Mapping[str, Any]) -> pd.DataFrame:
     """The paper's numbers beside a run's, in the columns `COLUMNS`; `ours` maps keys of `PUBLISHED` to numbers.
 
-    `agrees` is yes, no, or empty where the run has no such number; `why` is the reason.
+    `verdict` is agrees, disagrees, inconclusive, or empty (`judged`); `why` is the reason.
     """
     rows = []
     for one in PUBLISHED:

@@ -112,13 +112,7 @@ def recorded_exponents(run: Parity, recorded: Recorded, source: Source) -> list[
         what = f"sparse parity, {sign} at " + ", ".join(f"{a:g}" for a in ours["alpha"]) + f" ({recorded.kind})"
         theirs = ", ".join(f"{known[a]:.2f}" if a in known.index else "?" for a in ours["alpha"])
         shown = ", ".join("none" if pd.isna(v) else f"{v:.2f}" for v in ours["exponent"])
-        near = [
-            paper.agrees(known[row.alpha], row.exponent, paper.PARITY_TOLERANCE, (row.low, row.high)) == "yes"
-            for row in ours.dropna(subset=["exponent"]).itertuples()
-            if row.alpha in known.index
-        ]
-        counted = f"{sum(near)} of {len(near)} within {paper.PARITY_TOLERANCE:g} or held by the interval"
-        verdict = ("yes" if all(near) else "no", f"{counted}; {recorded.why}")
+        verdict = paper.not_compared(recorded.why)
         found.append(Row(what, shown, source.file, f"[resource={resource}].exponent", theirs, verdict))
     return found
 
@@ -161,22 +155,22 @@ def calibrated(run: Parity) -> list[Row]:
         if len(mine):
             one = mine.iloc[0]
             fit = {"value": one["value"], "interval": (one["low"], one["high"])}
-            what = f"QDG on parity, {words}: calibrated α (true: {run.alpha:g}), 90 % interval"
+            what = f"QDG on parity, {words}: the simulator's α (true: {run.alpha:g}), 90 % interval"
             ours = f"{value_with_interval(fit, 2)}, {one['verdict']}"
             found.append(Row(what, ours, ESTIMATES, f"[alpha={one['alpha']:g}; seed={one['seed']:.0f}; {which}].value"))
         of = coverage[(coverage["condition"] == condition) & (coverage["estimator"] == LANGUAGE)].iloc[0]
-        share = f"share of calibrated intervals that hold α (nominal: {of['nominal']:g}; recorded)"
+        share = f"share of the simulator's intervals that hold α (nominal: {of['nominal']:g}; recorded)"
         what, ours = f"QDG on parity, {words}: {share}", f"{of['covered']:.2f} of {of['nets']:.0f} nets"
         found.append(Row(what, ours, run.coverage.file, f"[{which}].covered"))
     return found
 
 
 def judged(theirs: str, fit: Fit, differ: str) -> tuple[str, str]:
-    """Whether a number agrees with the paper's, which is given as text, and why, or why not (`differ`, else other seeds)."""
+    """The verdict on a number against the paper's, which is given as text, and why; none if settings `differ`."""
     if not theirs:
         return "", NOT_THERE
     number, interval = float(theirs), fit.get("interval")
-    verdict = paper.agrees(number, fit["value"], paper.PARITY_TOLERANCE, interval)
-    if verdict == "yes":
-        return verdict, paper.agreement(number, fit["value"], paper.PARITY_TOLERANCE, interval)
-    return verdict, (differ or "other seeds") if verdict else NO_NUMBER
+    verdict = paper.verdict(number, fit["value"], paper.PARITY_TOLERANCE, interval)
+    if verdict == "":
+        return verdict, NO_NUMBER
+    return paper.not_compared(differ) if differ else (verdict, paper.reason(verdict, paper.PARITY_TOLERANCE, interval))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import curve_fit
+from scipy.stats import norm
 
 from quanta.arrays import ENDS_90, Array, Float, Int, log_log_fit
 from quanta.corpus import resampling
@@ -65,7 +66,11 @@ def fit_mean_loss(
     A size that was trained with several seeds is one point, the mean over them: else sizes that are cheap to repeat would weigh
     more. The interval is of the test set, drawn anew by whole texts, and of the seed: each point is moved as another training
     would move it, by the deviation of log loss that the repeated sizes show, pooled, and uncertain itself by its degrees of
-    freedom. It is taken to be that of all sizes. Without a repeated size the interval is of the test set alone, and says so.
+    freedom. It is taken to be that of all sizes. Without a repeated size the seed is left out, and `interval_method` says so. Which sizes were trained is a choice, too: where the jackknife over sizes (`sizes_left_out`) has a
+    larger variance than test set and seed, as a bend makes, the interval has that one.
+
+    `bend` holds the slope at the smallest and at the largest size of a parabola in log-log, and whether a straight line is
+    refused at 5 %: then there is no single power law over these sizes, and α_N is an average of local ones.
 
     Values are None where fewer than two sizes are left to fit.
     """
@@ -103,14 +108,24 @@ def fit_mean_loss(
         else {"of_log_loss": deviation, "degrees_of_freedom": freedom, "seeds_of_each_size": seeds.tolist()},
     }
     drawn = _power_laws(points, moved)
+    left_out_one, error = _jackknife(points, mean)
+    excess = float(np.sqrt(max(error**2 - drawn[:, 0].var(ddof=1), 0.0)))
+    if excess:
+        drawn[:, 0] += excess * rng.standard_normal(draws)
+        common["interval_method"] += ", and of the sizes, by the jackknife, where it is more"
     along = np.geomspace(points.min(), points.max(), 50)
-    band = np.quantile(drawn[:, 1:] * along ** -drawn[:, :1], ENDS_90, axis=0)
+    band = np.quantile(_curves(_power_laws(points, moved), along), ENDS_90, axis=0)
     alpha, scale = power_law(points, mean)
     fits: dict[str, Any] = {
         "alpha_n": {
             "value": alpha,
             "interval": _interval(drawn[:, 0]),
             "interval_of_test_set": _interval(_power_laws(points, means)[:, 0]),
+            "interval_of_test_set_and_seed": _interval(_power_laws(points, moved)[:, 0]),
+            "sizes_left_out": [
+                {"parameters": float(size), "value": value} for size, value in zip(points, left_out_one, strict=True)
+            ],
+            "bend": bend(points, mean, moved),
             "band_nats": {"parameters": along.tolist(), "low": band[0].tolist(), "high": band[1].tolist()},
             "scale_nats": scale,
             "method": "least squares of log mean loss on log non-embedding parameters, one point a size: the mean over its seeds",
@@ -137,6 +152,48 @@ def _power_laws(sizes: Array, losses: Float[Array, "draw size"]) -> Float[Array,
     """`power_law` of each row."""
     gradient, constant = log_log_fit(sizes, losses.T)
     return np.stack([-gradient, np.exp(constant)], axis=1)
+
+
+def _curves(fits: Float[Array, "draw 2"], sizes: Float[Array, " size"]) -> Float[Array, "draw size"]:
+    """The power law of each row of `_power_laws` at some sizes."""
+    return np.asarray(fits[:, 1:] * sizes ** -fits[:, :1])
+
+
+def _jackknife(sizes: Float[Array, " size"], losses: Float[Array, " size"]) -> tuple[list[float], float]:
+    """α without each size in turn, and the jackknife's standard error; none and 0 for fewer than three sizes."""
+    n = len(sizes)
+    if n < 3:
+        return [power_law(sizes, losses)[0]] * n, 0.0
+    values = [power_law(np.delete(sizes, i), np.delete(losses, i))[0] for i in range(n)]
+    return values, float(np.sqrt((n - 1) ** 2 / n) * np.std(values, ddof=1))
+
+
+def bend(
+    sizes: Float[Array, " size"], losses: Float[Array, " size"], draws: Float[Array, "draw size"]
+) -> dict[str, Any] | None:
+    """How far log loss over log size is from a straight line: a parabola's −slope at both ends, and its curvature.
+
+    The test is of the curvature against its deviation over `draws`, which move the losses as another test set and, where some
+    size has several seeds, another training would. None for fewer than four sizes, through three of which any parabola goes.
+
+    Returns:
+        curvature (of log loss, a natural unit of log size squared), standard_error, p_value (two-sided, normal),
+        alpha_at_smallest, alpha_at_largest, single_power_law (False where a straight line is refused at 5 %).
+    """
+    if len(sizes) < 4:
+        return None
+    x = np.log(sizes)
+    curvature, slope, _ = np.polyfit(x, np.log(losses), 2)
+    error = float(np.polyfit(x, np.log(draws).T, 2)[0].std(ddof=1))
+    p_value = float(2 * norm.sf(abs(curvature) / error)) if error else 0.0
+    return {
+        "curvature": float(curvature),
+        "standard_error": error,
+        "p_value": p_value,
+        "alpha_at_smallest": float(-slope - 2 * curvature * x[0]),
+        "alpha_at_largest": float(-slope - 2 * curvature * x[-1]),
+        "single_power_law": p_value >= 0.05,
+    }
 
 
 def seed_deviation(losses: Float[Array, " model"], size_of: Int[Array, " model"]) -> tuple[float | None, int]:

@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     left.axhspan(
         *data["interval"], color=drawing.ACCENT, alpha=0.2, lw=0, label=f"the data: {drawing.value_with_interval(data)}"
     )
-    left.set(xlabel="planted α", ylabel="calibrated α, 90 % interval", title="Coverage")
+    left.set(xlabel="planted α", ylabel="the simulator's α, 90 % interval", title="Coverage")
     left.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     right.plot(bias["alpha"], bias["slope"], "o", color=drawing.FIT, ms=4, label="envelope of clusterings")
     right.plot(bias["alpha"], bias["true_slope"], "x", color=drawing.DATA, ms=4, label="true sizes, same ranks")
