@@ -136,6 +136,19 @@ def test_its_form_lists_what_there_is_and_what_there_is_not(run, folder):
     assert "fitted numbers: scaling, qdg\n" in text
 
 
+def test_a_plot_is_the_reports_picture_with_its_numbers(folder, tmp_path):
+    copy = shutil.copytree(folder, tmp_path / "results/copy")
+    (copy / "report/figures/clusters.png").write_bytes(b"\x89PNG picture")
+    found = quanta.load(copy).plot("clusters")
+    assert found._repr_png_() == b"\x89PNG picture" and found.pdf.name == "clusters.pdf"
+    assert found.data.equals(quanta.load(copy).figure("clusters"))
+    assert "figure clusters: " in repr(found) and "a figure of the report: clusters, emergence" in repr(
+        quanta.load(copy)
+    )
+    with pytest.raises(QuantaError, match="write clusters"):
+        quanta.load(copy).plot("cluster")
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_every_result_is_a_documented_file(name):
     text = (ROOT / "results/README.md").read_text(encoding="utf-8")

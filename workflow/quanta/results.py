@@ -94,6 +94,25 @@ class Context(NamedTuple):
         return f"{self.before}▸{self.target}◂{self.after}"
 
 
+class Figure:
+    """A figure of the report: a notebook shows its picture. `data` is what it draws, `pdf` and `png` are its files."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.name, self.png, self.pdf = name, folder / f"{name}.png", folder / f"{name}.pdf"
+        self._csv = folder / f"{name}.csv"
+
+    @cached_property
+    def data(self) -> pd.DataFrame:
+        """Numbers that the figure draws."""
+        return files.read_table(self._csv)
+
+    def _repr_png_(self) -> bytes:
+        return self.png.read_bytes()
+
+    def __repr__(self) -> str:
+        return f"figure {self.name}: {self.png}"
+
+
 class Fits:
     """Fitted numbers by stage: value, interval, method, points used."""
 
@@ -171,6 +190,7 @@ class Run:
                 ("context(token)", "a selected token with the text around it"),
                 ("clustering(k)", "labels at one number of clusters"),
                 ("cluster(k, label)", "tokens of one cluster in context"),
+                ("plot(name)", f"a figure of the report: {', '.join(self._figures) or 'none yet'}"),
                 ("figure(name)", "numbers that a figure draws"),
                 ("read(path)", "any other file of the run"),
             )
@@ -279,10 +299,21 @@ class Run:
         Raises:
             QuantaError: the run has no such figure.
         """
-        folder = self.folder / "report/figures"
-        if not (folder / f"{name}.csv").is_file():
-            raise _unknown(f"{folder}, figure", name, sorted(path.stem for path in folder.glob("*.csv")))
-        return files.read_table(folder / f"{name}.csv")
+        return self.plot(name).data
+
+    def plot(self, name: str) -> Figure:
+        """A figure of the report; as the last line of a notebook's cell it is shown.
+
+        Raises:
+            QuantaError: the run has no such figure.
+        """
+        if name not in self._figures:
+            raise _unknown(f"{self.folder / 'report/figures'}, figure", name, self._figures)
+        return Figure(self.folder / "report/figures", name)
+
+    @property
+    def _figures(self) -> list[str]:
+        return sorted(path.stem for path in (self.folder / "report/figures").glob("*.csv"))
 
     def read(self, path: str) -> Any:
         """Any file of the results tree by its path: a frame, a memory map, or a dictionary.
