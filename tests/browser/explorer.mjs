@@ -280,6 +280,8 @@ const searches = {};
 for (const text of ["e", "\\w+\\($", "^zzzz$", "[aeiou].{3}n$"]) searches[text] = await search(text);
 check("searches", searches);
 seen.timings.search_ms = +Math.max(...Object.values(searches).map((one) => one.ms)).toFixed(1);
+const begun = Date.now(), slow = await search("(?:.+)+\\u0001$"); // would run for longer than the universe is old
+check("slow", { status: slow.status, seconds: (Date.now() - begun) / 1000, marked: await tab.getAttribute("#query", "aria-invalid"), after: (await search("e")).status.replace(/ \(.*/, "") === searches.e.status.replace(/ \(.*/, "") });
 check("invalid", { status: (await search("(")).status, marked: await tab.getAttribute("#query", "aria-invalid"), list: await tab.textContent("#query-list") });
 for (const scope of ["target", "before", "all", "source", "until"]) await searched(tab, () => tab.selectOption("#scope", scope));
 await search("e");

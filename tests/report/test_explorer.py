@@ -105,7 +105,7 @@ def test_the_policy_allows_the_pages_own_code_and_nothing_else(page):
         hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(t.encode()).digest()).decode()}'" for t in texts]
         assert rules[directive] == hashes and len(texts) > 1
     assert rules["default-src"] == rules["connect-src"] == rules["base-uri"] == rules["form-action"] == ["'none'"]
-    assert rules["img-src"] == ["blob:"]
+    assert rules["img-src"] == rules["worker-src"] == ["blob:"]
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
@@ -502,6 +502,8 @@ def test_in_a_browser_every_control_does_what_it_says(used):
         assert "token" in checks[heat]["state"]
     assert checks["title"] == f"Cluster 1 of {SHOW} · Quanta {MARKUP[1]}" and checks["trained"] == ["small"]
     assert checks["themes"] == 2 and checks["address"] == "e"
+    slow = checks["slow"]
+    assert slow["marked"] == "true" and "stopped after a second" in slow["status"] and slow["after"], slow
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]
     assert checks["invalid"]["list"] == "No token." and "Invalid regular" not in checks["invalid"]["status"]
     assert checks["mixed"] == 1

@@ -87,6 +87,7 @@ def policy(scripts: Sequence[str], styles: Sequence[str]) -> str:
         [
             "default-src 'none'",
             f"script-src {hashes(scripts)}",
+            "worker-src blob:",  # made by the page itself, for its search
             f"style-src {hashes(styles)}",
             "img-src blob:",
             "connect-src 'none'",

@@ -289,11 +289,47 @@
     return true;
   }
 
-  /* In slices, so that the page stays alive while a slow expression runs; a newer search ends an older one. */
+  /* An expression runs in a worker: one that takes for ever (nested repetition) is ended when a single text takes a second. A newer
+     search ends an older one. */
+  const SECOND = 1000, WORK = `let texts;
+    onmessage = ({ data: { given, source, flags, tokens } }) => {
+      texts = given ?? texts;
+      const pattern = new RegExp(source, flags), hits = [];
+      let said = performance.now();
+      for (const token of tokens) {
+        if (pattern.test(texts[token])) hits.push(token);
+        if (performance.now() - said > 100) { said = performance.now(); postMessage(null); }
+      }
+      postMessage(hits);
+    };`;
+  let worker = null, holds = null, end = null;
+
+  function fire() { worker?.terminate(); worker = holds = null; }
+
+  /* Tokens whose text the expression finds; null if it was ended because a text took too long, undefined if a newer search came. */
+  function scan(pattern, scope, tokens) {
+    end?.(undefined);
+    if (!worker) {
+      const address = URL.createObjectURL(new Blob([WORK], { type: "text/javascript" }));
+      worker = new Worker(address);
+      URL.revokeObjectURL(address);
+    }
+    return new Promise((resolve) => {
+      let timer;
+      const settle = (hits) => { clearTimeout(timer); end = null; if (!hits) fire(); resolve(hits); };
+      const wait = () => { clearTimeout(timer); timer = setTimeout(() => settle(null), SECOND); };
+      end = settle;
+      worker.onmessage = ({ data }) => (data ? settle(data) : wait());
+      worker.postMessage({ given: holds === scope ? undefined : Array.from({ length: Q.n }, (_, i) => TEXTS[scope](i)), source: pattern.source, flags: pattern.flags, tokens });
+      holds = scope;
+      wait();
+    });
+  }
+
   async function search() {
     if (refused()) return;
     own.add($("query").value);
-    const mine = ++running, text = $("query").value, of = TEXTS[$("scope").value], begun = performance.now();
+    const mine = ++running, text = $("query").value, begun = performance.now();
     let pattern;
     try { pattern = new RegExp(text, $("case").checked ? "u" : "iu"); } catch (error) {
       $("query").setAttribute("aria-invalid", "true");
@@ -304,15 +340,14 @@
     }
     $("query").removeAttribute("aria-invalid");
     const clustering = Q.clustering(state.k), tokens = $("inside").checked ? clustering.of(state.cluster) : Array.from({ length: Q.n }, (_, i) => i);
-    const hits = [];
-    let slice = performance.now();
-    for (const token of tokens) {
-      if (pattern.test(of(token))) hits.push(token);
-      if (performance.now() - slice > 40) {
-        await new Promise((resume) => setTimeout(resume));
-        if (mine !== running) return;
-        slice = performance.now();
-      }
+    const hits = await scan(pattern, $("scope").value, tokens);
+    if (mine !== running || hits === undefined) return;
+    if (hits === null) {
+      $("query").setAttribute("aria-invalid", "true");
+      $("query-status").textContent = "This expression takes too long: it was stopped after a second. Repetition within repetition, as in (a+)+, does that.";
+      $("query-clusters").replaceChildren();
+      found.show([]);
+      return;
     }
     found.show(hits);
     const counts = new Map();
