@@ -1,11 +1,12 @@
-"""Write what is derived: config/README.md from the schema, the table of packages in docs/architecture.md.
+"""Write what is derived: config/README.md from the schema, tables in docs/architecture.md, docs/choose-a-size.md and README.md.
 
-`make docs`; a test checks that both are fresh (`python docs/make.py --check`). After a default run,
+`make docs`; a test checks that all are fresh (`python docs/make.py --check`). After a default run,
 `python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
 """
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ PACKAGES = (
     *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
     *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
 )
+TIERS = "<!-- tiers: begin -->", "<!-- tiers: end -->"
+SIZES = ("smoke", "config", "pythia-laptop", "pythia-hour", "pythia-day", "pythia")
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
 BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
@@ -85,6 +88,19 @@ def packages() -> str:
     return "\n".join(rows)
 
 
+def tiers() -> str:
+    """The configurations by size, from the first lines of each file."""
+    rows = ["| configuration | what it runs | hardware | download | time | run by us |", "|---|---|---|---|---|---|"]
+    for name in SIZES:
+        lines = (ROOT / f"config/{name}.yaml").read_text(encoding="utf-8").splitlines()
+        needs = next(line for line in lines if line.startswith("# Hardware: "))
+        found = re.fullmatch(r"# Hardware: (.*)\. Download: (.*)\. Time: (.*)\. Run by us: (yes|no)\.", needs)
+        assert found, f"config/{name}.yaml: {needs}"
+        what = lines[0].removeprefix("# ").rstrip(".")
+        rows.append(f"| `{name}.yaml` | {what} | {' | '.join(found.groups())} |")
+    return "\n".join(rows)
+
+
 def between(path: Path, marks: tuple[str, str], text: str) -> str:
     """The document with what stands between two marks replaced."""
     before, _, rest = path.read_text(encoding="utf-8").partition(marks[0])
@@ -107,6 +123,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "config/README.md": configuration(schema.read_schema(ROOT / "config/schema.yaml")),
         architecture: between(architecture, TABLE, packages()),
+        ROOT / "docs/choose-a-size.md": between(ROOT / "docs/choose-a-size.md", TIERS, tiers()),
     }
 
 

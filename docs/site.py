@@ -50,11 +50,11 @@ def as_markdown(notebook: str) -> str:
 
 
 def on_config(config: Any) -> Any:
-    """Add to the navigation the library, and under How to the pages of docs/ that mkdocs.yml does not place."""
+    """Add to the navigation the library, and under Findings the pages of docs/ that mkdocs.yml does not place."""
     placed = set(re.findall(r"[\w-]+\.md", json.dumps(config.nav)))
-    section = next(entry["How to"] for entry in config.nav if "How to" in entry)
+    section = next(entry["Findings"] for entry in config.nav if "Findings" in entry)
     section += sorted(path.name for path in (ROOT / "docs").glob("*.md") if path.name not in placed)
-    reference = next(entry["Reference"] for entry in config.nav if "Reference" in entry)
+    reference = next(entry["Project"] for entry in config.nav if "Project" in entry)
     reference.append(
         {"Library": [{s: [{n.rpartition(".")[2]: f"api/{n}.md"} for n in names]} for s, names in modules().items()]}
     )
