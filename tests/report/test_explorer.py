@@ -171,6 +171,23 @@ def test_the_page_holds_the_tables_of_the_run(run, page):
         assert chunks["clusters"][str(k)]["rule"] == [json.loads(rule) for rule in part["rule"]]
 
 
+def test_a_page_without_figures_has_all_else(run, page, tmp_path):
+    path = tmp_path / "small.html"
+    path.write_text(
+        rendering.without_figures((run / "report/index.html").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    bare = Page(path)
+
+    def meta(of):
+        return json.loads(next(text for _, a, text in of.scripts if a.get("id") == "meta"))
+
+    assert meta(page)["figures"] and meta(bare) == meta(page) | {"figures": []}
+    assert not [a for _, a, _ in bare.scripts if a.get("id", "").startswith("picture-")]
+    assert bare.seen.split() == page.seen.split()
+    for name, found in bare.chunks().items():
+        assert np.array_equal(found, page.chunks()[name]), name
+
+
 def test_losses_beyond_the_scale_stop_at_its_end(run):
     tokens = Tokens(np.zeros(3, np.uint16), np.array([0, 3]))
     chosen = pd.DataFrame({"document": [0, 0], "position": [1, 2]})

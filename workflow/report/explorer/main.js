@@ -371,6 +371,7 @@
   function hang() {
     if (hung) return;
     hung = true;
+    if (!Q.meta.figures.length) $("gallery").append(Q.el("p", { class: "faint" }, "This copy of the page has no figures. They are in the run's report/figures."));
     for (const { name, caption, facts, answers, files } of Q.meta.figures) {
       const picture = document.getElementById(`picture-${name}`), image = Q.el("img", { alt: caption.split(". ")[0], loading: "lazy" });
       image.src = URL.createObjectURL(new Blob([Q.bytes(picture.textContent)], { type: "image/png" }));
