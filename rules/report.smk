@@ -56,7 +56,7 @@ rule page:
             "workflow/report/vendor/uPlot.iife.min.js",
             *(
                 f"workflow/report/explorer/{name}.js"
-                for name in ["data", "lists", "charts", "pictures", "cluster", "main"]
+                for name in ["data", "lists", "charts", "pictures", "cluster", "gallery", "main"]
             ),
         ],
         styles=[

@@ -24,7 +24,7 @@ MARKUP = [
 MEMBERS = [("small", 1), ("small", 2), ("small", 4), ("middle", 4), ("large", 4)]
 SHOW, GROUPS, SIZES = 4, 4, (36, 28, 20, 12)
 REPORT = ROOT / "workflow/report"
-CODE = ["data", "lists", "charts", "pictures", "cluster", "main"]
+CODE = ["data", "lists", "charts", "pictures", "cluster", "gallery", "main"]
 
 
 def write(folder: Path) -> Path:

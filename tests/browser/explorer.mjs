@@ -81,6 +81,12 @@ const download = async (selector) => {
   return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), "utf8") };
 };
 
+// the first view: cards, each opens its cluster
+const cards = await tab.$$eval("#cards .card", (all) => all.map((one) => ({ title: one.querySelector("h3").textContent, samples: one.querySelectorAll(".sample mark").length, sure: one.querySelector("p").textContent })));
+await tab.click("#cards .card button");
+check("cards", { cards, opened: await state(tab), view: (await state(tab)).view });
+await turn(tab, "law");
+
 // the slider, by keyboard; the chart, by mouse
 await tab.focus("#k");
 const first = await tab.textContent("#k-value");

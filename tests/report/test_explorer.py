@@ -519,6 +519,9 @@ def test_in_a_browser_every_control_does_what_it_says(used):
         assert "token" in checks[heat]["state"]
     assert checks["title"] == f"Cluster 1 of {SHOW} · Quanta {MARKUP[1]}" and checks["trained"] == ["small"]
     assert checks["themes"] == 2 and checks["address"] == "e"
+    cards = checks["cards"]
+    assert 1 <= len(cards["cards"]) <= 12 and cards["view"] == "cluster"
+    assert all(card["title"] and card["samples"] >= 1 and "tokens" in card["sure"] for card in cards["cards"]), cards
     slow = checks["slow"]
     assert slow["marked"] == "true" and "stopped after a second" in slow["status"] and slow["after"], slow
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]

@@ -20,8 +20,8 @@
   }
   paint();
 
-  const { ks } = Q.meta, views = ["law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
-  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null, from: null };
+  const { ks } = Q.meta, views = ["gallery", "law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
+  const state = { view: "gallery", k: Q.meta.show, cluster: 0, token: null, from: null };
   await Q.start();
 
   /* ------------------------------------------------------------------------------------------------------- address */
@@ -407,7 +407,8 @@
     }
     if (shown.get(state.view) === now) return;
     shown.set(state.view, now);
-    if (state.view === "law") showLaw();
+    if (state.view === "gallery") Q.showGallery($("cards"), state.k);
+    else if (state.view === "law") showLaw();
     else if (state.view === "cluster") Q.showCluster($("view-cluster"), state);
     else if (state.view === "map") showMap();
     else if (state.view === "heat") showHeat();
