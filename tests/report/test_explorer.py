@@ -85,7 +85,7 @@ def test_no_markup_of_the_corpus_becomes_an_element(page):
     own.elements, own.scripts, own.seen, own._open = [], [], "", None
     own.feed((ROOT / "workflow/report/page.html").read_text(encoding="utf-8"))
     code = [a for tag, a in page.elements if tag == "script" and "type" not in a]
-    assert len(code) == 7 and not any(a for a in code)
+    assert len(code) == 8 and not any(a for a in code)
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
     assert [a for _, a in page.elements if "src" in a] == []
     assert tags <= {tag for tag, _ in own.elements}
