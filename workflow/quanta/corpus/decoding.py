@@ -15,7 +15,7 @@ ATTACHED = re.compile(r"[.,?!:;)\]}%'’”…]+")
 
 
 class Texts:
-    """Tokens back as text, for contexts in the report: a string a token, bytes that are no UTF-8 in hexadecimal (`\\xe2`).
+    """Tokens back as text, for contexts in the report: a string a token, bytes that are no UTF-8 in hexadecimal.
 
     Strings of a document's tokens join to its text, as far as the tokenizer keeps it; a character that several tokens share
     is whole in `joined` alone. What a token's symbol means is read from the tokenizer's decoder, or from its other parts
