@@ -17,6 +17,7 @@ rule summary:
         theory=f"{R}/theory/fits.json",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
+        compared=plan.tokenizers_compared(),
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(

@@ -4,7 +4,8 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from quanta.config import schema
+from gguf_files import small_llama, write_gguf
+from quanta.config import demands, schema
 from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
@@ -117,6 +118,50 @@ def test_a_model_of_unknown_size_asks_for_what_the_rule_says(tmp_path):
     )
     assert plan.models == ["a", "b", "c"] and plan.size("a") is None
     assert Requests(plan).losses_mb(unknown=4321, least=1500)(SimpleNamespace(member="a/step0"), 1) == 4321
+
+
+def test_the_size_of_a_given_model_is_read_from_the_headers_of_its_weights(tmp_path):
+    """So that `auto` makes as many parts as the work is worth, and memory and time follow."""
+    rows, width, layers = 49152, 576, 30  # SmolLM2-135M's shape; a header promises data that nobody reads
+    shapes = {"model.embed_tokens.weight": [rows, width]}
+    for i in range(layers):
+        shapes |= {
+            f"model.layers.{i}.self_attn.weight": [2 * width, width],
+            f"model.layers.{i}.mlp.weight": [8 * width, width],
+        }
+    entries = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    header = json.dumps(entries).encode()
+    plan = given(tmp_path, "small", qdg={"model": "small"}, corpus={"documents": 3000, "context": 256})
+    assert plan.size("small") is None and plan.gradients_shards() == plan.shards("small/step0") == 1
+    (tmp_path / "small/model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    known = Plan(plan.config)
+    parameters = layers * 10 * width**2
+    assert (
+        known.size("small") == demands.Size(width, layers, parameters, rows) and known.parameters("small") == parameters
+    )
+    assert known.gradients_shards() > 4 and known.shards("small/step0") > 4
+    assert len(known.features_parts()) == known.gradients_shards()
+    needs = Requests(known)
+    asked = needs.losses_mb(unknown=1, least=1)(SimpleNamespace(member="small/step0"), 1)
+    assert asked > 4 * (parameters + rows * width) / 1e6
+
+
+def test_taking_a_gguf_file_asks_for_its_weights_in_float32(tmp_path):
+    plan = given(tmp_path, "small")
+    assert Requests(plan).adopt_mb()(SimpleNamespace(model="small", step="0"), 1) == 200
+    (tmp_path / "small/config.json").unlink()
+    write_gguf(tmp_path / "small/a.gguf", small_llama())
+    assert Requests(Plan(plan.config)).adopt_mb()(SimpleNamespace(model="small", step="0"), 1) >= 1500
+
+
+def test_gradients_are_probed_before_losses_unless_they_are_known(default, pythia, tmp_path):
+    assert default.probed() is None and default.before_losses() == default.tokenizers_compared()
+    assert Plan(settled(models={"source": "train"})).before_losses() == []
+    assert pythia.probed() in pythia.before_losses(), "what the hub has is not known"
+    plan = given(tmp_path, "small")
+    assert plan.before_losses() == [f"{plan.folder}/models/tokenizers.json", f"{plan.folder}/models/probe.json"]
+    (tmp_path / "small/config.json").write_text('{"model_type": "gpt_neox"}')
+    assert plan.probed() is None
 
 
 def test_members_in_one_job_ask_for_the_largest_memory_and_all_their_time(default):

@@ -17,6 +17,7 @@ MODELS = {
     "models/family",
     "models/fetch",
     "gradients/gradients",
+    "gradients/probe",
     "losses/losses",
     "validation/relative",
     "models/train",

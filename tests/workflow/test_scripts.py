@@ -46,6 +46,7 @@ def test_whoever_runs_a_given_model_reads_what_stands_before_each_document():
     """Losses by one context and gradients by another would be refused, or worse, agree by chance."""
     runs = [name for name in NAMES if "pretrained.load(" in (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")]
     runs.remove("models/export")  # of models that were trained here, which have nothing there
+    runs.remove("gradients/probe")  # of random tokens
     assert len(runs) == 5
     for name in runs:
         text = (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
@@ -106,7 +107,7 @@ def test_every_rule_declares_what_it_needs_or_has_it_of_the_rule_that_it_is_made
 
 def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
     asking = {name for name, text in rules() if "gpu=GPU" in text}
-    models = {"train", "losses", "gradients", "exact_affinity", "untrained", "parity_fresh", "parity_data"}
+    models = {"train", "losses", "probe", "gradients", "exact_affinity", "untrained", "parity_fresh", "parity_data"}
     assert asking == models | {"losses_together", "neighbours", "relative"}
 
 

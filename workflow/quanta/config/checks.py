@@ -1,6 +1,8 @@
 """What no schema can say: keys of several sections against each other, names against files."""
 
+import codecs
 import difflib
+from pathlib import Path
 from typing import Any
 
 from quanta.config import members as config_members
@@ -28,6 +30,8 @@ def _check_corpus(config: Config) -> None:
             "the path of a file of JSON Lines or Parquet, or of a folder of texts",
             "set it",
         )
+    if corpus["source"] == "jsonl":
+        _check_rows(Path(corpus["jsonl"]["path"]))
     if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
         config_members.refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
     if config["models"]["source"] == "train" and corpus["beginning"] == "always":
@@ -36,6 +40,27 @@ def _check_corpus(config: Config) -> None:
     if config["models"]["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
         config_members.refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
                "0.05 is the default")  # fmt: skip
+
+
+PACKED = (".gz", ".zst", ".xz", ".parquet")  # files whose first bytes say nothing here
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse a file of plain text, which a dry run would plan as well: what begins neither as an object nor as an array."""
+    if path.suffix in PACKED or not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(4096).removeprefix(codecs.BOM_UTF8)
+    first = beginning.lstrip()[:1]
+    wide = b"\0" in beginning[:4] or beginning[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if first and first not in b"{[" and not wide:  # the reader names an array and another encoding
+        config_members.refuse(
+            "corpus.jsonl.path",
+            f"{path} begins with {beginning.lstrip()[:20].decode('utf-8', errors='replace')!r}, as plain text does",
+            "JSON Lines: one JSON object per line",
+            "put text files into a folder and set the path to the folder (a document per file), or write JSON Lines, "
+            '{"text": "…"} per document',
+        )
 
 
 def _check_models(config: Config) -> None:

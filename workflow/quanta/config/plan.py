@@ -13,7 +13,7 @@ from typing import Any
 
 from quanta.config import demands, members
 from quanta.config.members import Config
-from quanta.models import neox_shape, weights
+from quanta.models import headers, neox_shape, weights
 
 LOSSES_JOBS = 8  # at most so many jobs make the losses of several members each: slurm/config.yaml names them
 CURVES = 3  # models and steps that an affinity from loss curves needs (quanta/affinity/loss_curves.py)
@@ -164,18 +164,44 @@ class Plan:
         """Made before any losses, where the models may have several tokenizers; another model makes no losses anew."""
         return [] if self.source == "train" else [f"{self.folder}/models/tokenizers.json"]
 
+    def named(self) -> str:
+        """The names of each model: its own, and on the hub its repository's."""
+        hub = self.source == "hub"
+        return canonical(
+            [[m, *([members.request(self.config, m, self.final)["repository"]] if hub else [])] for m in self.models]
+        )
+
+    def probed(self) -> str | None:
+        """Made before any losses, where gradients may be refused: not of GPT-NeoX, whose backward pass is known."""
+        if self.source == "train" or members.given_type(self.config, self.config["qdg"]["model"]) == "gpt_neox":
+            return None
+        return f"{self.folder}/models/probe.json"
+
+    def before_losses(self) -> list[str]:
+        """What is checked before any losses."""
+        probed = self.probed()
+        return [*self.tokenizers_compared(), *([probed] if probed else [])]
+
     def parameters(self, model: str) -> int | None:
-        """Of a model without its embeddings, as far as the configuration knows them."""
+        """Of a model without its embeddings, as far as the configuration or the headers of given weights tell."""
         if self.source == "train":
             return neox_shape.parameters(members.trained(self.config, model))
-        return members.known_parameters(self.config, model)
+        known = members.known_parameters(self.config, model)
+        return given.parameters if known is None and (given := self._by_headers(model)) else known
+
+    def _by_headers(self, model: str) -> headers.Model | None:
+        """What the headers of a given model's weights say, where no table does."""
+        known = members.known_parameters(self.config, model)
+        return members.given_model(self.config, model) if known is None else None
 
     def size(self, model: str) -> demands.Size | None:
-        """Width, layers and parameters of a model, as far as the configuration knows them."""
+        """Width, layers and parameters of a model, as far as the configuration or the headers of given weights tell."""
         if self.source == "train":
             size = members.trained(self.config, model)
             return demands.trained_size(size["width"], size["layers"], self.config["corpus"]["tokenizer"]["vocabulary"])
         known = self.parameters(model)
+        if given := self._by_headers(model):
+            return demands.Size(given.width, given.layers, given.parameters, given.rows)
         return None if known is None else demands.published_size(known)
 
     # ------------------------------------------------------------------------------------------------- losses
@@ -186,7 +212,10 @@ class Plan:
 
     def losses_seconds(self, member: str) -> float | None:
         """Forecast of the time of a member's losses on one core; None where its size is not known."""
-        size = self.parameters(member.rpartition("/")[0])
+        model = member.rpartition("/")[0]
+        size = self.parameters(model)
+        if size is not None and (given := self._by_headers(model)):
+            size += given.rows * given.width  # the unembedding, which is most of a small model with many tokens
         tokens = self.config["corpus"]["documents"] * self.config["corpus"]["context"]
         return None if size is None else demands.losses_seconds(size, tokens)
 

@@ -42,7 +42,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     write_table(outputs.table, comparison.table(rows))
     write_table(outputs.checks, paper.checks(found.ours))
     content = {"run": params.run, "paper": comparison.PAPER, "headline": comparison.headline(found)}
-    content |= {"left_out": params.left_out}
+    chat = read_json(inputs.compared[0])["chat"] if inputs.compared else []
+    content |= {"left_out": params.left_out, "models": chat}
     content |= {"numbers": comparison.numbers(found, extent), "corpus": read_json(inputs.sources)}
     write_json(outputs.summary, content | {"family": found.family.to_dict(orient="records")})
 
