@@ -1,4 +1,4 @@
-# Quanta: how the ability of a family of language models is made of discrete skills.
+# Quanta: clusters of tokens that a language model handles alike, their law, and when they are learned.
 # The paper's pipeline in its order; each stage is one file in rules/, named as its package in workflow/quanta/.
 
 import sys
@@ -50,10 +50,10 @@ rule all:
         behind=every_rule.tables_behind(workflow.rules, TARGETS, but=f"{R}/models/{{"),
     localrule: True
     message:
-        "All of the run {config[run]} is there"
+        "The run {config[run]} is complete"
 
 
-# the room of sparse parity alone: `snakemake --cores 2 parity`
+# only the sparse-parity part: `snakemake --cores 2 parity`
 rule parity:
     input:
         rules.parity_fits.output,
@@ -61,7 +61,7 @@ rule parity:
         figures=figures.files("png", of="parity"),
     localrule: True
     message:
-        "All of sparse parity is there"
+        "Sparse parity is complete"
 
 
 onstart:

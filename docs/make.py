@@ -29,26 +29,31 @@ BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
 
 
 def configuration(schema: Mapping[str, Any]) -> str:
-    """config/README.md: one table a section, every key with its meaning and default."""
+    """config/README.md: one table per section, every key with its meaning and default."""
     lines = [
         "# Configuration",
         "",
-        "Written from `schema.yaml` by `make docs`; change it there. A key that is left out has its default. Unknown keys are errors.",
+        "Which keys does a configuration have, what do they mean, and which files are there?",
+        "",
+        "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced. A key that FILE leaves out has the value",
+        "of `config.yaml`, or else the default below. Unknown keys are errors.",
+        "",
+        "This page is written from `schema.yaml` by `make docs`. Change it there.",
         "",
         "| file | what it runs |",
         "|---|---|",
-        "| `config.yaml` | the default: the family that comes with the repository, on Python sources of installed packages |",
+        "| `config.yaml` | the default: the embedded family, on Python sources of installed packages |",
         "| `pythia.yaml` | the paper's own experiment: Pythia and the Pile, on GPUs |",
-        "| `pythia-laptop.yaml`, `pythia-hour.yaml`, `pythia-day.yaml` | the same at three sizes, over `pythia.yaml`: each says what it needs |",
+        "| `pythia-laptop.yaml`, `pythia-hour.yaml`, `pythia-day.yaml` | smaller experiments, over `pythia.yaml`; each says what it needs |",
         "| `pythia-*.yaml`, `polypythias.yaml`, `gpt2.yaml`, `olmo.yaml`, `tinystories.yaml` | further families, over `pythia.yaml` |",
         "| `custom.yaml` | your own checkpoints and texts |",
-        "| `hub-example.yaml` | one or two models of the hub by their names, every line explained |",
-        "| `smoke.yaml` | the whole pipeline in about two minutes, for tests |",
-        "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
-        "| `parity-steps.yaml` | the paper's parity tasks, fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
+        "| `hub-example.yaml` | one or two models of the hub by their names, with every line explained |",
+        f"| `smoke.yaml` | the whole pipeline for tests, in {_time('smoke')} |",
+        "| `train.yaml` | five model sizes, trained from scratch and then analysed |",
+        "| `family.yaml` | the training of the embedded family |",
+        "| `parity.yaml` | sparse parity in the paper's setting; needs a GPU, not run by us |",
+        "| `parity-steps.yaml` | the paper's parity tasks with fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
         "| `parity-cpu.yaml` | smaller parity tasks, all three resources, for CPUs: docs/results/parity-cpu |",
-        "",
-        "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
         "",
     ]
 
@@ -68,6 +73,12 @@ def configuration(schema: Mapping[str, Any]) -> str:
 
     section("", schema)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _time(name: str) -> str:
+    """The time that a configuration says it takes."""
+    text = (ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")
+    return re.findall(r"^# Hardware: .* Time: ([^.]+)\.", text, re.MULTILINE)[0]
 
 
 def _shown(default: Any) -> str:

@@ -19,7 +19,7 @@ if plan.neighbours:
         params:
             tokens=plan.held,
         message:
-            "Cosine similarity of gradients, a sample of the tokens"
+            "Compare the gradients of a sample of tokens"
         script:
             "../workflow/scripts/affinity/affinity_sample.py"
 
@@ -46,7 +46,7 @@ elif config["qdg"]["mode"] == "exact":
             precision=config["qdg"]["precision"],
             memory_bytes=int(config["qdg"]["exact_memory_gb"] * 1e9),
         message:
-            "Cosine similarity of exact gradients"
+            "Compare exact gradients of all pairs of tokens"
         script:
             "../workflow/scripts/affinity/exact_affinity.py"
 
@@ -66,7 +66,7 @@ else:
             mem_mb=needs.megabytes(1500 + 2 * needs.held_mb),
             runtime=needs.minutes(60),
         message:
-            "Cosine similarity of gradients"
+            "Compare the gradients of all pairs of tokens"
         script:
             "../workflow/scripts/affinity/affinity.py"
 
@@ -92,6 +92,6 @@ rule affinities:
         show=config["qdg"]["show"],
         seed=config["seed"],
     message:
-        "A second affinity, from loss curves, against the gradients'"
+        "Compare loss curves of tokens, as a check of the gradients"
     script:
         "../workflow/scripts/affinity/affinities.py"

@@ -50,7 +50,7 @@ rule calibrate:
         mem_mb=needs.megabytes(1500 + 6 * needs.held_mb),
         runtime=needs.minutes(30),
     params:
-        # what makes the parts anew makes this anew, whatever their number was
+        # what reruns the parts reruns this, whatever their number was
         made_from=canonical(
             {"n": config["calibration"]["simulations"], "tokens": plan.simulated, "shipped": shipped("simulations")}
         ),
@@ -58,7 +58,7 @@ rule calibrate:
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
     message:
-        "The exponent by simulation, with its interval and coverage"
+        "Estimate the exponent by simulation, with interval and coverage"
     script:
         "../workflow/scripts/calibration/calibrate.py"
 
@@ -84,7 +84,7 @@ rule naive_bias:
         shipped=shipped("slopes"),
         seed=config["seed"],
     message:
-        "Bias of the envelope's slope on planted quanta"
+        "Measure the bias of the envelope's slope on planted quanta"
     script:
         "../workflow/scripts/calibration/naive_bias.py"
 
@@ -104,6 +104,6 @@ rule toy:
         tokens=min(1000, plan.simulated),
         seed=config["seed"],
     message:
-        "The toy of the paper's appendix"
+        "Repeat the toy of the paper's appendix"
     script:
         "../workflow/scripts/calibration/toy.py"

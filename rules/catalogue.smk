@@ -38,7 +38,7 @@ rule layout:
     params:
         seed=config["seed"],
     message:
-        "Lay the tokens out in two dimensions"
+        "Draw the map of the tokens"
     script:
         "../workflow/scripts/catalogue/layout.py"
 
@@ -70,7 +70,7 @@ rule learned:
         draws=config["scaling"]["bootstrap"],
         seed=config["seed"],
     message:
-        "When each cluster is learned, and whether frequent ones are first"
+        "Find when each cluster is learned, and whether frequent ones are first"
     script:
         "../workflow/scripts/catalogue/learned.py"
 
@@ -90,6 +90,6 @@ rule subset_clusters:
         mem_mb=needs.megabytes(700),
         runtime=needs.minutes(10),
     message:
-        "Clusters by part of the corpus"
+        "Count the clusters by part of the corpus"
     script:
         "../workflow/scripts/catalogue/by_subset.py"

@@ -20,7 +20,7 @@ if plan.neighbours:
         params:
             neighbours=config["qdg"]["neighbours"],
         message:
-            "Nearest neighbours of every token"
+            "Find the nearest neighbours of every token"
         script:
             "../workflow/scripts/clustering/neighbours.py"
 
@@ -52,7 +52,7 @@ if plan.neighbours:
             largest=max(config["qdg"]["n_clusters"]),
             seed=config["seed"],
         message:
-            "Eigenvectors of the normalised affinity, from neighbours and features"
+            "Compute eigenvectors of the affinity, from neighbours and features"
         script:
             "../workflow/scripts/clustering/neighbour_embedding.py"
 
@@ -76,7 +76,7 @@ else:
         params:
             largest=max(config["qdg"]["n_clusters"]),
         message:
-            "Eigenvectors of the normalised affinity"
+            "Compute eigenvectors of the affinity"
         script:
             "../workflow/scripts/clustering/embedding.py"
 
@@ -98,6 +98,6 @@ rule labels:
         n_clusters=config["qdg"]["n_clusters"],
         seed=config["seed"],
     message:
-        "Spectral clustering for every number of clusters"
+        "Cluster the tokens, for every number of clusters"
     script:
         "../workflow/scripts/clustering/labels.py"

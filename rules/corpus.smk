@@ -93,7 +93,7 @@ rule beginning:
     params:
         beginning=config["corpus"]["beginning"],
     message:
-        "What models read before each document"
+        "Find what models read before each document"
     script:
         "../workflow/scripts/corpus/beginning.py"
 

@@ -235,6 +235,6 @@ for stage, drawn in figures.by_stage.items():
             figures=canonical(drawn),
             look=plan.look(),
         message:
-            f"Figures of {stage}"
+            f"Draw the figures of {stage}"
         script:
             "../workflow/scripts/report/figures.py"

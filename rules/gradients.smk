@@ -50,7 +50,7 @@ rule select:
         induction=config["qdg"]["induction"],
         selection=config["qdg"]["selection"],
     message:
-        "Select tokens that the model predicts well, not by induction"
+        "Select tokens that the model predicts well without copying"
     script:
         "../workflow/scripts/gradients/select.py"
 
@@ -99,7 +99,7 @@ rule gradients:
         **plan.gradients(),
         seed=config["seed"],
     message:
-        "Gradients of single tokens, part {wildcards.shard} of {wildcards.shards}"
+        "Compute gradients of single tokens, part {wildcards.shard} of {wildcards.shards}"
     script:
         "../workflow/scripts/gradients/gradients.py"
 
@@ -110,7 +110,7 @@ rule features:
         parts=FEATURES,
         records=RECORDS,
         selection=rules.select.output.tokens,
-        # not read: what makes the parts anew makes this anew, whatever their number was
+        # not read: what reruns the parts reruns this, whatever their number was
         model=f"{R}/models/{plan.clustered}",
     output:
         features=f"{R}/qdg/features.npy",

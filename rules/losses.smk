@@ -1,4 +1,4 @@
-# Needs: models, tokens. Makes: losses/ — float32 nats of every prediction, one array a model and step.
+# Needs: models, tokens. Makes: losses/ — float32 nats of every prediction, one array per model and step.
 # A member (model/step) has a job of its own, or is shared by several that take a part of the documents each, or is one
 # of several small ones in one job. By part of the corpus: losses/by_subset.csv.
 
@@ -27,7 +27,7 @@ rule losses:
     params:
         precision=config["losses"]["precision"],
     message:
-        "Losses of {wildcards.member}"
+        "Compute losses of {wildcards.member}"
     script:
         "../workflow/scripts/losses/losses.py"
 
@@ -42,7 +42,7 @@ use rule losses as losses_part with:
     wildcard_constraints:
         member=one_of(plan.losses_jobs.parted),
     message:
-        "Losses of {wildcards.member}, part {wildcards.shard}"
+        "Compute losses of {wildcards.member}, part {wildcards.shard}"
 
 
 rule gather_losses:
@@ -61,7 +61,7 @@ rule gather_losses:
         mem_mb=needs.tokens_mb(1000, 18),
         runtime=needs.minutes(20),
     params:
-        # what makes the parts anew makes this anew, whatever their number was
+        # what reruns the parts reruns this, whatever their number was
         precision=config["losses"]["precision"],
         made_by=code("losses/losses"),
     message:
@@ -93,7 +93,7 @@ for number, together in enumerate(plan.losses_jobs.together):
         params:
             precision=config["losses"]["precision"],
         message:
-            f"Losses of {together[0]} to {together[-1]}"
+            f"Compute losses of {together[0]} to {together[-1]}"
         script:
             "../workflow/scripts/losses/losses.py"
 
@@ -115,6 +115,6 @@ rule subset_losses:
     params:
         members=canonical(plan.members),
     message:
-        "Mean losses by part of the corpus"
+        "Average the losses by part of the corpus"
     script:
         "../workflow/scripts/losses/by_subset.py"

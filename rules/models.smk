@@ -1,4 +1,4 @@
-# Needs: training tokens, or a folder of checkpoints, or the hub. Makes: models/ — a folder a model and step, the family's table.
+# Needs: training tokens, or a folder of checkpoints, or the hub. Makes: models/ — one folder per model and step, the family's table.
 
 
 if plan.source == "train":
@@ -63,7 +63,7 @@ if plan.source == "folder":
             sha256=plan.hash_of,
             files=plan.files_given,
         message:
-            "Take {wildcards.model} at step {wildcards.step} from the given folder"
+            "Copy {wildcards.model} at step {wildcards.step} from the given directory"
         script:
             "../workflow/scripts/models/adopt.py"
 
@@ -103,14 +103,14 @@ if plan.source == "hub":
             members=canonical(plan.members),
             store=config["models"]["hub"]["store"],
         message:
-            "Check before any download that all checkpoints are there, differ, and fit on the disk"
+            "Check all checkpoints before any download: present, different, fit on the disk"
         script:
             "../workflow/scripts/models/pins.py"
 
     rule fetch:
         input:
             pin=f"{R}/models/{{model}}/step{{step}}.pin.json",
-            # nothing is fetched before all is pinned, and another member's pin fetches nothing anew
+            # nothing is fetched before all is pinned; another member's pin fetches nothing again
             pins=ancient(rules.pins.output.table),
         output:
             folder=directory(f"{R}/models/{{model}}/step{{step}}"),
@@ -200,6 +200,6 @@ if plan.source == "train":
             times=f"{R}/benchmarks/train",
             command=f"snakemake export --cores 2 --configfile config/{config['run']}.yaml",
         message:
-            "Put the trained family into one folder"
+            "Copy the trained family into one directory"
         script:
             "../workflow/scripts/models/export.py"

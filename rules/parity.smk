@@ -1,5 +1,5 @@
 # Needs: nothing but the configuration.
-# Makes: parity/ — curves of nets on sparse parity, exponents beside the theory's, QDG held against the true tasks.
+# Makes: parity/ — curves of nets on sparse parity, exponents and the theory's, QDG compared with the true tasks.
 
 
 rule parity_fresh:
@@ -107,7 +107,7 @@ rule parity_qdg:
         alpha=parity.alpha,
         seed=parity.seed,
     message:
-        "Hold QDG against the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
+        "Compare clusters with the true tasks, α = {wildcards.alpha}, replicate {wildcards.replicate}"
     script:
         "../workflow/scripts/parity/qdg.py"
 
@@ -135,6 +135,6 @@ rule parity_calibration:
         nets=parity.nets(),
         first_seed=config["seed"],
     message:
-        "Calibrate the exponent of parity nets, whose truth is known"
+        "Estimate the exponent of parity nets, where the truth is known"
     script:
         "../workflow/scripts/parity/calibration.py"

@@ -1,4 +1,4 @@
-# Needs: labels; the calibrated exponent, to stand beside. Makes: qdg/rank_frequency.csv, qdg/fits.json.
+# Needs: labels; the calibrated exponent, for comparison. Makes: qdg/rank_frequency.csv, qdg/fits.json.
 
 
 rule rank_frequency:
@@ -26,6 +26,6 @@ rule rank_frequency:
         show=config["qdg"]["show"],
         seed=config["seed"],
     message:
-        "Rank-frequency law of the clusters"
+        "Fit the rank-frequency law of the clusters"
     script:
         "../workflow/scripts/rank_frequency/rank_frequency.py"

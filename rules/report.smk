@@ -41,7 +41,7 @@ rule summary:
         settings=plan.paper_settings(),
         parity=parity.extent() if parity.asked else None,
     message:
-        "Summary: the paper against this run"
+        "Compare this run with the paper"
     script:
         "../workflow/scripts/report/summary.py"
 
@@ -101,6 +101,6 @@ rule page:
         dynamics=plan.dynamics,
         members=canonical(plan.members),
     message:
-        "The explorer"
+        "Write the page"
     script:
         "../workflow/scripts/report/page.py"

@@ -48,7 +48,7 @@ rule density:
         bins=config["scaling"]["density_bins"],
         limit_bits=config["scaling"]["density_limit_bits"],
     message:
-        "Densities of token losses"
+        "Compute densities of token losses"
     script:
         "../workflow/scripts/scaling/density.py"
 
@@ -76,7 +76,7 @@ rule token_curves:
         share=config["scaling"]["smooth_share"],
         predictions=config["scaling"]["token_curves_predictions"],
     message:
-        "Curves of single tokens over {wildcards.axis}"
+        "Follow single tokens over {wildcards.axis}"
     script:
         "../workflow/scripts/scaling/token_curves.py"
 
@@ -97,7 +97,7 @@ rule seeds:
     params:
         final_step=plan.final,
     message:
-        "Spread of the mean loss between seeds"
+        "Measure the spread of the mean loss between seeds"
     script:
         "../workflow/scripts/scaling/seeds.py"
 
@@ -133,6 +133,6 @@ if plan.seeded:
             draws=config["scaling"]["bootstrap"],
             seed=config["seed"],
         message:
-            "Which sharp drops recur in another seed"
+            "Find which sharp drops recur with another seed"
         script:
             "../workflow/scripts/scaling/seeds_sharpness.py"

@@ -23,7 +23,7 @@ rule untrained:
         memory_bytes=plan.exact_bytes,
         seed=config["seed"],
     message:
-        "Gradients of the same tokens in an untrained model"
+        "Compute gradients of the same tokens in an untrained model"
     script:
         "../workflow/scripts/validation/untrained.py"
 
@@ -58,7 +58,7 @@ rule stability:
         neighbours=config["qdg"]["neighbours"] if plan.neighbours else None,
         seed=config["seed"],
     message:
-        "Stability, purity and splits of the clusters"
+        "Measure stability, purity and splits of the clusters"
     script:
         "../workflow/scripts/validation/stability.py"
 
@@ -91,7 +91,7 @@ rule relative:
         memory_bytes=plan.exact_bytes,
         seed=config["seed"],
     message:
-        "Clusters of the same tokens under {wildcards.model}, step {wildcards.step}"
+        "Cluster the same tokens under {wildcards.model}, step {wildcards.step}"
     script:
         "../workflow/scripts/validation/relative.py"
 
@@ -118,7 +118,7 @@ rule lineage:
         show=config["qdg"]["show"],
         seed=config["seed"],
     message:
-        "Clusters that other models and steps find again"
+        "Match the clusters with those of other models and steps"
     script:
         "../workflow/scripts/validation/lineage.py"
 
@@ -152,6 +152,6 @@ rule nulls:
         held_out=config["calibration"]["held_out"],
         seed=config["seed"],
     message:
-        "Null models through the same functions"
+        "Run null models through the same functions"
     script:
         "../workflow/scripts/validation/nulls.py"

@@ -667,7 +667,7 @@ def test_the_papers_experiment_from_an_empty_cache_through_a_hub_that_dies(repos
         text = snakemake(repository, *arguments, **hubs)
         assert any(request["range"] for request in running.asked("/cdn/")), "the rest alone was fetched"
         assert not any(questions(running, key) for key in pinned), "pins of the first run hold"
-        offline = text[text.index("Losses of pythia") :]
+        offline = text[text.index("Compute losses of pythia") :]
         assert not any(word in offline for word in ("Pin pythia", "Check before any download", "Fetch the texts"))
 
     assert files.read_json(lock).keys() - pinned.keys() <= {"dataset someone/pile main test.jsonl.zst"}

@@ -538,7 +538,7 @@ def test_too_few_tokens_are_named_after_selection_and_before_gradients(work):
     assert f"{selected} tokens with a loss below 0.05 nats" in text
     assert "more than the largest of qdg.n_clusters, 32" in text
     assert "raise qdg.threshold" in text and f"n_clusters below {selected}" in text
-    assert "Select tokens" in text and "Gradients of single tokens" not in text
+    assert "Select tokens" in text and "Compute gradients of single tokens" not in text
 
 
 def test_a_damaged_intermediate_file_is_named(work):

@@ -1,4 +1,4 @@
-"""The settled configuration and what follows from it before any job.
+"""The checked configuration, and what follows from it before any job.
 
 May import: storage, corpus, models.
 """

@@ -1,4 +1,4 @@
-"""Multitask sparse parity: nets, fits, and clusters held against known tasks.
+"""Multitask sparse parity: nets, fits, and clusters compared with known tasks.
 
 May import: storage, affinity, clustering, rank_frequency, calibration, theory.
 """

@@ -120,7 +120,10 @@ def _processor() -> str:
 CARD = """\
 # The embedded family
 
-{n} GPT-NeoX models (parallel residual, rotary on a quarter of each head, untied embeddings), {tokens:,} tokens each, made by
+Which models are in this folder, and how were they trained?
+
+{n} GPT-NeoX models, trained on {tokens:,} tokens each. They have a parallel residual, rotary embeddings on a quarter of each head, and untied
+embeddings. This command makes them:
 
     {command}
 
@@ -128,18 +131,18 @@ CARD = """\
 |---|---|---|---|---|---|---|
 {table}
 
-Seeds set weights and the order of the tokens. Steps kept: {histories}. `family.csv` has every one with its held-out loss and the SHA-256 of
-its weights, which is checked when they are read.
+Seeds set the weights and the order of the tokens. Steps kept: {histories}. `family.csv` has one row per checkpoint, with its
+held-out loss and the SHA-256 of its weights. The hash is checked when the weights are read.
 
-- **Training**: {steps} steps of {batch} windows of {context} tokens; AdamW (0.9, 0.95), weight decay {weight_decay} on matrices; {warmup_steps} steps of warm-up,
-  then a cosine to a tenth of the peak; gradients clipped at norm 1; products and activations in {precisions}, the rest in float32.
-- **Weights**: float16, which moves the loss of a token by {rounding:.1e} nats on average where it moves it most; float32 where it would move it by more
+- Training: {steps} steps of {batch} windows of {context} tokens. AdamW (0.9, 0.95), weight decay {weight_decay} on matrices. {warmup_steps} steps of warm-up, then a cosine to a
+  tenth of the peak. Gradients are clipped at norm 1. Products and activations in {precisions}, the rest in float32.
+- Weights: float16. Rounding moves the loss of a token by at most {rounding:.1e} nats on average. A checkpoint stays float32 if rounding would move it by more
   than {largest:.0e} nats ({kept} of {all} checkpoints).
-- **Corpus**: {origin}: {texts[training]} files for training, {texts[heldout]} held out with all their near copies;
-  `manifest.csv` names each with its hash. Byte-level BPE trained on the training files.
-- **Hardware**: {hardware}, where this folder was made; torch {torch}. Minutes are wall time.
+- Corpus: {origin}. {texts[training]} files are for training. {texts[heldout]} are held out with all their near copies.
+  `manifest.csv` names each file with its hash. The byte-level BPE was trained on the training files.
+- Hardware: {hardware}, where this folder was made, torch {torch}. Minutes are wall time.
 
-Texts and tokenizer are under the licences of the corpus. The models are for research on training itself.
+Texts and tokenizer have the licences of the corpus. The models are for research on training.
 """
 
 
