@@ -302,10 +302,10 @@ class Plan:
         return [(name, self.final) for name in sizes[: sizes.index(model)]] if model in sizes else []
 
     def interventions_shards(self) -> int:
-        """Jobs that share the interventions: each costs about as much as the gradients of forty tokens."""
+        """Jobs that share the interventions: a few take about as long as their gradients would by forecast."""
         settings, qdg = self.config["interventions"], self.config["qdg"]
         size = self.parameters(qdg["model"])
-        samples = 40 * (2 * qdg["show"] + 4 * settings["controls"] + 4 * settings["insertions"])
+        samples = 8 * (2 * qdg["show"] + 4 * settings["controls"] + 4 * settings["insertions"])
         seconds = None if size is None else demands.gradients_seconds(size, samples, self.config["corpus"]["context"])
         return demands.parts(seconds) if settings["shards"] == "auto" else int(settings["shards"])
 
@@ -352,6 +352,8 @@ class Plan:
             told.append(
                 f"The affinity from loss curves is left out: it needs {CURVES} checkpoints, and this run has {len(self.members)}."
             )
+        if not self.config["interventions"]["run"]:
+            told.append("Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run).")
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")
         return told

@@ -127,4 +127,4 @@ def _add_by_autograd(
 
 def length(direction: Direction) -> float:
     """Euclidean length of a direction."""
-    return float(sum(float(part.double().square().sum()) for part in direction)) ** 0.5
+    return float(np.sqrt(sum(float(part.double().square().sum()) for part in direction)))

@@ -124,6 +124,12 @@ def check_labels(name: str, labels: pd.DataFrame, n_clusters: int) -> None:
         )
 
 
+def short(grouping: str) -> str:
+    """A grouping in a word or two, for a figure."""
+    names = {CLUSTERS: "clusters", UNTRAINED: "untrained", TARGET: "targets", BIGRAM: "bigrams", RANDOM: "random groups"}
+    return names.get(grouping, f"{grouping} clusters")
+
+
 def meaning(grouping: str) -> str:
     """A grouping in words; a further clustering by its name."""
     return MEANINGS.get(grouping, f"{grouping} clusters")

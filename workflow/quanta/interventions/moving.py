@@ -116,4 +116,4 @@ def _inverse(expected: Callable[[float], float], nats: float) -> float:
     for _ in range(100):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if expected(middle) < nats else (low, middle)
-    return (low * high) ** 0.5
+    return float(np.sqrt(low * high))

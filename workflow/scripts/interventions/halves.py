@@ -82,7 +82,9 @@ def _checkpoints(
                 if index is not None:
                     at[group.number] = params.earlier[index]
         able = [group for group in found if group.grouping == grouping and group.number in at]
-        marks |= {(grouping, group.number): at[group.number] for group in groups.some(able, params.insertions)}
+        number = params.insertions if grouping in params.clusterings else params.insertions // 2
+        number = 0 if grouping == groups.UNTRAINED else number
+        marks |= {(grouping, group.number): at[group.number] for group in groups.some(able, number)}
     return marks
 
 
