@@ -47,7 +47,7 @@ def test_a_planted_unit_is_taken_alone_also_without_common_bigrams(bench, remove
     table = scored(made, cases, tables)
     assert len(table) == 2 * planted.SKILLS and table["reached"].all()
     assert np.allclose(table["nats"], 2, rtol=0.05)
-    assert (table["other"] > 0.6).all() and (table["else"].abs() < 0.05).all()
+    assert (table["other"] > 0.5).all() and (table["else"].abs() < 0.05).all()
     assert table["alone"].map(bool).all()
     counts = scores.counts(table)
     assert [(one["halving"], one["alone"], one["groups"]) for one in counts] == [
@@ -98,7 +98,7 @@ def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
     made, skill = bench
     net = planted.model()
     net.gpt_neox.layers[0].mlp.dense_4h_to_h.weight[:, 1] = 0.0
-    there = replace(made, model=net)
+    there = replace(made, model=net, chosen=parameter_sets.parameter_set(net, "clean"))
     case = next(case for case in planted.cases(made, skill) if case.group.number == 1)
     panel = removal.Panel.of(there, made.document, 8)
     found = insertion.insert(there, case, panel, nats=1.0, steps=4, others=6)

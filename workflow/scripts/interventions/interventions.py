@@ -78,10 +78,10 @@ def _bench(
         norms[wanted] = cosine.lengths(
             files.read_array(features[0], dtype="float32", shape=(len(chosen), None))[wanted]
         )
-    elif len(wanted):
+    elif len(wanted):  # one at a time, so that no length depends on what else the part holds
         made, _ = token_gradients.token_gradients(
             model, tokens, document[wanted], position[wanted], features=params.features, seed=params.seed,
-            parameters=params.parameters, batch_tokens=params.batch_tokens, label="lengths of gradients",
+            parameters=params.parameters, batch_tokens=1, share=False, label="lengths of gradients",
         )  # fmt: skip
         norms[wanted] = cosine.lengths(made)
     return removal.Bench(
