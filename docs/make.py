@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
 PACKAGES = (
     *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
-    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
+    *("calibration", "validation", "catalogue", "interventions", "theory", "parity", "report", "config", "jobs"),
 )
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them

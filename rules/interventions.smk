@@ -3,8 +3,6 @@
 if config["interventions"]["run"]:
     keep_joined(plan.interventions_parts("cases"), f"{R}/interventions/cases.parquet")
     keep_joined(plan.interventions_parts("rows"), f"{R}/interventions/rows.parquet")
-    grouped = {"clusterings": list(plan.clusterings()), "show": config["qdg"]["show"], **PARAMS}
-    unlearned = {"earlier": [f"{model}/step{step}" for model, step in plan.unlearned()]}
 
     rule halves:
         input:
@@ -25,7 +23,7 @@ if config["interventions"]["run"]:
             mem_mb=needs.megabytes(1500 + 6 * needs.held_mb),
             runtime=needs.minutes(60),
         params:
-            **grouped | unlearned | plan.assignment() | plan.interventions_of("groups"),
+            **PARAMS | plan.assignment() | plan.interventions_of("halves"),
         message:
             "Groups to intervene on, and their halves"
         script:
@@ -55,7 +53,7 @@ if config["interventions"]["run"]:
             gpu=GPU,
             batch_tokens=config["qdg"]["batch_tokens"],
         params:
-            **grouped | unlearned | plan.interventions_of("moves"),
+            **PARAMS | plan.interventions_of("interventions"),
             features=config["qdg"]["features"],
             parameters=config["qdg"]["parameters"],
         message:
@@ -84,7 +82,7 @@ if config["interventions"]["run"]:
             mem_mb=needs.megabytes(1500 + 6 * needs.held_mb),
             runtime=needs.minutes(30),
         params:
-            **grouped,
+            **PARAMS | plan.interventions_of("alone"),
             made_by=code("interventions/interventions"),
         message:
             "Which clusters can be taken away alone"

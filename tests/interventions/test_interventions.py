@@ -62,7 +62,7 @@ def test_half_of_unrelated_tokens_takes_nothing_from_the_others(bench):
     made, skill = bench
     first, second = (np.flatnonzero(np.isin(skill, some))[:6] for some in ((0, 1), (2, 3)))
     group = groups.Group(groups.RANDOM, 0, np.sort(np.concatenate([first, second])))
-    case = removal.Case(group, halves.DOCUMENTS, first, second)
+    case = groups.Case(group, halves.DOCUMENTS, first, second)
     panel = removal.Panel.of(made, made.document[:4], 8)
     table = scored(made, [case], removal.as_tables([removal.remove(made, case, panel, **planted.HOW)]))
     assert table["reached"].all() and abs(table["other"].iloc[0]) < 0.05 and not table["alone"].iloc[0]
@@ -74,7 +74,7 @@ def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench,
     labels = skill.copy()
     labels[np.flatnonzero(skill == 0)[::2]] = 4
     cases = [
-        removal.Case(groups.Group(groups.CLUSTERS, k, own), halves.DOCUMENTS, own[::2], own[1::2])
+        groups.Case(groups.Group(groups.CLUSTERS, k, own), halves.DOCUMENTS, own[::2], own[1::2])
         for k in range(5)
         for own in [np.flatnonzero(labels == k)]
     ]
@@ -90,7 +90,9 @@ def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench,
     assert transfer.units(matrix)["unit"].tolist() == [0, 1, 2, 3, 0]
     moved = transfer.moves(rows, nats, {groups.CLUSTERS: labels})
     joins = moved[moved["moves"] == "joins"]
-    assert set(zip(joins["group"], joins["of"], strict=True)) == {(0, 4), (4, 0)} and "leaves" not in set(moved["moves"])
+    assert set(zip(joins["group"], joins["of"], strict=True)) == {(0, 4), (4, 0)} and "leaves" not in set(
+        moved["moves"]
+    )
 
 
 def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
@@ -109,8 +111,8 @@ def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
 def test_a_group_is_inserted_where_it_was_last_unlearned():
     final, group = np.zeros(4), np.array([0, 1])
     earlier = [np.array([5.0, 5, 0, 0]), np.array([3.0, 3, 9, 9]), np.array([1.0, 1, 9, 9])]
-    assert insertion.checkpoint(group, final, earlier, 2.0) == 1
-    assert insertion.checkpoint(group, final, earlier[2:], 2.0) is None
+    assert groups.checkpoint(group, final, earlier, 2.0) == 1
+    assert groups.checkpoint(group, final, earlier[2:], 2.0) is None
 
 
 # --------------------------------------------------------------------------------------------------------- directions
@@ -187,7 +189,7 @@ def test_the_table_says_what_was_not_reached(bench):
 
 
 def test_weights_are_put_back_to_the_byte_whatever_happens(bench, removed):
-    made, skill = bench
+    made, _ = bench
     fresh = planted.model().state_dict()
     assert all(torch.equal(value, fresh[name]) for name, value in made.model.state_dict().items())
     own = direction.parameters_of(made.model, made.chosen)
@@ -225,7 +227,7 @@ def test_a_cluster_of_one_document_has_no_halves_and_is_said(bench):
         groups.of_labels(groups.CLUSTERS, labels, least=8), document, made.bigram, half_tokens=6, no_bigram=[], seed=0
     )
     assert table.loc[table["group"] == 0, "token"].tolist() == [-1]
-    case = removal.cases(table, {(groups.CLUSTERS, k): np.flatnonzero(labels == k) for k in (0, 1)})[0]
+    case = groups.cases(table, {(groups.CLUSTERS, k): np.flatnonzero(labels == k) for k in (0, 1)})[0]
     panel = removal.Panel.of(made, made.document[:4], 8)
     cases, rows = removal.as_tables([removal.remove(made, case, panel, **planted.HOW)])
     assert cases["why"].tolist() == [removal.NO_HALVES] and not len(rows)
@@ -248,7 +250,7 @@ def test_parts_hold_every_case_once_and_whole():
 def test_the_panel_holds_what_was_asked_of_each_cluster():
     rng = np.random.default_rng(0)
     document, position, label = rng.integers(0, 40, 300), rng.integers(1, 60, 300), rng.integers(-1, 12, 300)
-    chosen = contexts.panel(document, position, label, each=2, seed=0)
+    chosen = groups.panel(document, position, label, each=2, seed=0)
     counts = np.bincount(label[np.isin(document, chosen) & (label >= 0)], minlength=12)
     assert len(set(chosen)) == len(chosen) < 40
     assert (counts >= np.minimum(2, np.bincount(label[label >= 0], minlength=12))).all()
@@ -284,7 +286,7 @@ def test_shares_are_of_what_the_first_half_lost_and_intervals_hold_them():
 
 def test_what_is_of_the_group_or_shares_its_targets_is_not_all_else():
     target, bigram = np.array([1, 1, 1, 2, 3, 3]), np.arange(6)
-    case = removal.Case(groups.Group("clusters", 0, np.array([0, 1])), "documents", np.array([0]), np.array([1]))
+    case = groups.Case(groups.Group("clusters", 0, np.array([0, 1])), "documents", np.array([0]), np.array([1]))
     rows = pd.DataFrame({"role": ["first", "other", "panel", "panel", "panel", "panel", "plain"],
                          "token": [0, 1, 1, 2, 3, 4, -1]})  # fmt: skip
     near = np.array([False, False, False, False, True, True])

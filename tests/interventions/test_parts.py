@@ -52,14 +52,14 @@ def made(run: Path, folder: Path, parts: int, features: list[str]) -> Path:
     own = {name: str(run / f"{name}.npy") for name in ("tokens", "offsets")}
     own |= {"beginning": str(run / "beginning.json"), "selection": str(run / "selection.parquet")}
     own |= {"labels": [str(run / "labels.parquet")] * 2}
-    grouped = {"clusterings": ["clusters", "second"], "show": 4, "seed": 0, "earlier": ["net/step1"]}
+    fixed = {"clusterings": ["clusters", "second"], "show": 4, "seed": 0, "earlier": ["net/step1"]}
     groups = {name: str(folder / name) for name in ("groups.parquet", "halves.parquet", "panel.csv")}
     groups = {Path(name).stem: path for name, path in groups.items()}
     clustering = {"method": "kmeans", "rows": "degree", "restarts": 1}
     script("interventions/halves")(
         SimpleNamespace(**own, untrained=str(run / "affinity.npy"), earlier=[str(run / "earlier.npy")]),
         SimpleNamespace(**groups),
-        SimpleNamespace(**grouped, **clustering, **plan.interventions_of("groups")),
+        SimpleNamespace(**plan.interventions_of("halves") | clustering | fixed),
     )
     tables = {"cases": [], "rows": []}
     for part in range(parts):
@@ -68,17 +68,15 @@ def made(run: Path, folder: Path, parts: int, features: list[str]) -> Path:
             SimpleNamespace(**own, **groups, model=str(run / "model"), earlier=[str(run / "earlier")],
                             losses=[str(run / "losses.npy")], features=features),
             SimpleNamespace(**paths),
-            SimpleNamespace(**grouped, **plan.interventions_of("moves"), features=None, parameters="clean", batch_tokens=64),
+            SimpleNamespace(**plan.interventions_of("interventions") | fixed, features=None, parameters="clean", batch_tokens=64),
         )  # fmt: skip
         for name, path in paths.items():
             tables[name].append(path)
     outputs = {name: str(folder / Path(path).name) for name, path in plan.interventions_tables().items()}
     script("interventions/alone")(
         SimpleNamespace(**own, **groups, **tables, affinity=str(run / "affinity.npy")),
-        SimpleNamespace(
-            **outputs, all_cases=str(folder / "cases.parquet"), all_rows=str(folder / "rows.parquet")
-        ),
-        SimpleNamespace(**grouped),
+        SimpleNamespace(**outputs, all_cases=str(folder / "cases.parquet"), all_rows=str(folder / "rows.parquet")),
+        SimpleNamespace(**fixed),
     )
     return folder
 

@@ -17,6 +17,7 @@ MODELS = {
     "models/family",
     "models/fetch",
     "gradients/gradients",
+    "interventions/interventions",
     "losses/losses",
     "validation/relative",
     "models/train",

@@ -309,11 +309,23 @@ class Plan:
         seconds = None if size is None else demands.gradients_seconds(size, samples, self.config["corpus"]["context"])
         return demands.parts(seconds) if settings["shards"] == "auto" else int(settings["shards"])
 
-    def interventions_of(self, what: str) -> dict[str, Any]:
-        """Settings of the groups that are intervened on (`groups`), or of the interventions (`moves`), as params."""
-        of_groups = ("least_tokens", "half_tokens", "controls", "curves", "insertions", "unlearned_nats", "panel_tokens")
+    def interventions_of(self, rule: str) -> dict[str, Any]:
+        """What `halves`, `interventions` and `alone` depend on, as params of these rules."""
+        shared = {"clusterings": list(self.clusterings()), "show": self.config["qdg"]["show"]}
+        if rule == "alone":
+            return shared
+        of_halves = (
+            "least_tokens",
+            "half_tokens",
+            "controls",
+            "curves",
+            "insertions",
+            "unlearned_nats",
+            "panel_tokens",
+        )
         settings = {key: value for key, value in self.config["interventions"].items() if key not in ("run", "shards")}
-        return {key: value for key, value in settings.items() if (key in of_groups) == (what == "groups")}
+        own = {key: value for key, value in settings.items() if (key in of_halves) == (rule == "halves")}
+        return shared | own | {"earlier": [f"{model}/step{step}" for model, step in self.unlearned()]}
 
     def interventions_tables(self) -> dict[str, str]:
         """Tables that the interventions come to, by name."""
@@ -353,7 +365,9 @@ class Plan:
                 f"The affinity from loss curves is left out: it needs {CURVES} checkpoints, and this run has {len(self.members)}."
             )
         if not self.config["interventions"]["run"]:
-            told.append("Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run).")
+            told.append(
+                "Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run)."
+            )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")
         return told

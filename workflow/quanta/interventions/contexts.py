@@ -11,7 +11,6 @@ from quanta.arrays import Array, Float, Int
 from quanta.corpus.encoding import Tokens
 from quanta.losses import batching
 from quanta.models.head import head_of
-from quanta.streams import Purpose, generator
 
 PADDED = 0.75  # a row shorter than so much of a batch's longest goes into another batch
 AT_ONCE = 4096  # predictions that are unembedded together
@@ -84,27 +83,3 @@ class Contexts:
                 nats = nn.functional.cross_entropy(logits, batch.targets[cut], reduction="none")
                 found[batch.places[cut]] = nats.cpu().numpy()
         return found
-
-
-def panel(
-    document: Int[Array, " token"], position: Int[Array, " token"], label: Int[Array, " token"], *, each: int, seed: int
-) -> Int[Array, " document"]:
-    """Documents that hold `each` tokens of every cluster, or all it has, chosen greedily for little context; in that order.
-
-    A document's worth is the number of its tokens that are still wanted per token of context. `label` is below 0 where a
-    token is of no cluster that counts. Ties are broken at random.
-    """
-    names = np.unique(document)
-    names = generator(seed, Purpose.INTERVENTION_GROUPS, 1).permutation(names)
-    tokens = [np.flatnonzero(document == name) for name in names]
-    cost = np.array([position[own].max() for own in tokens], dtype=float)
-    left = np.minimum(np.bincount(label[label >= 0], minlength=int(label.max()) + 1), each)
-    counts = [np.bincount(label[own][label[own] >= 0], minlength=len(left)) for own in tokens]
-    chosen: list[int] = []
-    while left.any():
-        worth = np.array([np.minimum(count, left).sum() for count in counts]) / cost
-        worth[chosen] = -1
-        best = int(np.argmax(worth))
-        chosen.append(best)
-        left = np.maximum(left - counts[best], 0)
-    return np.asarray(names[chosen])

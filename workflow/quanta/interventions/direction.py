@@ -86,7 +86,9 @@ def summed(
             nats = twin.backward(forward, None, batch.last[order], batch.targets[order], taker)
             losses[batch.places[order.cpu().numpy()]] = nats.cpu().numpy()
         else:
-            losses[batch.places] = _add_by_autograd(model, own, batch.ids, batch.rows, batch.last, batch.targets, mine, total)
+            losses[batch.places] = _add_by_autograd(
+                model, own, batch.ids, batch.rows, batch.last, batch.targets, mine, total
+            )
     if not all(bool(part.isfinite().all()) for part in total):
         raise QuantaError(
             "gradient of half a group",

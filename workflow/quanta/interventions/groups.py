@@ -1,13 +1,14 @@
 """Groups of selected tokens that are intervened on: clusters, and groupings that need no gradients."""
 
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from quanta.arrays import Array, Bool, Int, evenly
+from quanta.arrays import Array, Bool, Float, Int, evenly
 from quanta.errors import QuantaError
 from quanta.interventions import halves
 from quanta.streams import Purpose, generator
@@ -20,6 +21,12 @@ MEANINGS = {
     TARGET: "equal targets",
     RANDOM: "random groups of the clusters' sizes",
 }
+REMOVAL, INSERTION = "removal", "insertion"  # kinds of intervention
+# what a token counts as that is looked at
+FIRST, OTHER, SAME_TARGET, SAME_BIGRAM, PANEL, PLAIN = "first", "other", "target", "bigram", "panel", "plain"
+ROWS = ("kind", "grouping", "group", "halving", "step_share", "role", "token", "base_nats", "change_nats")
+CASES = ("kind", "grouping", "group", "halving", "size", "first", "second", "at", "step", "nats", "evaluations", "reached",
+         "why")  # fmt: skip
 COLUMNS = ("grouping", "group", "size", "halving", "half", "token", "curve", "at")
 
 
@@ -102,6 +109,34 @@ def marked(table: pd.DataFrame, column: str, chosen: Mapping[tuple[str, int], bo
     return table
 
 
+@dataclass(frozen=True)
+class Case:
+    """One group with its halves: `first` gives the gradient, `second` is looked at. Empty halves where there are none."""
+
+    group: Group
+    halving: str
+    first: Array
+    second: Array
+    curve: bool = False
+    at: str = ""
+
+    @property
+    def name(self) -> dict[str, Any]:
+        """Columns that name it."""
+        return {"grouping": self.group.grouping, "group": self.group.number, "halving": self.halving}
+
+
+def cases(table: pd.DataFrame, members: dict[tuple[str, int], Array]) -> list[Case]:
+    """The cases of a table of halves (`groups.table`); `members` has all tokens of each group."""
+    found = []
+    for (grouping, number, halving), rows in table.groupby(["grouping", "group", "halving"], sort=False):
+        first, second = (rows.loc[rows["half"] == half, "token"].to_numpy() for half in (0, 1))
+        group = Group(str(grouping), int(number), members[str(grouping), int(number)])
+        one = rows.iloc[0]
+        found.append(Case(group, str(halving), first, second, bool(one["curve"]), str(one["at"])))
+    return found
+
+
 def part(table: pd.DataFrame, index: int, parts: int) -> pd.DataFrame:
     """The rows of one of several jobs: whole groups, dealt out in turn so that jobs take about as long."""
     number = table.groupby(["grouping", "group", "halving"], sort=False).ngroup()
@@ -126,7 +161,13 @@ def check_labels(name: str, labels: pd.DataFrame, n_clusters: int) -> None:
 
 def short(grouping: str) -> str:
     """A grouping in a word or two, for a figure."""
-    names = {CLUSTERS: "clusters", UNTRAINED: "untrained", TARGET: "targets", BIGRAM: "bigrams", RANDOM: "random groups"}
+    names = {
+        CLUSTERS: "clusters",
+        UNTRAINED: "untrained",
+        TARGET: "targets",
+        BIGRAM: "bigrams",
+        RANDOM: "random groups",
+    }
     return names.get(grouping, f"{grouping} clusters")
 
 
@@ -142,3 +183,42 @@ def outside(
     wanted = np.isin(value, value[of]) & ~but
     wanted[group] = False
     return np.flatnonzero(wanted)
+
+
+def panel(
+    document: Int[Array, " token"], position: Int[Array, " token"], label: Int[Array, " token"], *, each: int, seed: int
+) -> Int[Array, " document"]:
+    """Documents that hold `each` tokens of every cluster, or all it has, chosen greedily for little context; in that order.
+
+    A document's worth is the number of its tokens that are still wanted per token of context. `label` is below 0 where a
+    token is of no cluster that counts. Ties are broken at random.
+    """
+    names = np.unique(document)
+    names = generator(seed, Purpose.INTERVENTION_GROUPS, 1).permutation(names)
+    tokens = [np.flatnonzero(document == name) for name in names]
+    cost = np.array([position[own].max() for own in tokens], dtype=float)
+    left = np.minimum(np.bincount(label[label >= 0], minlength=int(label.max()) + 1), each)
+    counts = [np.bincount(label[own][label[own] >= 0], minlength=len(left)) for own in tokens]
+    chosen: list[int] = []
+    while left.any():
+        worth = np.array([np.minimum(count, left).sum() for count in counts]) / cost
+        worth[chosen] = -1
+        best = int(np.argmax(worth))
+        chosen.append(best)
+        left = np.maximum(left - counts[best], 0)
+    return np.asarray(names[chosen])
+
+
+def checkpoint(
+    group: Int[Array, " token"],
+    final: Float[Array, " token"],
+    earlier: Sequence[Float[Array, " token"]],
+    unlearned_nats: float,
+) -> int | None:
+    """Index of the last of the earlier checkpoints at which the group still loses so much more than in the end.
+
+    `final` and `earlier` are losses of all selected tokens in nats. None where it is never so much more.
+    """
+    more = [float(np.mean(losses[group] - final[group])) for losses in earlier]
+    late = [i for i, nats in enumerate(more) if nats >= unlearned_nats]
+    return late[-1] if late else None

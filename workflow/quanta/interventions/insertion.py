@@ -1,30 +1,13 @@
 """Insertion: a few steps down the gradient of half a group, at a checkpoint that has not learned the group yet."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from quanta.arrays import Array, Float, Int
-from quanta.interventions import direction, moving, removal
-from quanta.interventions.removal import Bench, Case, Panel
-
-KIND = "insertion"
-
-
-def checkpoint(
-    group: Int[Array, " token"],
-    final: Float[Array, " token"],
-    earlier: Sequence[Float[Array, " token"]],
-    unlearned_nats: float,
-) -> int | None:
-    """Index of the last of the earlier checkpoints at which the group still loses so much more than in the end.
-
-    `final` and `earlier` are losses of all selected tokens in nats. None where it is never so much more.
-    """
-    more = [float(np.mean(losses[group] - final[group])) for losses in earlier]
-    late = [i for i, nats in enumerate(more) if nats >= unlearned_nats]
-    return late[-1] if late else None
+from quanta.arrays import Array
+from quanta.interventions import direction, groups, moving, removal
+from quanta.interventions.groups import Case
+from quanta.interventions.removal import Bench, Panel
 
 
 def insert(
@@ -40,7 +23,7 @@ def insert(
         the case and a row per token, as `removal.remove` has them; a change is a gain, in nats.
     """
     if not len(case.first):
-        return removal.no_case(KIND, case, removal.NO_HALVES), []
+        return removal.no_case(groups.INSERTION, case, removal.NO_HALVES), []
     first, done, length = case.first, 0, 0.0
     roles = removal.looked_at(bench, case, others)
     looked = np.concatenate(list(roles.values()))
@@ -62,14 +45,14 @@ def insert(
             weights.add(way, -nats / steps / slope)
             length += nats / steps / slope**0.5
             done += 1
-        told = [(removal.FIRST, int(t), b, x) for t, b, x in zip(first, base, now, strict=True)]
+        told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, now, strict=True)]
         after = of_others.losses(bench.model) if len(looked) else np.empty(0)
         told += [(str(r), int(t), b, x) for r, t, b, x in zip(names, looked, before, after, strict=True)]
         told += panel.rows(panel.contexts.losses(bench.model), first, bench)
-        rows += [removal.row(KIND, case, 1.0, one, -1) for one in told]
+        rows += [removal.row(groups.INSERTION, case, 1.0, one, -1) for one in told]
     reached = bool(gained >= nats)
     why = "" if reached else f"{done} steps gained {gained:.2g} of {nats:g} nats"
-    own = removal.no_case(KIND, case, why) | {
+    own = removal.no_case(groups.INSERTION, case, why) | {
         "step": length, "nats": gained, "evaluations": done, "reached": reached,
     }  # fmt: skip
     return own, rows

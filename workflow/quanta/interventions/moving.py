@@ -59,9 +59,7 @@ class Found:
     reached: bool
 
 
-def expected_rise(
-    losses: Float[Array, " token"], slopes: Float[Array, " token"]
-) -> Callable[[float], float]:
+def expected_rise(losses: Float[Array, " token"], slopes: Float[Array, " token"]) -> Callable[[float], float]:
     """The mean rise of losses by a step, if each token's log odds fall in proportion to it.
 
     `slopes` are the derivatives of the losses by the step: a token whose loss is l has a log odds of −log(eˡ − 1), and

@@ -13,12 +13,8 @@ from quanta.corpus.encoding import Tokens
 from quanta.gradients.parameter_sets import ParameterSet
 from quanta.interventions import direction, groups, moving
 from quanta.interventions.contexts import Contexts
+from quanta.interventions.groups import Case
 
-FIRST, OTHER, SAME_TARGET, SAME_BIGRAM, PANEL, PLAIN = "first", "other", "target", "bigram", "panel", "plain"
-ROWS = ("kind", "grouping", "group", "halving", "step_share", "role", "token", "base_nats", "change_nats")
-CASES = ("kind", "grouping", "group", "halving", "size", "first", "second", "at", "step", "nats", "evaluations", "reached",
-         "why")  # fmt: skip
-KIND = "removal"
 CURVE = (0.25, 0.5, 2.0)  # shares of the step at which a curve is measured besides
 
 
@@ -85,35 +81,12 @@ class Panel:
         own = np.isin(names, bench.document[avoid])
         for i in np.flatnonzero(~own).tolist():
             known = i < len(self.tokens)
-            yield (PANEL if known else PLAIN), int(self.tokens[i]) if known else -1, self.base[i], losses[i]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One group with its halves: `first` gives the gradient, `second` is looked at. Empty halves where there are none."""
-
-    group: groups.Group
-    halving: str
-    first: Array
-    second: Array
-    curve: bool = False
-    at: str = ""
-
-    @property
-    def name(self) -> dict[str, Any]:
-        """Columns that name it."""
-        return {"grouping": self.group.grouping, "group": self.group.number, "halving": self.halving}
-
-
-def cases(table: pd.DataFrame, members: dict[tuple[str, int], Array]) -> list[Case]:
-    """The cases of a table of halves (`groups.table`); `members` has all tokens of each group."""
-    found = []
-    for (grouping, number, halving), rows in table.groupby(["grouping", "group", "halving"], sort=False):
-        first, second = (rows.loc[rows["half"] == half, "token"].to_numpy() for half in (0, 1))
-        group = groups.Group(str(grouping), int(number), members[str(grouping), int(number)])
-        one = rows.iloc[0]
-        found.append(Case(group, str(halving), first, second, bool(one["curve"]), str(one["at"])))
-    return found
+            yield (
+                (groups.PANEL if known else groups.PLAIN),
+                int(self.tokens[i]) if known else -1,
+                self.base[i],
+                losses[i],
+            )
 
 
 def looked_at(bench: Bench, case: Case, number: int) -> dict[str, Array]:
@@ -126,8 +99,8 @@ def looked_at(bench: Bench, case: Case, number: int) -> dict[str, Array]:
     target = groups.outside(
         case.group.tokens, bench.target, case.first, near | np.isin(bench.bigram, bench.bigram[case.first])
     )
-    found = {OTHER: case.second, SAME_TARGET: target, SAME_BIGRAM: bigram}
-    return {role: own if role == OTHER else own[evenly(len(own), number)] for role, own in found.items()}
+    found = {groups.OTHER: case.second, groups.SAME_TARGET: target, groups.SAME_BIGRAM: bigram}
+    return {role: own if role == groups.OTHER else own[evenly(len(own), number)] for role, own in found.items()}
 
 
 def no_case(kind: str, case: Case, why: str) -> dict[str, Any]:
@@ -147,10 +120,10 @@ def remove(
     """Take a case's first half away, look at all else, and put the weights back.
 
     Returns:
-        the case (columns CASES) and a row per token that was looked at (columns ROWS; a change is a rise, in nats).
+        the case (columns `groups.CASES`) and a row per token that was looked at (columns `groups.ROWS`; a change is a rise, in nats).
     """
     if not len(case.first):
-        return no_case(KIND, case, NO_HALVES), []
+        return no_case(groups.REMOVAL, case, NO_HALVES), []
     first = case.first
     way, _ = direction.summed(
         bench.model, bench.tokens, bench.chosen, bench.document[first], bench.position[first],
@@ -176,19 +149,20 @@ def remove(
         for share in (1.0, *CURVE) if case.curve and found.reached else (1.0,):
             weights.move(way, found.step * share)
             known = seen[found.step] if share == 1 else of_first.losses(bench.model)
-            told = [(FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
+            told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
             after = of_others.losses(bench.model) if len(looked) else np.empty(0)
             told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, after, strict=True)]
             told += panel.rows(panel.contexts.losses(bench.model), first, bench)
-            rows += [row(KIND, case, share, one, 1) for one in told]
+            rows += [row(groups.REMOVAL, case, share, one, 1) for one in told]
     why = "" if found.reached else f"no step of {found.evaluations} took {nats:g} nats"
-    own = no_case(KIND, case, why) | {
+    own = no_case(groups.REMOVAL, case, why) | {
         "step": found.step, "nats": found.nats, "evaluations": found.evaluations, "reached": found.reached,
     }  # fmt: skip
     return own, rows
 
 
 def row(kind: str, case: Case, share: float, one: tuple[str, int, float, float], sign: int) -> dict[str, Any]:
+    """A row of `groups.ROWS`; `sign` is 1 where a change is a rise, −1 where it is a gain."""
     role, token, base, now = one
     change = sign * (now - base)
     named = {"step_share": share, "role": role, "token": token, "base_nats": base, "change_nats": change}
@@ -197,8 +171,8 @@ def row(kind: str, case: Case, share: float, one: tuple[str, int, float, float],
 
 def as_tables(found: Sequence[tuple[dict[str, Any], list[dict[str, Any]]]]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The cases and the rows of several interventions as two tables of fixed columns and types."""
-    cases_table = pd.DataFrame([case for case, _ in found], columns=pd.Index(CASES))
-    rows = pd.DataFrame([row for _, some in found for row in some], columns=pd.Index(ROWS))
+    cases_table = pd.DataFrame([case for case, _ in found], columns=pd.Index(groups.CASES))
+    rows = pd.DataFrame([row for _, some in found for row in some], columns=pd.Index(groups.ROWS))
     whole = {"group": "int32", "size": "int32", "first": "int32", "second": "int32", "evaluations": "int32"}
     cases_table = cases_table.astype(whole | {"step": "float64", "nats": "float64", "reached": "bool"})
     numbers = {"group": "int32", "token": "int32", "step_share": "float32", "base_nats": "float32"}

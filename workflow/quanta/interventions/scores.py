@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from quanta.arrays import ENDS_90, Array, Bool, Float, Int
-from quanta.interventions import groups, halves, removal
+from quanta.interventions import groups, halves
 from quanta.interventions.groups import word
 from quanta.streams import Purpose, generator
 
 NEAR, ELSE = "near", "else"
-SHARES = (removal.OTHER, removal.SAME_TARGET, removal.SAME_BIGRAM, NEAR, ELSE, removal.PLAIN)
-AGAINST = (removal.SAME_TARGET, ELSE)  # of which the larger counts as what all else loses
+SHARES = (groups.OTHER, groups.SAME_TARGET, groups.SAME_BIGRAM, NEAR, ELSE, groups.PLAIN)
+AGAINST = (groups.SAME_TARGET, ELSE)  # of which the larger counts as what all else loses
 ALONE = 0.25  # a group is removed alone where the low end of its score is above this
 TIGHT = 0.2  # mean cosine within from which a cluster is called tight
 DRAWS = 400
@@ -23,7 +23,7 @@ FIXED = ("grouping", "group", "halving")
 
 def roles(
     rows: pd.DataFrame,
-    case: removal.Case,
+    case: groups.Case,
     target: Int[Array, " token"],
     bigram: Int[Array, " token"],
     near: Bool[Array, " token"] | None,
@@ -35,7 +35,7 @@ def roles(
     """
     found = rows["role"].to_numpy(dtype=object, copy=True)
     token = rows["token"].to_numpy()
-    of_panel = found == removal.PANEL
+    of_panel = found == groups.PANEL
     free = ~np.isin(token, case.group.tokens) & ~np.isin(target[token], target[case.first])
     free &= ~np.isin(bigram[token], bigram[case.first])
     close = np.zeros(len(rows), dtype=bool) if near is None else near[token]
@@ -59,7 +59,7 @@ def shares(
     def means(values: Array) -> Array:
         return np.asarray(values[rng.integers(0, len(values), size=(draws, len(values)))].mean(axis=1))
 
-    first = np.asarray(change[removal.FIRST], dtype=float)
+    first = np.asarray(change[groups.FIRST], dtype=float)
     of_first, drawn, found = means(first), dict[str, Array](), dict[str, float]()
     of_first = np.where(np.abs(of_first) < 1e-9, np.nan, of_first)
     for role in SHARES:
@@ -69,11 +69,11 @@ def shares(
             found[role] = float(values.mean() / first.mean())
         found |= _ends(role, drawn.get(role)) | {role: found.get(role, np.nan), f"{role}_n": len(values)}
     score, ends = np.nan, None
-    if removal.OTHER in drawn:
+    if groups.OTHER in drawn:
         against = [role for role in AGAINST if role in drawn]
         most = max((found[role] for role in against), default=0.0)
-        score = found[removal.OTHER] - most
-        ends = drawn[removal.OTHER] - (np.max([drawn[role] for role in against], axis=0) if against else 0.0)
+        score = found[groups.OTHER] - most
+        ends = drawn[groups.OTHER] - (np.max([drawn[role] for role in against], axis=0) if against else 0.0)
     return found | {"score": score} | _ends("score", ends)
 
 
@@ -85,20 +85,20 @@ def _ends(name: str, drawn: Array | None) -> dict[str, float]:
 def table(
     cases_table: pd.DataFrame,
     rows: pd.DataFrame,
-    cases: Mapping[tuple[str, int, str], removal.Case],
+    cases: Mapping[tuple[str, int, str], groups.Case],
     target: Int[Array, " token"],
     bigram: Int[Array, " token"],
     near: Mapping[str, Mapping[int, Bool[Array, " token"]]],
     *,
     seed: int,
 ) -> pd.DataFrame:
-    """A row per intervention: the columns of `removal.CASES`, shares and score (`shares`), and alone.
+    """A row per intervention: the columns of `groups.CASES`, shares and score (`shares`), and alone.
 
     `near` marks, by clustering and cluster, the tokens of the nearest clusters. `alone` is whether the low end of the score
     is above `ALONE`, empty where the step never took (or gave) what it should.
     """
     whole = rows[rows["step_share"] == 1]
-    parts = {key: part for key, part in whole.groupby(["kind", *FIXED], sort=False)}
+    parts = dict(iter(whole.groupby(["kind", *FIXED], sort=False)))
     found = []
     for one in cases_table.to_dict(orient="records"):
         key = one["grouping"], one["group"], one["halving"]
@@ -108,7 +108,7 @@ def table(
             continue
         marks = near.get(one["grouping"], {}).get(one["group"])
         role = roles(part, cases[key], target, bigram, marks)
-        change = {name: part["change_nats"].to_numpy()[role == name] for name in (removal.FIRST, *SHARES)}
+        change = {name: part["change_nats"].to_numpy()[role == name] for name in (groups.FIRST, *SHARES)}
         index = word(f"{one['kind']}, {one['grouping']}, {one['halving']}"), one["group"]
         own = shares(change, seed=seed, index=index)
         found.append(one | own | {"alone": bool(own["score_low"] > ALONE)})
@@ -127,9 +127,7 @@ def medians(table: pd.DataFrame, cosine_within: Mapping[str, Mapping[int, float]
     for (kind, grouping, halving), part in table[table["reached"]].groupby(["kind", *FIXED[::2]], sort=False):
         within = part["group"].map(dict(cosine_within.get(str(grouping), {})))
         for subset, chosen in (("all", part), ("tight", part[within > TIGHT])):
-            rng = generator(
-                seed, Purpose.INTERVENTION_BOOTSTRAP, word(f"{kind}, {grouping}, {halving}"), word(subset)
-            )
+            rng = generator(seed, Purpose.INTERVENTION_BOOTSTRAP, word(f"{kind}, {grouping}, {halving}"), word(subset))
             for share in (*SHARES, "score"):
                 values = chosen[share].dropna().to_numpy() if share in chosen else np.empty(0)
                 if not len(values):
@@ -169,7 +167,7 @@ def curves(rows: pd.DataFrame, cases_table: pd.DataFrame) -> pd.DataFrame:
     several = rows.groupby(["kind", *FIXED])["step_share"].transform("nunique") > 1
     mean = rows[several].groupby(["kind", *FIXED, "step_share", "role"], sort=False)["change_nats"]
     table = mean.agg(nats="mean", n="size").reset_index()
-    first = table[table["role"] == removal.FIRST].set_index(["kind", *FIXED, "step_share"])["nats"]
+    first = table[table["role"] == groups.FIRST].set_index(["kind", *FIXED, "step_share"])["nats"]
     names = ["kind", *FIXED, "step_share"]
     table["share"] = table["nats"].to_numpy() / first.reindex(pd.MultiIndex.from_frame(table[names])).to_numpy()
     own = step.reindex(pd.MultiIndex.from_frame(table[["kind", *FIXED]])).to_numpy()
@@ -179,18 +177,20 @@ def curves(rows: pd.DataFrame, cases_table: pd.DataFrame) -> pd.DataFrame:
 
 def of_clusters(table: pd.DataFrame, grouping: str = groups.CLUSTERS) -> pd.DataFrame:
     """What the page shows of each cluster: label, removed_alone (score) with its ends, removed (share of the other half) with its."""
-    own = table[(table["grouping"] == grouping) & (table["kind"] == removal.KIND)]
+    own = table[(table["grouping"] == grouping) & (table["kind"] == groups.REMOVAL)]
     whole = own[own["halving"] == halves.DOCUMENTS].set_index("group")
     bare = own[own["halving"] == halves.NO_BIGRAM].set_index("group")
-    names = {"removed": removal.OTHER, "removed_alone": "score"}
+    names = {"removed": groups.OTHER, "removed_alone": "score"}
     columns = {f"{new}{end}": whole[f"{old}{end}"] for new, old in names.items() for end in ("", "_low", "_high")}
-    columns |= {f"removed_bare{end}": bare[f"{removal.OTHER}{end}"].reindex(whole.index) for end in ("", "_low", "_high")}
+    columns |= {
+        f"removed_bare{end}": bare[f"{groups.OTHER}{end}"].reindex(whole.index) for end in ("", "_low", "_high")
+    }
     return pd.DataFrame(columns).rename_axis("label").reset_index()
 
 
 def headline(found: list[dict[str, Any]]) -> str:
     """How many clusters can be removed alone, with random groups and the rule beside it."""
-    by = {(one["grouping"], one["halving"]): one for one in found if one["kind"] == removal.KIND}
+    by = {(one["grouping"], one["halving"]): one for one in found if one["kind"] == groups.REMOVAL}
     own = by.get((groups.CLUSTERS, halves.DOCUMENTS))
     if own is None:
         return "no cluster has enough tokens to be removed"

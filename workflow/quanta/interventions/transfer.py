@@ -7,7 +7,7 @@ import pandas as pd
 
 from quanta.arrays import Array, Bool, Float, Int
 from quanta.clustering import membership
-from quanta.interventions import halves, removal
+from quanta.interventions import groups, halves
 
 JOINED = 0.5  # of what a half takes from its own cluster, from which on two clusters are one unit
 JOINS, LEAVES = 0.5, 0.1  # shares of the first half's loss: a token outside that joins, a token inside that leaves
@@ -49,7 +49,7 @@ def matrix(
 ) -> pd.DataFrame:
     """What taking half of one cluster takes from each cluster, as a share of what the half lost.
 
-    `rows` are those of removals (`removal.ROWS`), `nats` what the first half of (grouping, cluster) lost where it lost what
+    `rows` are those of removals (`groups.ROWS`), `nats` what the first half of (grouping, cluster) lost where it lost what
     it should; `labels` and `between` (mean cosines) are by clustering. A cluster's own share is of its other half.
 
     Returns:
@@ -61,7 +61,7 @@ def matrix(
         if grouping not in labels or (grouping, source) not in nats:
             continue
         label = labels[str(grouping)][own["token"]]
-        inside = (own["role"] == removal.OTHER) | ((own["role"] == removal.PANEL) & (label != source))
+        inside = (own["role"] == groups.OTHER) | ((own["role"] == groups.PANEL) & (label != source))
         by_label = own[inside].groupby(label[inside])["change_nats"].agg(["mean", "size"])
         for target, (mean, size) in zip(by_label.index.tolist(), by_label.to_numpy().tolist(), strict=True):
             near = between[str(grouping)][source, target]
@@ -132,9 +132,12 @@ def moves(
         own = own.drop_duplicates("token")
         share = own["change_nats"].to_numpy() / nats[str(grouping), int(group)]
         label, role = labels[str(grouping)][own["token"]], own["role"].to_numpy()
-        leaves = (role == removal.OTHER) & (share < LEAVES)
-        joins = (role != removal.FIRST) & (label != group) & (share >= JOINS)
+        leaves = (role == groups.OTHER) & (share < LEAVES)
+        joins = (role != groups.FIRST) & (label != group) & (share >= JOINS)
         for word, those in (("leaves", leaves), ("joins", joins)):
-            for i in np.flatnonzero(those).tolist():
-                found.append((grouping, group, int(own["token"].iloc[i]), int(label[i]), word, float(share[i])))
+            token = own["token"].to_numpy()
+            found += [
+                (grouping, group, int(token[i]), int(label[i]), word, float(share[i]))
+                for i in np.flatnonzero(those).tolist()
+            ]
     return pd.DataFrame(found, columns=pd.Index(MOVES))

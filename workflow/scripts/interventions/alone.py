@@ -15,7 +15,7 @@ from quanta.catalogue import contexts as catalogue_contexts
 from quanta.clustering import membership
 from quanta.corpus import encoding
 from quanta.gradients import selection
-from quanta.interventions import groups, removal, scores, transfer
+from quanta.interventions import groups, scores, transfer
 from quanta.jobs.job import run
 from quanta.storage import files
 
@@ -26,10 +26,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     halves = files.read_table(inputs.halves, groups.COLUMNS)
     members = files.read_table(inputs.groups, ("grouping", "group", "token"))
     own = {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in members.groupby(["grouping", "group"])}
-    cases = {(c.group.grouping, c.group.number, c.halving): c for c in removal.cases(halves, own)}
+    cases = {(c.group.grouping, c.group.number, c.halving): c for c in groups.cases(halves, own)}
     place = {name: i for i, name in enumerate(cases)}
-    cases_table = _joined(inputs.cases, removal.CASES, place)
-    rows = _joined(inputs.rows, removal.ROWS, place)
+    cases_table = _joined(inputs.cases, groups.CASES, place)
+    rows = _joined(inputs.rows, groups.ROWS, place)
     labels = {
         name: membership.at(membership.read_labels(path, len(chosen)), params.show)
         for name, path in zip(params.clusterings, inputs.labels, strict=True)
@@ -40,16 +40,19 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         name: transfer.cosines_between(cosines, label[held], int(label.max()) + 1) for name, label in labels.items()
     }
     known = [name for name, some in own.items() if name[0] in labels]
-    near = {name: transfer.nearest(between[name], label, [i for g, i in known if g == name]) for name, label in labels.items()}
+    near = {
+        name: transfer.nearest(between[name], label, [i for g, i in known if g == name])
+        for name, label in labels.items()
+    }
     bigram = catalogue_contexts.bigrams(tokens, chosen["document"].to_numpy(), chosen["position"].to_numpy())
-    table = scores.table(
-        cases_table, rows, cases, chosen["token_id"].to_numpy(), bigram, near, seed=params.seed
-    )
+    table = scores.table(cases_table, rows, cases, chosen["token_id"].to_numpy(), bigram, near, seed=params.seed)
     within = {name: {i: float(matrix[i, i]) for i in range(len(matrix))} for name, matrix in between.items()}
-    removed = cases_table[(cases_table["kind"] == removal.KIND) & cases_table["reached"]]
+    removed = cases_table[(cases_table["kind"] == groups.REMOVAL) & cases_table["reached"]]
     whole = removed[removed["halving"] == "documents"]
-    nats = {(str(g), int(i)): float(x) for g, i, x in zip(whole["grouping"], whole["group"], whole["nats"], strict=True)}
-    of_removals = rows[rows["kind"] == removal.KIND]
+    nats = {
+        (str(g), int(i)): float(x) for g, i, x in zip(whole["grouping"], whole["group"], whole["nats"], strict=True)
+    }
+    of_removals = rows[rows["kind"] == groups.REMOVAL]
     matrix = transfer.matrix(of_removals, nats, labels, between)
     units = [transfer.units(part) for _, part in matrix.groupby("grouping", sort=False)]
     counts = scores.counts(table)
@@ -74,7 +77,7 @@ def _joined(paths: list[str], columns: tuple[str, ...], place: dict[tuple[str, i
     table = pd.concat([files.read_table(path, columns) for path in paths], ignore_index=True)
     names = zip(table["grouping"], table["group"], table["halving"], strict=True)
     order = np.array([place[str(g), int(i), str(h)] for g, i, h in names], dtype=np.int64)
-    later = (table["kind"] != removal.KIND).to_numpy()
+    later = (table["kind"] != groups.REMOVAL).to_numpy()
     return table.iloc[np.lexsort((np.arange(len(table)), order, later))].reset_index(drop=True)
 
 

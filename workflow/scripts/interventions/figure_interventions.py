@@ -8,17 +8,17 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from quanta.interventions import groups, halves, insertion, removal, scores, transfer
+from quanta.interventions import groups, halves, scores, transfer
 from quanta.jobs.job import run
 from quanta.report import drawing
 from quanta.storage import files
 
 WORDS = {
-    removal.OTHER: "the other half",
-    removal.SAME_TARGET: "same target, outside",
+    groups.OTHER: "the other half",
+    groups.SAME_TARGET: "same target, outside",
     scores.ELSE: "all else",
 }
-COLOURS = {removal.OTHER: drawing.DATA, removal.SAME_TARGET: drawing.ACCENT, scores.ELSE: drawing.NULL}
+COLOURS = {groups.OTHER: drawing.DATA, groups.SAME_TARGET: drawing.ACCENT, scores.ELSE: drawing.NULL}
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
@@ -28,8 +28,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     matrix = files.read_table(inputs.transfer, transfer.MATRIX)
     matrix = matrix[matrix["grouping"] == groups.CLUSTERS]
     figure, axes = drawing.canvas(params.look, rows=2, columns=2, ratio=0.86)
-    removed = _by_grouping(axes[0, 0], shares, medians, removal.KIND, "Taken away: share of what half lost")
-    inserted = _by_grouping(axes[0, 1], shares, medians, insertion.KIND, "Put in: share of what half gained")
+    removed = _by_grouping(axes[0, 0], shares, medians, groups.REMOVAL, "Taken away: share of what half lost")
+    inserted = _by_grouping(axes[0, 1], shares, medians, groups.INSERTION, "Put in: share of what half gained")
     axes[0, 0].legend(loc="upper center", bbox_to_anchor=(1.1, -0.24), ncols=3)
     drawn = _over_step(axes[1, 0], curves)
     _transfer(figure, axes[1, 1], matrix)
@@ -48,7 +48,7 @@ def _by_grouping(ax: Any, shares: pd.DataFrame, medians: pd.DataFrame, kind: str
     rows = list(dict.fromkeys(zip(some["grouping"], some["halving"], strict=True)))
     for y, (grouping, halving) in enumerate(rows):
         own = shares[(shares["kind"] == kind) & (shares["grouping"] == grouping) & (shares["halving"] == halving)]
-        values = own[removal.OTHER].dropna().to_numpy()
+        values = own[groups.OTHER].dropna().to_numpy()
         ax.plot(values, y + np.linspace(-0.12, 0.12, len(values)), ".", ms=3, color=drawing.DATA, alpha=0.35, zorder=1)
         for shift, (share, words) in zip((0.0, 0.24, 0.36), WORDS.items(), strict=True):
             for one in some[(some["grouping"] == grouping) & (some["halving"] == halving)].itertuples():
@@ -68,10 +68,10 @@ def _row(grouping: str, halving: str) -> str:
 
 def _over_step(ax: Any, curves: pd.DataFrame) -> pd.DataFrame:
     """Median loss over the step: of the half itself, its other half, and all else."""
-    words = {removal.FIRST: "the half itself", removal.OTHER: "its other half", removal.SAME_TARGET: "same target",
-             removal.PANEL: "the panel"}  # fmt: skip
+    words = {groups.FIRST: "the half itself", groups.OTHER: "its other half", groups.SAME_TARGET: "same target",
+             groups.PANEL: "the panel"}  # fmt: skip
     shades = (drawing.FIT, drawing.DATA, drawing.ACCENT, drawing.NULL)
-    curves = curves[(curves["kind"] == removal.KIND) & curves["role"].isin(words)]
+    curves = curves[(curves["kind"] == groups.REMOVAL) & curves["role"].isin(words)]
     table = curves.groupby(["role", "step_share"], sort=False)["nats"].agg(["median", "size"]).reset_index()
     for i, (role, word) in enumerate(words.items()):
         part = table[table["role"] == role].sort_values("step_share")
@@ -83,7 +83,9 @@ def _over_step(ax: Any, curves: pd.DataFrame) -> pd.DataFrame:
         ax.set_xticks([0.25, 0.5, 1, 2], ["1/4", "1/2", "1", "2"])
         ax.legend(loc="upper left")
     number = curves["group"].nunique()
-    ax.set(title=f"Over the step, {number} clusters", xlabel="share of the step", ylabel="median rise of the loss, nats")
+    ax.set(
+        title=f"Over the step, {number} clusters", xlabel="share of the step", ylabel="median rise of the loss, nats"
+    )
     return table
 
 

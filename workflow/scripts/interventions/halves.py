@@ -14,7 +14,7 @@ from quanta.catalogue import contexts as catalogue_contexts
 from quanta.clustering import assignment, main_line, membership
 from quanta.corpus import encoding
 from quanta.gradients import selection
-from quanta.interventions import contexts, groups, insertion
+from quanta.interventions import groups
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.storage import files
@@ -46,7 +46,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for some in controls.values():
         found += groups.some(some, params.controls)
     table = groups.table(
-        found, document, bigram, half_tokens=params.half_tokens, no_bigram=[*params.clusterings, groups.TARGET], seed=seed
+        found,
+        document,
+        bigram,
+        half_tokens=params.half_tokens,
+        no_bigram=[*params.clusterings, groups.TARGET],
+        seed=seed,
     )
     halved = {(g.grouping, g.number) for g in _halved(found, table)}
     of_main = groups.some([g for g in main_groups if (g.grouping, g.number) in halved], params.curves)
@@ -59,7 +64,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     files.write_table(outputs.halves, table)
     label = clustered[params.clusterings[0]].copy()
     label[~np.isin(label, [group.number for group in main_groups])] = -1
-    documents = contexts.panel(document, position, label, each=params.panel_tokens, seed=seed)
+    documents = groups.panel(document, position, label, each=params.panel_tokens, seed=seed)
     files.write_table(outputs.panel, pd.DataFrame({"document": documents}))
 
 
@@ -78,7 +83,7 @@ def _checkpoints(
         at = {}
         for group in found:
             if group.grouping == grouping and (grouping, group.number) in halved:
-                index = insertion.checkpoint(group.tokens, final, earlier, params.unlearned_nats)
+                index = groups.checkpoint(group.tokens, final, earlier, params.unlearned_nats)
                 if index is not None:
                     at[group.number] = params.earlier[index]
         able = [group for group in found if group.grouping == grouping and group.number in at]

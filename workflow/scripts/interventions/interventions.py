@@ -1,6 +1,6 @@
 """Removals and insertions of one part of the groups; every weight is put back to the byte after each.
 
-Makes: `interventions/cases.part…` (columns in `quanta.interventions.removal.CASES`) and `interventions/rows.part…` (columns in
+Makes: `interventions/cases.part…` (columns in `quanta.interventions.groups.CASES`) and `interventions/rows.part…` (columns in
 `ROWS`): one row per token that was looked at, with its loss before, and what it lost or gained, in nats.
 """
 
@@ -33,7 +33,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = groups.part(files.read_table(inputs.halves, groups.COLUMNS), int(part), int(of))
     members = files.read_table(inputs.groups, ("grouping", "group", "token"))
     own = {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in members.groupby(["grouping", "group"])}
-    cases = removal.cases(table, own)
+    cases = groups.cases(table, own)
     documents = files.read_table(inputs.panel, ("document",))["document"].to_numpy()
     known: Any = stored.read_losses(inputs.losses[0], tokens)
     bench = _bench(inputs.model, tokens, chosen, cases, inputs.features, params)
