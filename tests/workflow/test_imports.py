@@ -18,6 +18,7 @@ MODELS = {
     "models/fetch",
     "gradients/gradients",
     "gradients/probe",
+    "interventions/interventions",
     "losses/losses",
     "validation/relative",
     "models/train",

@@ -316,6 +316,57 @@ class Plan:
         number = self.config["calibration"]["shards"]
         return [f"{self.folder}/calibration/simulations.part{i}of{number}.parquet" for i in range(number)]
 
+    # ----------------------------------------------------------------------------------------- interventions
+
+    def clusterings(self) -> dict[str, str]:
+        """Files of labels whose clusters are intervened on, by name. The first is the one that the report shows."""
+        return {"clusters": f"{self.folder}/qdg/labels.parquet"}
+
+    def unlearned(self) -> list[Member]:
+        """Members that may not have learned what the clustered one has, earliest first: its steps before, else smaller models."""
+        model = self.config["qdg"]["model"]
+        if model in self.followed:
+            return [(name, step) for name, step in self.members if name == model and step < self.final]
+        sizes = self.first_seed()
+        return [(name, self.final) for name in sizes[: sizes.index(model)]] if model in sizes else []
+
+    def interventions_shards(self) -> int:
+        """Jobs that share the interventions: a few take about as long as their gradients would by forecast."""
+        settings, qdg = self.config["interventions"], self.config["qdg"]
+        size = self.parameters(qdg["model"])
+        samples = 8 * (2 * qdg["show"] + 4 * settings["controls"] + 4 * settings["insertions"])
+        seconds = None if size is None else demands.gradients_seconds(size, samples, self.config["corpus"]["context"])
+        return demands.parts(seconds) if settings["shards"] == "auto" else int(settings["shards"])
+
+    def interventions_of(self, rule: str) -> dict[str, Any]:
+        """What `halves`, `interventions` and `alone` depend on, as params of these rules."""
+        shared = {"clusterings": list(self.clusterings()), "show": self.config["qdg"]["show"]}
+        if rule == "alone":
+            return shared
+        of_halves = (
+            "least_tokens",
+            "half_tokens",
+            "controls",
+            "curves",
+            "insertions",
+            "unlearned_nats",
+            "panel_tokens",
+        )
+        settings = {key: value for key, value in self.config["interventions"].items() if key not in ("run", "shards")}
+        own = {key: value for key, value in settings.items() if (key in of_halves) == (rule == "halves")}
+        return shared | own | {"earlier": [f"{model}/step{step}" for model, step in self.unlearned()]}
+
+    def interventions_tables(self) -> dict[str, str]:
+        """Tables that the interventions come to, by name."""
+        names = ("shares", "medians", "curves", "transfer", "units", "moves", "clusters")
+        tables = {name: f"{self.folder}/interventions/{name}.csv" for name in names}
+        return tables | {"alone": f"{self.folder}/interventions/alone.json"}
+
+    def interventions_parts(self, name: str) -> list[str]:
+        """Files of the parts of a table of the interventions."""
+        number = self.interventions_shards()
+        return [f"{self.folder}/interventions/{name}.part{i}of{number}.parquet" for i in range(number)]
+
     # ------------------------------------------------------------------------------------------------- report
 
     def reader_names(self) -> list[str]:
@@ -341,6 +392,10 @@ class Plan:
         if not self.curves_compared:
             told.append(
                 f"The affinity from loss curves is left out: it needs {CURVES} checkpoints, and this run has {len(self.members)}."
+            )
+        if not self.config["interventions"]["run"]:
+            told.append(
+                "Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run)."
             )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")

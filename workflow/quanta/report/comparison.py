@@ -23,6 +23,7 @@ PAPER = "arXiv 2303.13506"
 NOT_THERE = "not in the paper"
 NO_NUMBER = "this run has no such number"
 FITS, QDG, LEARNED = "scaling/fits.json", "qdg/fits.json", "qdg/learned.json"
+ALONE = "interventions/alone.json"
 BY_SIZE, SELECTION = "scaling/tokens_by_size.json", "qdg/selection.json"
 RECURS = {  # kinds of `recurrence`, as a reader is told; `{drop}` is the threshold in nats
     "drop": "drops of more than {drop:g} nats between neighbouring sizes",
@@ -84,6 +85,7 @@ class Run:
     final_step: int
     threshold: float  # nats, below which a token is a candidate
     model: str  # that is clustered
+    alone: Mapping[str, Any] | None = None  # interventions/alone.json, if the run has it
 
     @cached_property
     def ours(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ def rows(run: Run) -> list[Row]:
         *null_slopes(run),
         *(learning(run) if run.learned else []),
         *(recurring(run.seeds) if run.seeds else []),
+        *(removed(run.alone) if run.alone else []),
         *published(run.published),
     ]
 
@@ -227,6 +230,15 @@ def recurring(seeds: Mapping[str, Any]) -> list[Row]:
     return found
 
 
+def removed(alone: Mapping[str, Any]) -> list[Row]:
+    """How many groups can be removed alone (no such test in the paper), clusters and what stands beside them."""
+    return [
+        Row(f"{one['meaning']}, removed alone (halves by {one['halving']})", f"{one['alone']} of {one['groups']}", ALONE,
+            f"counts[kind={one['kind']}; grouping={one['grouping']}; halving={one['halving']}].alone")
+        for one in alone["counts"] if one["kind"] == "removal"
+    ]  # fmt: skip
+
+
 # ------------------------------------------------------------------- section 5.1: what the slope says, and of null models
 
 
@@ -324,6 +336,7 @@ def headline(run: Run) -> list[str]:
         f"the slope is distinguishable from {told_apart(run, True)}; not from {told_apart(run, False)}",
         *([] if first is None else [learning_words(first, run.learned[first])]),
         *([recurring_words(run.seeds)] if run.seeds else []),
+        *([run.alone["headline"]] if run.alone else []),
     ]
 
 
@@ -386,5 +399,6 @@ def numbers(run: Run, parity: Mapping[str, Any] | None) -> dict[str, Any]:
         "selection": run.selection,
         "order_of_learning": run.learned,
         "seeds": run.seeds,
+        "removed_alone": run.alone,
         "token_curves": run.curves,
     }

@@ -141,6 +141,9 @@ Q.MEASURES = {
   cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for tokens that have nothing to do with each other" },
   stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
+  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights are moved until half of its tokens have lost 2 nats: the share of it that the other half loses, with its 90 % interval" },
+  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share less what tokens outside lose (of its targets, or all else, whichever is more), with its 90 % interval; above 0.25 at its low end, the cluster can be removed alone" },
+  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the share if the halves have no pair of token before and target in common; – where there are no such halves" },
 };
 if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];
 for (const { column, axis, reference } of Q.meta.learned) {
@@ -157,7 +160,8 @@ Q.said = (key, value, low, high) => {
   const { digits, unit, learned } = Q.MEASURES[key], none = value === null || value === undefined || Number.isNaN(value);
   if (none) return "–";
   const end = unit ? ` ${unit}` : "";
-  if (learned === undefined) return `${value.toFixed(digits)}${end}`;
+  const within = typeof low === "number" && typeof high === "number" ? ` [${low.toFixed(digits)}, ${high.toFixed(digits)}]` : "";
+  if (learned === undefined) return `${value.toFixed(digits)}${within}${end}`;
   if (value <= learned) return `≤ ${Q.count(Math.round(learned))}${end}`;
   const number = (x) => (x === null || x === undefined ? "…" : Q.count(Math.round(x)));
   return `${number(value)}${low === undefined ? "" : ` [${number(low)}, ${number(high)}]`}${end}`;

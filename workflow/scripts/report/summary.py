@@ -35,6 +35,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         final_step=params.final_step,
         threshold=params.threshold,
         model=params.qdg_model,
+        alone=read_json(inputs.alone[0]) if inputs.alone else None,
     )
     rows = comparison.rows(found)
     if extent is not None:
