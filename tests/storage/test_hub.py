@@ -624,7 +624,7 @@ def over_pythia(counts, **changes):
 
 @pytest.fixture
 def repository(tmp_path):
-    from test_workflow import copy_of_the_repository
+    from repository import copy_of_the_repository
 
     return copy_of_the_repository(tmp_path / "quanta")
 
