@@ -44,7 +44,7 @@ class Moments:
         power = self.squares / self.samples
         variance = np.maximum(power - self.mean**2, 0)
         varies = variance > VARIES**2 * power
-        inverse = np.zeros_like(variance)
+        inverse: Float[Array, " parameter"] = np.zeros_like(variance)
         np.divide(1.0, np.sqrt(variance), out=inverse, where=varies)
         return inverse
 
