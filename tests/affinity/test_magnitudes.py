@@ -13,7 +13,7 @@ from quanta.errors import QuantaError
 def gradients(n: int = 60, count: int = 500, seed: int = 0) -> np.ndarray:
     """Parameters and samples of very different scales."""
     rng = np.random.default_rng(seed)
-    scales = np.exp(rng.normal(scale=3, size=(n, 1)) + rng.normal(scale=3, size=(1, count)))
+    scales = np.exp(rng.normal(scale=2, size=(n, 1)) + rng.normal(size=(1, count)))
     return (rng.standard_t(3, size=(n, count)) * scales).astype(np.float32)
 
 
@@ -60,6 +60,14 @@ def test_a_parameter_that_never_varies_contributes_nothing() -> None:
     assert (found[:, [3, 5, 8]] == 0).all() and np.isfinite(found).all()
     kept = np.delete(rows, [3, 5, 8], axis=1)
     np.testing.assert_array_equal(np.delete(found, [3, 5, 8], axis=1), magnitudes.standardised(kept, unit=False))
+
+
+def test_a_gradient_that_is_rounding_contributes_nothing() -> None:
+    """One that is zero but for rounding varies, and would weigh as much as any other."""
+    rows = gradients()
+    rows[:, 7] = 1e-7 * rows[:, 8]
+    found = magnitudes.standardised(rows)
+    assert (found[:, 7] == 0).all() and found[:, 8].std() > 0.9
 
 
 def test_opposite_gradients_on_the_same_weights_are_one() -> None:
