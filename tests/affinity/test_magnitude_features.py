@@ -62,12 +62,22 @@ def test_a_layer_that_is_used_twice_has_one_gradient() -> None:
     assert_close(two_passes(model), exact(model), 1e-5)
 
 
+def sketches(model: Any, number: int, features: int, where: Any, at: Any) -> list[np.ndarray]:
+    """Cosines of sketches of several seeds."""
+    over = magnitude_features.statistics(model, TOKENS, where, at)
+    return [
+        cosines(magnitude_features.magnitude_features(model, TOKENS, where, at, over, features=features, seed=seed)[0])
+        for seed in range(number)
+    ]
+
+
 def test_the_sketch_errs_as_the_fold_says() -> None:
     """RMSE of the cosine of 1/√k at most, and none on average: the deviation of a mean over seeds is that of independent ones."""
     model, k = build("neox"), 1999
-    truth = cosines(exact(model, MANY[:60], PLACES[:60]))
+    rows, _ = token_gradients(model, TOKENS, MANY[:60], PLACES[:60], features=None)
+    truth = cosines(magnitudes.standardised(rows))
     off = ~np.eye(len(truth), dtype=bool)
-    errors = [(cosines(two_passes(model, MANY[:60], PLACES[:60], features=k, seed=s)) - truth)[off] for s in range(8)]
+    errors = [(found - truth)[off] for found in sketches(model, 8, k, MANY[:60], PLACES[:60])]
     single = np.sqrt(np.mean(np.square(errors)))
     assert 0.3 < single * k**0.5 < 1.1
     assert np.sqrt(np.mean(np.mean(errors, axis=0) ** 2)) < 1.5 * single / 8**0.5
@@ -76,8 +86,9 @@ def test_the_sketch_errs_as_the_fold_says() -> None:
 def test_narrow_sketches_wrap_wide_layers() -> None:
     """With fewer features than a layer has columns."""
     model = build("neox")
-    found = np.mean([cosines(two_passes(model, features=13, seed=seed)) for seed in range(200)], axis=0)
-    assert np.corrcoef(found.ravel(), cosines(exact(model)).ravel())[0, 1] > 0.95
+    rows, _ = token_gradients(model, TOKENS, DOCUMENTS, POSITIONS, features=None)
+    found = np.mean(sketches(model, 60, 13, DOCUMENTS, POSITIONS), axis=0)
+    assert np.corrcoef(found.ravel(), cosines(magnitudes.standardised(rows)).ravel())[0, 1] > 0.95
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

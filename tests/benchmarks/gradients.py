@@ -268,7 +268,7 @@ def table(case: Case, names: list[str], repeats: int) -> None:
     rows: dict[str, np.ndarray | None] = {}
     truth = cosines(case.ours(None, 2048))
     off = ~np.eye(len(truth), dtype=bool)
-    truths = {name: truth for name in names}
+    truths = dict.fromkeys(names, truth)
     if "magnitudes" in names:
         truths["magnitudes"] = cosines(magnitudes.standardised(case.ours(None, 2048)))
     for repeat in range(repeats + 1):
