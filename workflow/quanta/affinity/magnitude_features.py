@@ -10,6 +10,7 @@ Each gradient has length 1 before (`quanta.affinity.magnitudes` says why), by it
 how the tokens are split into shards.
 """
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ from quanta.progress import Progress
 from quanta.storage import files
 
 COLUMNS = 2**14  # parameters at a time
+METHOD = 1  # raised whenever the same input no longer gives the same features
 SAMPLES = 1024  # tokens whose magnitudes give the statistics, at most (docs/affinities.md has the effect)
 
 
@@ -50,6 +52,10 @@ class Statistics:
     def none(cls, count: int) -> "Statistics":
         """Those that leave magnitudes as they are."""
         return cls(np.zeros(count, dtype=np.float32), np.ones(count, dtype=np.float32))
+
+    def digest(self) -> str:
+        """A hash of both, which the parts of one set of features share."""
+        return hashlib.sha256(self.mean.tobytes() + self.inverse.tobytes()).hexdigest()
 
     def write(self, path: str | Path) -> None:
         """Write both as one array, (2, parameter)."""
