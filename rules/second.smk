@@ -120,7 +120,7 @@ if plan.second:
 
     use rule rank_frequency as second_rank_frequency with:
         input:
-            **plan.of_second(rules.rank_frequency.input),
+            **plan.of_second(rules.rank_frequency.input) | {"calibration": []},
         output:
             **plan.made_second(rules.rank_frequency.output),
         log:

@@ -106,7 +106,17 @@ def test_every_rule_declares_what_it_needs_or_has_it_of_the_rule_that_it_is_made
 
 def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
     asking = {name for name, text in rules() if "gpu=GPU" in text}
-    models = {"train", "losses", "gradients", "second_statistics", "second_gradients", "exact_affinity", "untrained", "parity_fresh", "parity_data"}
+    models = {
+        "train",
+        "losses",
+        "gradients",
+        "second_statistics",
+        "second_gradients",
+        "exact_affinity",
+        "untrained",
+        "parity_fresh",
+        "parity_data",
+    }
     assert asking == models | {"losses_together", "neighbours", "relative"}
 
 

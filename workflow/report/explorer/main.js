@@ -137,6 +137,7 @@
   function showOf() {
     for (const button of switches) button.setAttribute("aria-pressed", String(button.dataset.of === state.of));
     if (!Q.meta.second) return;
+    $("of-findings").hidden = state.of !== "second";
     const { agreement, meaning } = Q.meta.second, rand = agreement[state.k];
     $("of-said").textContent = `${state.of === "second" ? `By ${meaning}. ` : ""}${rand === undefined ? "" : `Agreement of both at ${state.k} clusters: adjusted Rand index ${rand.toFixed(2)} (1: the same; 0: chance).`}`;
   }
@@ -171,7 +172,7 @@
     $("law-key").replaceChildren(
       line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
       ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), ...(theory_slope === null ? [] : [line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })])]),
-      line("null", `${nulls.length} null models`, { dash: Q.nullDash(0) }));
+      line("null", `${nulls.length} null model${nulls.length === 1 ? "" : "s"}`, { dash: Q.nullDash(0) }));
     const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
     $("law-nulls").replaceChildren(
       Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "told apart from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
