@@ -86,6 +86,14 @@ rule page:
         nulls=if_made("nulls", "table"),
         null_curves=[] if plan.neighbours else if_made("nulls", "curves"),
         calibration=if_made("calibrate", "fits"),
+        second_labels=if_made("second_labels", "labels"),
+        second_described=if_made("second_describe", "table"),
+        second_scores=if_made("second_stability", "clusters"),
+        second_affinity=if_made("second_affinity", "affinity"),
+        second_layout=if_made("second_layout", "layout"),
+        second_rank_frequency=if_made("second_rank_frequency", "table"),
+        second_fits=if_made("second_rank_frequency", "fits"),
+        second_agreement=if_made("second_agreement", "table"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
@@ -101,6 +109,7 @@ rule page:
         final_step=plan.final,
         dynamics=plan.dynamics,
         members=canonical(plan.members),
+        second=plan.second,
     message:
         "Write the page"
     script:

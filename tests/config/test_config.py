@@ -183,6 +183,7 @@ REFUSED = [
     ({"qdg": {"model": "neox-450"}}, "qdg.model", "'neox-450'", "write 'neox-450k'"),
     ({"qdg": {"model": "gpt2"}}, "qdg.model", "a model of the family: neox-7k", "choose one of them"),
     ({"qdg": {"show": 15}}, "qdg.show", "one of qdg.n_clusters", "choose one"),
+    ({"qdg": {"second": "whitened", "mode": "exact"}}, "qdg.second", "whitened of exact gradients", "qdg.mode to sketch"),
     ({"qdg": {"graph": "neighbours", "mode": "exact"}}, "qdg.graph", "exact gradients", "set qdg.mode to sketch"),
     ({"qdg": {"graph": "neighbours", "neighbours": 2000}}, "qdg.neighbours", "2000 of 2000 tokens", "lower it"),
     ({"qdg": {"graph": "neighbours", "tokens": 251}}, "qdg.n_clusters", "at most N − 2", "take the large numbers out"),

@@ -1,6 +1,7 @@
 """What a settled configuration comes to: members, files, jobs that share work, and what jobs ask for."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -65,6 +66,38 @@ def test_without_a_matrix_of_all_pairs_what_needs_one_has_a_sample(default):
     assert default.held == default.config["qdg"]["tokens"] and default.affinity.endswith("qdg/affinity.npy")
     assert many.held == many.config["calibration"]["tokens"] and many.affinity.endswith("qdg/affinity_sample.npy")
     assert "results/mini/qdg/affinity.npy" in default.promised() and not any("affinity" in p for p in many.promised())
+
+
+def test_the_second_clustering_has_gradients_of_its_own_where_it_is_of_magnitudes():
+    parts = Plan(settled(qdg={"second": "standardised", "shards": 2})).second_parts()
+    assert [Path(part).name for part in parts] == ["features.part0of2.npy", "features.part1of2.npy"]
+    assert all(Path(part).parent.as_posix().endswith("qdg/second") for part in parts)
+    assert Plan(settled(qdg={"second": "magnitudes", "shards": 3})).second_parts()
+    for kind in ("absolute", "whitened"):
+        plan = Plan(settled(qdg={"second": kind}))
+        assert plan.second == kind and plan.second_parts() == []
+    assert Plan(settled()).second is None and Plan(settled()).second_parts() == []
+
+
+def test_without_a_matrix_of_all_pairs_the_second_clustering_is_left_out_and_that_is_told():
+    plan = Plan(settled(qdg={"second": "standardised", "graph": "neighbours", "tokens": 3000}))
+    assert plan.second is None and any("second clustering" in line for line in plan.left_out())
+    assert not any("second clustering" in line for line in Plan(settled()).left_out())
+
+
+def test_a_rule_of_the_first_clustering_reads_and_makes_the_second_s_files():
+    plan = Plan(settled())
+    first, second = f"{plan.folder}/qdg", f"{plan.folder}/qdg/second"
+    given = {
+        "affinity": f"{first}/affinity.npy",
+        "selection": f"{first}/tokens.parquet",
+        "many": [f"{first}/labels.parquet", f"{plan.folder}/labels.parquet"],
+    }
+    assert plan.of_second(given) == {
+        "affinity": f"{second}/affinity.npy",
+        "selection": f"{first}/tokens.parquet",
+        "many": [f"{second}/labels.parquet", f"{plan.folder}/labels.parquet"],
+    }
 
 
 def test_params_change_with_their_content_alone(default):

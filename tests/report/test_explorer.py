@@ -188,6 +188,23 @@ def test_a_page_without_figures_has_all_else(run, page, tmp_path):
         assert np.array_equal(found, page.chunks()[name]), name
 
 
+def test_the_page_holds_the_second_clustering_beside_the_first(run, page):
+    chunks, meta = page.chunks(), json.loads(next(text for _, a, text in page.scripts if a.get("id") == "meta"))
+    labels = pd.read_parquet(run / "qdg/second/labels.parquet")
+    described = pd.read_parquet(run / "qdg/second/descriptions.parquet")
+    rows, firsts = (chunks[name].reshape(3, 96) for name in ("second_labels", "labels"))
+    for row, first, k in zip(rows, firsts, (2, 4, 8), strict=True):
+        assert np.array_equal(row, membership.at(labels, k)) and not np.array_equal(row, first)
+    for k, part in described.groupby("n_clusters"):
+        own = chunks["second_clusters"][str(k)]
+        assert own["fingerprint"] == part["fingerprint"].tolist() != chunks["clusters"][str(k)]["fingerprint"]
+        assert own["stability_seeds"] == [0.25] * len(part)
+    assert meta["second"]["agreement"] == {"2": 0.125, "4": 0.125, "8": 0.125}
+    assert meta["second"]["kind"] == "standardised" and meta["second"]["fit"]["value"] == -0.5
+    ends = {name.removeprefix("second_") for name in chunks if name.startswith("second_")}
+    assert ends == set(chunks) - {name for name in chunks if name.startswith("second_")} - {"tokens", "losses"}
+
+
 def test_losses_beyond_the_scale_stop_at_its_end(run):
     tokens = Tokens(np.zeros(3, np.uint16), np.array([0, 3]))
     chosen = pd.DataFrame({"document": [0, 0], "position": [1, 2]})
@@ -594,6 +611,26 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
     n = (own == 3).sum()
     assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it holds {n} of the {n} tokens of that one."
     assert followed["back"] == "3" and followed["gone"]
+
+
+def test_in_a_browser_the_second_clustering_is_shown_and_left_by_keyboard(used, run):
+    seen = used["checks"]["second"]
+    labels, second = (
+        membership.at(pd.read_parquet(run / f"qdg/{name}labels.parquet"), SHOW) for name in ("", "second/")
+    )
+    assert seen["paper"]["labels"] == seen["back"]["labels"] == labels.tolist()
+    assert seen["other"]["labels"] == second.tolist()
+    assert (seen["paper"]["of"], seen["other"]["of"], seen["back"]["of"]) == (None, "second", None)
+    assert (seen["paper"]["pressed"], seen["other"]["pressed"], seen["back"]["pressed"]) == ("first", "second", "first")
+    assert (
+        "adjusted Rand index 0.13" in seen["paper"]["said"] and "standardised over the tokens" in seen["other"]["said"]
+    )
+    # the open cluster is followed to the one that holds most of its tokens
+    most = np.bincount(second[labels == 1]).argmax()
+    assert seen["other"]["heading"] == seen["shared"] == f"Cluster {most} of {SHOW}, second affinity"
+    assert f"{np.bincount(second[labels == 1]).max()} of the {(labels == 1).sum()} tokens" in seen["other"]["followed"]
+    assert seen["back"]["heading"].startswith(f"Cluster 1 of {SHOW}")
+    assert seen["file"] == "standardised" and seen["name"].startswith("second-cluster-")
 
 
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):

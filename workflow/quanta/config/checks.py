@@ -16,7 +16,7 @@ def check_across(config: Config) -> None:
     Raises:
         QuantaError: the first that does.
     """
-    for check in (_check_corpus, _check_models, _check_dynamics, _check_scaling, _check_qdg, _check_lineage,
+    for check in (_check_corpus, _check_models, _check_dynamics, _check_scaling, _check_qdg, _check_second, _check_lineage,
                   _check_neighbours, _check_calibration, _check_parity):  # fmt: skip
         check(config)
 
@@ -140,6 +140,13 @@ def _check_qdg(config: Config) -> None:
     if min(last, counts[-1]) <= first:
         config_members.refuse("qdg.rank_shares", f"ranks {first} to {last} of {tokens} tokens, while the largest of qdg.n_clusters is {counts[-1]}",
                "at least two ranks that have a cluster", "lower the shares, or add larger numbers to qdg.n_clusters")  # fmt: skip
+
+
+def _check_second(config: Config) -> None:
+    qdg = config["qdg"]
+    if qdg["mode"] == "exact" and qdg["second"] in ("absolute", "whitened"):
+        config_members.refuse("qdg.second", f"{qdg['second']} of exact gradients, which are not kept", "features of a sketch",
+               "set qdg.mode to sketch, or qdg.second to standardised")  # fmt: skip
 
 
 def _check_lineage(config: Config) -> None:

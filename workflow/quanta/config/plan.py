@@ -66,6 +66,8 @@ class Plan:
         self.affinity = f"{self.folder}/qdg/{'affinity_sample' if self.neighbours else 'affinity'}.npy"
         self.exact_bytes = int(qdg["exact_memory_gb"] * 1e9) if qdg["mode"] == "exact" else None
         self.sketched = [] if qdg["mode"] == "exact" else [f"{self.folder}/qdg/features.npy"]
+        # the kind of the second clustering, which needs a matrix of all pairs
+        self.second: str | None = None if qdg["second"] == "none" or self.neighbours else qdg["second"]
         self.losses_jobs = self._losses_jobs()
 
     # ------------------------------------------------------------------------------------------------- corpus
@@ -302,6 +304,32 @@ class Plan:
         number = self.gradients_shards()
         return [f"{self.folder}/qdg/features.part{i}of{number}.npy" for i in range(number)]
 
+    def second_parts(self) -> list[str]:
+        """Files of the parts of the second clustering's features, of magnitudes; none where it takes those of the first."""
+        if self.second not in ("magnitudes", "standardised"):
+            return []
+        return [path.replace("/qdg/", "/qdg/second/") for path in self.features_parts()]
+
+    def of_second(self, given: Any, *made: str) -> dict[str, Any]:
+        """A rule's inputs by name, with files of the second clustering for those of the first.
+
+        Of the first are its affinity, embedding and labels, and what is named as `made`; all else is of both.
+        """
+
+        def other(file: Any) -> Any:
+            name = Path(str(file)).name if not callable(file) else ""
+            own = name in ("affinity.npy", "embedding.npy", "labels.parquet", *made)
+            return f"{self.folder}/qdg/second/{name}" if own and str(file) == f"{self.folder}/qdg/{name}" else file
+
+        files = {name: given.get(name) for name in given.keys()}  # noqa: SIM118 (a list, and not its entries)
+        return {
+            name: other(one) if isinstance(one, str) else [other(each) for each in one] for name, one in files.items()
+        }
+
+    def made_second(self, given: Any) -> dict[str, Any]:
+        """A rule's outputs by name, of the second clustering."""
+        return self.of_second(given, *(Path(str(file)).name for file in given))
+
     def gradients(self) -> dict[str, Any]:
         """How gradients are taken, as params."""
         return {key: self.config["qdg"][key] for key in ("features", "parameters", "precision")}
@@ -396,6 +424,10 @@ class Plan:
         if not self.config["interventions"]["run"]:
             told.append(
                 "Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run)."
+            )
+        if self.neighbours and self.config["qdg"]["second"] != "none":
+            told.append(
+                "The second clustering is left out: it needs the matrix of all pairs of tokens (qdg.graph: dense)."
             )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")

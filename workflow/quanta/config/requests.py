@@ -116,6 +116,17 @@ class Requests:
 
         return self._by_size("memory_factor", estimate, unknown, least)
 
+    def exact_batch_mb(self, *, unknown: float, least: float) -> Resource:
+        """Of gradients of which as many are held, exact, as a batch has samples."""
+        qdg = self.config["qdg"]
+
+        def estimate(size: demands.Size, wildcards: Any) -> float:
+            held = max(qdg["batch_tokens"] // 16, 1)  # samples of a batch: few targets have shorter contexts
+            base = demands.gradients_mb(size, qdg["batch_tokens"], 0, qdg["features"])
+            return base + float(4 * held * size.parameters / 1e6)
+
+        return self._by_size("memory_factor", estimate, unknown, least)
+
     def gradients_minutes(self, *, unknown: float, least: float) -> Resource:
         """Of gradients, of one part or of all tokens."""
         context = self.config["corpus"]["context"]

@@ -26,6 +26,12 @@ Q.bytes = (text) => (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8
   };
 }
 
+/* Which clustering is shown: the paper's, or the second one where the run has it. What both have, they have by the same names. */
+Q.which = "";
+Q.use = (of) => { Q.which = of === "second" && Q.meta.second ? "second_" : ""; };
+Q.own = (name) => Q.load(`${Q.which}${name}`);
+Q.law = () => (Q.which ? { ...Q.meta, ...Q.meta.second } : Q.meta);
+
 /* ------------------------------------------------------------------------------------------------ text, made safe */
 
 /* Characters that would reorder or hide text are shown by their number. */
@@ -54,7 +60,7 @@ Q.fixed = (x, digits) => (x === null || x === undefined || Number.isNaN(x) ? "â€
 /* ---------------------------------------------------------------------------------------------------- clusterings */
 
 Q.start = async () => {
-  const [tokens, losses, labels, table] = await Promise.all(["tokens", "losses", "labels", "clusters"].map(Q.load));
+  const [tokens, losses, ...packed] = await Promise.all(["tokens", "losses", "labels", "clusters", "second_labels", "second_clusters"].map(Q.load));
   const n = tokens.target.length, { ks, members } = Q.meta;
   const made = new Map();
 
@@ -66,8 +72,9 @@ Q.start = async () => {
   Q.at = new Map(Array.from({ length: n }, (_, i) => [Q.place(i), i]));
 
   /* One clustering: label of each token, tokens of each cluster, and the table of its clusters. */
-  Q.clustering = (k) => {
-    if (made.has(k)) return made.get(k);
+  Q.clustering = (k, which = Q.which) => {
+    if (made.has(`${which}${k}`)) return made.get(`${which}${k}`);
+    const [labels, table] = which ? packed.slice(2) : packed;
     const row = ks.indexOf(k);
     const label = labels.subarray(row * n, (row + 1) * n);
     const columns = table[k], number = columns.label.length;
@@ -83,7 +90,7 @@ Q.start = async () => {
       means: lazily(() => means(label, start, number)),
     };
     one.measures = lazily(() => measures(one));
-    made.set(k, one);
+    made.set(`${which}${k}`, one);
     return one;
   };
 
@@ -185,11 +192,18 @@ Q.names = (() => {
   try { own = JSON.parse(localStorage.getItem(key) ?? "{}"); } catch { /* a browser may refuse storage to a file: names then last as long as the page */ }
   const place = (k, c) => `${k}:${Q.clustering(k).columns.fingerprint[c]}`;
   return {
-    get: (k, c) => own[place(k, c)] ?? Q.meta.names[`${k}:${c}`] ?? "",
+    get: (k, c) => own[place(k, c)] ?? (Q.which ? null : Q.meta.names[`${k}:${c}`]) ?? "",
     set: (k, c, name) => {
       own[place(k, c)] = name;
       try { localStorage.setItem(key, JSON.stringify(own)); } catch { /* as above */ }
     },
-    all: () => Q.meta.ks.flatMap((k) => Array.from({ length: Q.clustering(k).number }, (_, c) => [k, c, Q.clustering(k).columns.fingerprint[c], Q.names.get(k, c)]).filter((row) => row[3])),
+    // of the paper's clustering, whichever is shown: the pipeline reads these
+    all: () => {
+      const shown = Q.which;
+      Q.which = "";
+      const rows = Q.meta.ks.flatMap((k) => Array.from({ length: Q.clustering(k).number }, (_, c) => [k, c, Q.clustering(k).columns.fingerprint[c], Q.names.get(k, c)]).filter((row) => row[3]));
+      Q.which = shown;
+      return rows;
+    },
   };
 })();
