@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from quanta.arrays import Array
 from quanta.interventions import direction, groups, moving, removal
 from quanta.interventions.groups import Case
 from quanta.interventions.removal import Bench, Panel
