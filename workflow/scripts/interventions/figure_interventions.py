@@ -59,7 +59,7 @@ def _by_grouping(
                     ax.plot(one.median, y + shift, "o", ms=3.5, color=COLOURS[share], label=words if not y else None)
     ax.set_yticks(range(len(rows)), [_row(*row) for row in rows])
     ax.set(title=title, xlabel=label, xlim=(-0.1, 1.35))
-    ax.set_ylim(len(rows) + 0.8, -0.6)  # below the rows is the legend
+    ax.set_ylim(len(rows) + 1.6, -0.6)  # below the rows is the legend
     return some[["grouping", "halving", "share", "groups", "median", "low", "high"]]
 
 
