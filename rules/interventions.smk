@@ -72,7 +72,6 @@ if config["interventions"]["run"]:
             groups=rules.halves.output.groups,
             halves=rules.halves.output.halves,
         output:
-            **{"all_" + name: f"{R}/interventions/{name}.parquet" for name in ("cases", "rows")},
             **plan.interventions_tables(),
         log:
             f"{R}/logs/alone.log",

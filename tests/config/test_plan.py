@@ -293,3 +293,23 @@ def test_sparse_parity_runs_where_a_configuration_asks_for_it(path):
     plan = ParityPlan(settled(parity=schema.over(config, read(path.name))["parity"]), "results/x")
     assert plan.asked == (path.stem in RUNS_PARITY)
     assert bool(plan.reported()) == plan.asked
+
+
+def test_a_cluster_is_inserted_into_earlier_steps_else_into_smaller_models():
+    config = over_default({})
+    plan = Plan(settled(**config))
+    assert plan.unlearned()[0] == ("neox-1m", 0) and plan.unlearned()[-1] == ("neox-1m", 6144)
+    unfollowed = Plan(settled(**schema.over(config, {"dynamics": {"model": None}})))
+    assert unfollowed.unlearned() == [(name, 8192) for name in ("neox-7k", "neox-25k", "neox-150k", "neox-450k")]
+
+
+def test_params_of_interventions_part_the_settings_between_the_rules():
+    plan = Plan(settled(**over_default({})))
+    halves, moves, alone = (plan.interventions_of(rule) for rule in ("halves", "interventions", "alone"))
+    assert set(halves) & set(moves) == {"clusterings", "show", "earlier"} and set(alone) == {"clusterings", "show"}
+    assert set(halves) | set(moves) | {"run", "shards"} >= set(plan.config["interventions"])
+
+
+def test_a_run_without_interventions_says_so():
+    told = Plan(settled(**over_default({"interventions": {"run": False}}))).left_out()
+    assert [line.split(" is left out")[0] for line in told] == ["Whether clusters can be taken away alone"]

@@ -118,10 +118,10 @@ def test_a_group_is_inserted_where_it_was_last_unlearned():
 # --------------------------------------------------------------------------------------------------------- directions
 
 
-@pytest.mark.parametrize(("kind", "by_autograd"), [("neox", False), ("neox", True), ("gpt2", False)])
+@pytest.mark.parametrize(("kind", "by_autograd"), [("neox", False), ("neox", True), ("gpt2", False), ("gemma2", False)])
 @pytest.mark.parametrize("parameters", ["clean", "all"])
 def test_the_direction_is_the_average_of_unit_gradients(kind, by_autograd, parameters):
-    net = new_model(Size("a", 16, 2, 2), vocabulary=61, context=32, seed=1) if kind == "neox" else tiny("gpt2")
+    net = new_model(Size("a", 16, 2, 2), vocabulary=61, context=32, seed=1) if kind == "neox" else tiny(kind)
     net = net.eval().requires_grad_(False)
     vocabulary = min(net.config.vocab_size, 61)
     tokens = random_tokens([9, 14, 20, 5], vocabulary)

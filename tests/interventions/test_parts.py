@@ -75,7 +75,7 @@ def made(run: Path, folder: Path, parts: int, features: list[str]) -> Path:
     outputs = {name: str(folder / Path(path).name) for name, path in plan.interventions_tables().items()}
     script("interventions/alone")(
         SimpleNamespace(**own, **groups, **tables, affinity=str(run / "affinity.npy")),
-        SimpleNamespace(**outputs, all_cases=str(folder / "cases.parquet"), all_rows=str(folder / "rows.parquet")),
+        SimpleNamespace(**outputs),
         SimpleNamespace(**fixed),
     )
     return folder

@@ -387,8 +387,9 @@ class Plan:
     def interventions_tables(self) -> dict[str, str]:
         """Tables that the interventions come to, by name."""
         names = ("shares", "medians", "curves", "transfer", "units", "moves", "clusters")
+        joined = {f"all_{name}": f"{self.folder}/interventions/{name}.parquet" for name in ("cases", "rows")}
         tables = {name: f"{self.folder}/interventions/{name}.csv" for name in names}
-        return tables | {"alone": f"{self.folder}/interventions/alone.json"}
+        return joined | tables | {"alone": f"{self.folder}/interventions/alone.json"}
 
     def interventions_parts(self, name: str) -> list[str]:
         """Files of the parts of a table of the interventions."""

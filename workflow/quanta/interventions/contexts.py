@@ -12,7 +12,7 @@ from quanta.corpus.encoding import Tokens
 from quanta.losses import batching
 from quanta.models.head import head_of
 
-PADDED = 0.75  # a row shorter than so much of a batch's longest goes into another batch
+PADDED = 0.85  # a row shorter than so much of a batch's longest goes into another batch
 AT_ONCE = 4096  # predictions that are unembedded together
 
 

@@ -49,6 +49,16 @@ def moving(parameters: Sequence[nn.Parameter]) -> Iterator[Weights]:
         weights.restore()
 
 
+@contextmanager
+def undone(parameters: Sequence[nn.Parameter]) -> Iterator[Callable[[], None]]:
+    """What is done to the parameters within is undone at the end, unless what is yielded was called."""
+    before = Weights(parameters)
+    kept: list[bool] = []
+    yield lambda: kept.append(True)
+    if not kept:
+        before.restore()
+
+
 @dataclass(frozen=True)
 class Found:
     """A step with what it costs the half: the mean rise of its losses in nats, and whether that is what was wanted."""

@@ -115,9 +115,17 @@ NO_HALVES = "no two halves"
 
 
 def remove(
-    bench: Bench, case: Case, panel: Panel, *, nats: float, tolerance: float, evaluations: int, others: int
+    bench: Bench,
+    case: Case,
+    panel: Panel,
+    *,
+    nats: float,
+    tolerance: float,
+    evaluations: int,
+    others: int,
+    small: Panel | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Take a case's first half away, look at all else, and put the weights back.
+    """Take a case's first half away, look at all else, and put the weights back. `small` is read at further steps of a curve.
 
     Returns:
         the case (columns `groups.CASES`) and a row per token that was looked at (columns `groups.ROWS`; a change is a rise, in nats).
@@ -150,9 +158,10 @@ def remove(
             weights.move(way, found.step * share)
             known = seen[found.step] if share == 1 else of_first.losses(bench.model)
             told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
-            after = of_others.losses(bench.model) if len(looked) else np.empty(0)
+            after = of_others.losses(bench.model)
             told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, after, strict=True)]
-            told += panel.rows(panel.contexts.losses(bench.model), first, bench)
+            read = panel if share == 1 or small is None else small
+            told += read.rows(read.contexts.losses(bench.model), first, bench)
             rows += [row(groups.REMOVAL, case, share, one, 1) for one in told]
     why = "" if found.reached else f"no step of {found.evaluations} took {nats:g} nats"
     own = no_case(groups.REMOVAL, case, why) | {

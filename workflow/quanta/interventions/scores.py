@@ -140,7 +140,10 @@ def medians(table: pd.DataFrame, cosine_within: Mapping[str, Mapping[int, float]
 
 
 def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """How many groups were removed alone, by kind, grouping and halving; groups without halves or step count as not alone."""
+    """How many groups were removed alone, by kind, grouping and halving; groups without halves or step count as not alone.
+
+    `of` is what the number is out of: all groups, and of halves without a common bigram the groups that have such halves.
+    """
     found = []
     for (kind, grouping, halving), part in table.groupby(["kind", *FIXED[::2]], sort=False):
         found.append(
@@ -149,6 +152,7 @@ def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
                 "grouping": grouping,
                 "meaning": groups.meaning(str(grouping)),
                 "halving": halving,
+                "of": len(part) if halving == halves.DOCUMENTS else int((part["first"] > 0).sum()),
                 "groups": len(part),
                 "halved": int((part["first"] > 0).sum()),
                 "reached": int(part["reached"].sum()),
@@ -195,7 +199,7 @@ def headline(found: list[dict[str, Any]]) -> str:
     if own is None:
         return "no cluster has enough tokens to be removed"
     chance, bare = by.get((groups.RANDOM, halves.DOCUMENTS)), by.get((groups.CLUSTERS, halves.NO_BIGRAM))
-    words = f"{own['alone']} of {own['groups']} clusters can be removed alone"
-    further = [f"random groups: {chance['alone']} of {chance['groups']}"] if chance else []
-    further += [f"halves without a common bigram: {bare['alone']} of {bare['halved']}"] if bare else []
+    words = f"{own['alone']} of {own['of']} clusters can be removed alone"
+    further = [f"random groups: {chance['alone']} of {chance['of']}"] if chance else []
+    further += [f"halves without a common bigram: {bare['alone']} of {bare['of']}"] if bare else []
     return f"{words} ({'; '.join(further)}; alone: {RULE})"

@@ -233,7 +233,7 @@ def recurring(seeds: Mapping[str, Any]) -> list[Row]:
 def removed(alone: Mapping[str, Any]) -> list[Row]:
     """How many groups can be removed alone (no such test in the paper), clusters and what stands beside them."""
     return [
-        Row(f"{one['meaning']}, removed alone (halves by {one['halving']})", f"{one['alone']} of {one['groups']}", ALONE,
+        Row(f"{one['meaning']}, removed alone (halves: {one['halving']})", f"{one['alone']} of {one['of']}", ALONE,
             f"counts[kind={one['kind']}; grouping={one['grouping']}; halving={one['halving']}].alone")
         for one in alone["counts"] if one["kind"] == "removal"
     ]  # fmt: skip

@@ -49,7 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for case in cases:
         panel = large if case.group.grouping in params.clusterings and case.halving == halves.DOCUMENTS else small
         how = {"nats": params.removal_nats, "tolerance": params.tolerance, "evaluations": params.evaluations}
-        found.append(removal.remove(bench, case, panel, others=params.other_tokens, **how))
+        found.append(removal.remove(bench, case, panel, others=params.other_tokens, small=small, **how))
         progress.advance()
     folders = dict(zip(params.earlier, inputs.earlier, strict=True))
     for at in dict.fromkeys(sorted(case.at for case in inserted)):
