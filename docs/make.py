@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
 PACKAGES = (
     *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
-    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
+    *("calibration", "validation", "catalogue", "interventions", "theory", "parity", "report", "config", "jobs"),
 )
 TIERS = "<!-- tiers: begin -->", "<!-- tiers: end -->"
 SIZES = ("smoke", "config", "pythia-laptop", "pythia-hour", "pythia-day", "pythia")

@@ -98,6 +98,12 @@ figures.draw(
     },
     {"seed": config["seed"]},
 )
+if config["interventions"]["run"]:
+    figures.draw(
+        "interventions/interventions",
+        "3 QDG",
+        {name: plan.interventions_tables()[name] for name in ("shares", "medians", "curves", "transfer")},
+    )
 
 # --------------------------------------------------------------------------------------------------- calibration
 figures.draw(

@@ -5,6 +5,31 @@ RECORDS = [part.replace(".npy", ".json") for part in FEATURES]
 keep_joined(FEATURES + RECORDS, f"{R}/qdg/features.npy", f"{R}/qdg/features.json")
 
 
+if plan.probed():
+
+    # before any losses: a model whose gradients are refused costs no more than its loading
+    rule probe:
+        input:
+            model=f"{R}/models/{plan.clustered}",
+        output:
+            probe=plan.probed(),
+        log:
+            f"{R}/logs/probe.log",
+        benchmark:
+            f"{R}/benchmarks/probe.tsv"
+        priority: 10
+        resources:
+            mem_mb=needs.gradients_mb(unknown=6000, least=2500),
+            runtime=needs.minutes(20),
+            gpu=GPU,
+        params:
+            parameters=config["qdg"]["parameters"],
+        message:
+            "Probe the gradients of the model that is clustered"
+        script:
+            "../workflow/scripts/gradients/probe.py"
+
+
 rule select:
     input:
         **encoded,

@@ -10,7 +10,7 @@ rule losses:
     input:
         **contexts,
         models=[f"{R}/models/{{member}}"],
-        alike=ancient(plan.tokenizers_compared()),
+        checked=ancient(plan.before_losses()),
     output:
         losses=[f"{R}/losses/{{member}}.npy"],
     log:
@@ -78,7 +78,7 @@ for number, together in enumerate(plan.losses_jobs.together):
         input:
             **contexts,
             models=[f"{R}/models/{member}" for member in together],
-            alike=ancient(plan.tokenizers_compared()),
+            checked=ancient(plan.before_losses()),
         output:
             losses=[update(f"{R}/losses/{member}.npy") for member in together],
         log:

@@ -143,6 +143,8 @@ if plan.source != "train":
         resources:
             mem_mb=needs.megabytes(500),
             runtime=needs.minutes(10),
+        params:
+            named=plan.named(),
         message:
             "Compare the tokenizers of the family"
         script:

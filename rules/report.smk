@@ -14,9 +14,11 @@ rule summary:
         qdg=rules.rank_frequency.output.fits,
         learned=rules.learned.output.order if plan.learning_axes() else [],
         seeds=if_made("seeds_sharpness", "numbers"),
+        alone=if_made("alone", "alone"),
         theory=f"{R}/theory/fits.json",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
+        compared=plan.tokenizers_compared(),
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(
@@ -56,7 +58,7 @@ rule page:
             "workflow/report/vendor/uPlot.iife.min.js",
             *(
                 f"workflow/report/explorer/{name}.js"
-                for name in ["data", "lists", "charts", "pictures", "cluster", "main"]
+                for name in ["data", "lists", "charts", "pictures", "cluster", "gallery", "main"]
             ),
         ],
         styles=[
@@ -79,11 +81,19 @@ rule page:
         documents=rules.tokens.output.documents,
         tokenizer=rules.tokenizer.output.tokenizer,
         names=plan.reader_names(),
-        scores=if_made("stability", "clusters"),
+        scores=if_made("stability", "clusters") + if_made("alone", "clusters"),
         learned=rules.learned.output.table if plan.learning_axes() else [],
         nulls=if_made("nulls", "table"),
         null_curves=[] if plan.neighbours else if_made("nulls", "curves"),
         calibration=if_made("calibrate", "fits"),
+        second_labels=if_made("second_labels", "labels"),
+        second_described=if_made("second_describe", "table"),
+        second_scores=if_made("second_stability", "clusters"),
+        second_affinity=if_made("second_affinity", "affinity"),
+        second_layout=if_made("second_layout", "layout"),
+        second_rank_frequency=if_made("second_rank_frequency", "table"),
+        second_fits=if_made("second_rank_frequency", "fits"),
+        second_agreement=if_made("second_agreement", "table"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:
@@ -99,6 +109,7 @@ rule page:
         final_step=plan.final,
         dynamics=plan.dynamics,
         members=canonical(plan.members),
+        second=plan.second,
     message:
         "Write the page"
     script:

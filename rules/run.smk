@@ -92,6 +92,8 @@ def start():
             slurm.Waker(Path()).start()
         lock = Path(workflow.basedir) / "envs/requirements.lock"
         preflight.check(config, Path(R), lock=lock, manifest=bool(plan.manifest_given()))
+        for note in preflight.notes(config, Path(R)):
+            logger.info(note)
     except QuantaError as error:
         raise WorkflowError(str(error)) from None
     schedule.calm(workflow)

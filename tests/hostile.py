@@ -24,7 +24,7 @@ MARKUP = [
 MEMBERS = [("small", 1), ("small", 2), ("small", 4), ("middle", 4), ("large", 4)]
 SHOW, GROUPS, SIZES = 4, 4, (36, 28, 20, 12)
 REPORT = ROOT / "workflow/report"
-CODE = ["data", "lists", "charts", "pictures", "cluster", "main"]
+CODE = ["data", "lists", "charts", "pictures", "cluster", "gallery", "main"]
 
 
 def write(folder: Path) -> Path:
@@ -76,6 +76,7 @@ def write(folder: Path) -> Path:
         pd.DataFrame({"n_clusters": k, "rank": range(1, len(s) + 1), "size": s}) for k, s in sorted(curves.items())
     ]
     files.write_table(folder / "qdg/rank_frequency.csv", pd.concat(ranks))
+    _write_second(folder, by_k)
     slope = {"value": -0.5, "interval": [-0.6, -0.4], "ranks": [2, 8], "interval_method": MARKUP[0]}
     files.write_json(folder / "qdg/fits.json", {"envelope_slope": slope})
     files.write_json(folder / "scaling/fits.json", {"alpha_n": {"value": 0.3}})
@@ -152,8 +153,37 @@ def write(folder: Path) -> Path:
             nulls=[],
             null_curves=[],
             calibration=[],
+            **_second_of(folder, base),
         ),
         names(page=folder / "report/index.html"),
-        names(names=["clusters", "emergence"], run=MARKUP[1], qdg_model="large", **common),
+        names(names=["clusters", "emergence"], run=MARKUP[1], qdg_model="large", second="standardised", **common),
     )
     return folder
+
+
+def _write_second(folder: Path, by_k: dict[int, np.ndarray]) -> None:
+    """Another clustering of the same tokens: each label stands for what three places later has the first's."""
+    labels = [pd.DataFrame({"n_clusters": k, "token": range(96), "label": np.roll(own, 3)}) for k, own in by_k.items()]
+    files.write_table(folder / "qdg/second/labels.parquet", pd.concat(labels))
+    agreement = pd.DataFrame({"n_clusters": list(by_k), "adjusted_rand": [0.125] * len(by_k)})
+    files.write_table(folder / "qdg/second/agreement.csv", agreement)
+
+
+def _second_of(folder: Path, base: dict[str, object]) -> dict[str, list[str]]:
+    """What the page takes of the second clustering; described by the script that describes the first."""
+    own = folder / "qdg/second"
+    table = own / "descriptions.parquet"
+    script("catalogue/describe")(names(**base | {"labels": own / "labels.parquet"}), names(table=table), names())
+    scores = pd.read_parquet(table)[["n_clusters", "label"]].assign(stability_seeds=0.25)
+    files.write_table(own / "clusters.parquet", scores)
+    found = {
+        "labels": own / "labels.parquet",
+        "described": table,
+        "scores": own / "clusters.parquet",
+        "affinity": folder / "qdg/affinity.npy",
+        "layout": folder / "qdg/layout.parquet",
+        "rank_frequency": folder / "qdg/rank_frequency.csv",
+        "fits": folder / "qdg/fits.json",
+        "agreement": own / "agreement.csv",
+    }
+    return {f"second_{name}": [str(path)] for name, path in found.items()}

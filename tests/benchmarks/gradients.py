@@ -20,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from _trained import chosen, trained
-from quanta.affinity import cosine
+from quanta.affinity import cosine, magnitude_features, magnitudes
 from quanta.corpus import encoding
 from quanta.corpus.encoding import as_tokens
 from quanta.gradients import engine, selection, token_gradients
@@ -82,6 +82,12 @@ class Case:
             batch_tokens=batch_tokens,
             **settings,
         )[0]
+
+    def magnitudes(self, features: int, batch_tokens: int) -> np.ndarray:
+        """Standardised magnitudes, both passes over all targets."""
+        targets = self.model, as_tokens(self.documents), self.where, self.positions
+        over = magnitude_features.statistics(*targets, samples=len(self.where), batch_tokens=batch_tokens)
+        return magnitude_features.magnitude_features(*targets, over, features=features, batch_tokens=batch_tokens)[0]
 
     def hooks(self, features: int | None, batch_tokens: int) -> np.ndarray:
         engine = Engine(self.model, as_tokens(self.documents), features=features, seed=0, by_hooks=True)
@@ -231,6 +237,7 @@ def methods(case: Case) -> dict[str, Callable[[], Any]]:
         "sketch": lambda: case.ours(65_537, 2048),
         "exact": lambda: case.ours(None, 2048),
         "sketch by hooks": lambda: case.hooks(65_537, 2048),
+        "magnitudes": lambda: case.magnitudes(65_537, 2048),
         "paper": case.paper,
         "bergson exact": lambda: case.bergson(None, 2048),
         "bergson 52": lambda: case.bergson(52, 2048),
@@ -261,6 +268,9 @@ def table(case: Case, names: list[str], repeats: int) -> None:
     rows: dict[str, np.ndarray | None] = {}
     truth = cosines(case.ours(None, 2048))
     off = ~np.eye(len(truth), dtype=bool)
+    truths = dict.fromkeys(names, truth)
+    if "magnitudes" in names:
+        truths["magnitudes"] = cosines(magnitudes.standardised(case.ours(None, 2048)))
     for repeat in range(repeats + 1):
         for name in names:
             began = time.process_time()
@@ -279,7 +289,7 @@ def table(case: Case, names: list[str], repeats: int) -> None:
     for name in names:
         median = float(np.median(seconds[name]))
         got = rows[name]
-        error = "" if got is None else f"{np.sqrt(np.mean((got - truth)[off].astype(np.float64) ** 2)):.2g}"
+        error = "" if got is None else f"{np.sqrt(np.mean((got - truths[name])[off].astype(np.float64) ** 2)):.2g}"
         print(f"| {name} | {n / median:.3g} | {floor / median:.2f} | {error} |", flush=True)
 
 

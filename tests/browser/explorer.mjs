@@ -81,6 +81,12 @@ const download = async (selector) => {
   return { name: file.suggestedFilename(), text: fs.readFileSync(await file.path(), "utf8") };
 };
 
+// the first view: cards, each opens its cluster
+const cards = await tab.$$eval("#cards .card", (all) => all.map((one) => ({ title: one.querySelector("h3").textContent, samples: one.querySelectorAll(".sample mark").length, sure: one.querySelector("p").textContent })));
+await tab.click("#cards .card button");
+check("cards", { cards, opened: await state(tab), view: (await state(tab)).view });
+await turn(tab, "law");
+
 // the slider, by keyboard; the chart, by mouse
 await tab.focus("#k");
 const first = await tab.textContent("#k-value");
@@ -227,6 +233,25 @@ await tab.click("#law-nulls button");
 check("nulls", { rows: await tab.$$eval("#law-nulls tbody tr", (all) => all.map((one) => [...one.children].map((cell) => cell.textContent))), strong: await tab.$$eval("#law-nulls [aria-pressed='true']", (all) => all.length) });
 await tab.click("#view-law [data-open='about']");
 check("about", (await state(tab)).view === "about");
+
+// the second clustering: by mouse and by keyboard, with its own clusters; the open one is followed there and back
+if (await tab.$("#of")) {
+  await tab.evaluate(() => Q.go({ view: "cluster", of: "first", k: Q.meta.show, cluster: 1, token: null }));
+  const told = () => tab.evaluate(() => ({ of: new URLSearchParams(location.hash.slice(1)).get("of"), heading: document.querySelector("#view-cluster h2").textContent, labels: Array.from(Q.clustering(Q.meta.show).label), said: document.getElementById("of-said").textContent, pressed: document.querySelector("#of [aria-pressed='true']").dataset.of, options: document.querySelectorAll("#cluster-list .option").length }));
+  const paper = await told();
+  await tab.focus("#of [data-of='second']");
+  await tab.keyboard.press("Enter");
+  await settle(tab);
+  const other = { ...(await told()), followed: await tab.textContent("#followed"), rule: await tab.textContent("#view-cluster .rule .text") };
+  const file = await download("#export-json");
+  const link = await open(desk, await tab.evaluate(() => location.hash));
+  const shared = await link.textContent("#view-cluster h2");
+  await link.close();
+  for (const view of ["law", "map", "heat", "search", "cluster"]) await turn(tab, view);
+  await tab.focus("#main");
+  await tab.keyboard.press("a");
+  check("second", { paper, other, file: JSON.parse(file.text).clustering, name: file.name, shared, back: await told(), unknown: await tab.evaluate(() => Q.meta.second.kind) });
+}
 
 // the map and the heat map
 await turn(tab, "map");

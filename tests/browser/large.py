@@ -91,6 +91,7 @@ def main(folder: Path, target: Path) -> None:
         n_clusters=400,
         n_clusterings=len(ks),
         model="neox-1m",
+        second="",
     )
     target.write_text(text, encoding="utf-8")
 

@@ -183,6 +183,7 @@ REFUSED = [
     ({"qdg": {"model": "neox-450"}}, "qdg.model", "'neox-450'", "write 'neox-450k'"),
     ({"qdg": {"model": "gpt2"}}, "qdg.model", "a model of the family: neox-7k", "choose one of them"),
     ({"qdg": {"show": 15}}, "qdg.show", "one of qdg.n_clusters", "choose one"),
+    ({"qdg": {"second": "whitened", "mode": "exact"}}, "qdg.second", "whitened of exact gradients", "qdg.mode to sketch"),
     ({"qdg": {"graph": "neighbours", "mode": "exact"}}, "qdg.graph", "exact gradients", "set qdg.mode to sketch"),
     ({"qdg": {"graph": "neighbours", "neighbours": 2000}}, "qdg.neighbours", "2000 of 2000 tokens", "lower it"),
     ({"qdg": {"graph": "neighbours", "tokens": 251}}, "qdg.n_clusters", "at most N − 2", "take the large numbers out"),
@@ -371,3 +372,27 @@ def test_a_name_that_snakemake_would_take_for_a_wildcard_is_refused(name):
     with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path"):
         checks.check_names(config)
     checks.check_names(settled(corpus={"jsonl": {"path": "any $(name) 'at' all"}}))
+
+
+@pytest.mark.parametrize(
+    "content", [b"It was a dark night.\n", b"\xef\xbb\xbf\n  Chapter 1", b'"text"\n', b"text\nplain\n"]
+)
+def test_a_file_of_plain_text_is_refused_while_planning_with_the_ways_to_give_it(tmp_path, content):
+    """Before this a dry run planned it, and the job that reads it named a broken line."""
+    path = tmp_path / "book.txt"
+    path.write_bytes(content)
+    with pytest.raises(QuantaError, match=r"corpus\.jsonl\.path: .*book\.txt begins with") as caught:
+        settled(corpus={"source": "jsonl", "jsonl": {"path": str(path)}})
+    assert "into a folder" in caught.value.mend and "JSON Lines" in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    "content", [b'{"text": "a"}\n', b'\xef\xbb\xbf\n\n{"text": "a"}', b"", b"[1]", '{"a": 1}'.encode("utf-16")]
+)
+def test_what_the_reader_takes_or_names_itself_is_planned(tmp_path, content):
+    for name in ("rows.txt", "rows.jsonl"):
+        (tmp_path / name).write_bytes(content)
+        settled(corpus={"source": "jsonl", "jsonl": {"path": str(tmp_path / name)}})
+    (tmp_path / "rows.jsonl.gz").write_bytes(b"\x1f\x8b")
+    for path in (tmp_path, tmp_path / "absent.txt", tmp_path / "rows.jsonl.gz"):
+        settled(corpus={"source": "jsonl", "jsonl": {"path": str(path)}})

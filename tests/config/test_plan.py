@@ -1,10 +1,12 @@
 """What a settled configuration comes to: members, files, jobs that share work, and what jobs ask for."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from quanta.config import schema
+from gguf_files import small_llama, write_gguf
+from quanta.config import demands, schema
 from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
@@ -66,6 +68,38 @@ def test_without_a_matrix_of_all_pairs_what_needs_one_has_a_sample(default):
     assert "results/mini/qdg/affinity.npy" in default.promised() and not any("affinity" in p for p in many.promised())
 
 
+def test_the_second_clustering_has_gradients_of_its_own_where_it_is_of_magnitudes():
+    parts = Plan(settled(qdg={"second": "standardised", "shards": 2})).second_parts()
+    assert [Path(part).name for part in parts] == ["features.part0of2.npy", "features.part1of2.npy"]
+    assert all(Path(part).parent.as_posix().endswith("qdg/second") for part in parts)
+    assert Plan(settled(qdg={"second": "magnitudes", "shards": 3})).second_parts()
+    for kind in ("absolute", "whitened"):
+        plan = Plan(settled(qdg={"second": kind}))
+        assert plan.second == kind and plan.second_parts() == []
+    assert Plan(settled()).second is None and Plan(settled()).second_parts() == []
+
+
+def test_without_a_matrix_of_all_pairs_the_second_clustering_is_left_out_and_that_is_told():
+    plan = Plan(settled(qdg={"second": "standardised", "graph": "neighbours", "tokens": 3000}))
+    assert plan.second is None and any("second clustering" in line for line in plan.left_out())
+    assert not any("second clustering" in line for line in Plan(settled()).left_out())
+
+
+def test_a_rule_of_the_first_clustering_reads_and_makes_the_second_s_files():
+    plan = Plan(settled())
+    first, second = f"{plan.folder}/qdg", f"{plan.folder}/qdg/second"
+    given = {
+        "affinity": f"{first}/affinity.npy",
+        "selection": f"{first}/tokens.parquet",
+        "many": [f"{first}/labels.parquet", f"{plan.folder}/labels.parquet"],
+    }
+    assert plan.of_second(given) == {
+        "affinity": f"{second}/affinity.npy",
+        "selection": f"{first}/tokens.parquet",
+        "many": [f"{second}/labels.parquet", f"{plan.folder}/labels.parquet"],
+    }
+
+
 def test_params_change_with_their_content_alone(default):
     assert canonical({"b": 1, "a": 2}) == canonical({"a": 2, "b": 1}) == '{"a": 2, "b": 1}'
     looks = [Plan(settled(figures={"dpi": dpi}, models={"source": "train"})).look() for dpi in (80, 80, 90)]
@@ -117,6 +151,50 @@ def test_a_model_of_unknown_size_asks_for_what_the_rule_says(tmp_path):
     )
     assert plan.models == ["a", "b", "c"] and plan.size("a") is None
     assert Requests(plan).losses_mb(unknown=4321, least=1500)(SimpleNamespace(member="a/step0"), 1) == 4321
+
+
+def test_the_size_of_a_given_model_is_read_from_the_headers_of_its_weights(tmp_path):
+    """So that `auto` makes as many parts as the work is worth, and memory and time follow."""
+    rows, width, layers = 49152, 576, 30  # SmolLM2-135M's shape; a header promises data that nobody reads
+    shapes = {"model.embed_tokens.weight": [rows, width]}
+    for i in range(layers):
+        shapes |= {
+            f"model.layers.{i}.self_attn.weight": [2 * width, width],
+            f"model.layers.{i}.mlp.weight": [8 * width, width],
+        }
+    entries = {name: {"dtype": "F32", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    header = json.dumps(entries).encode()
+    plan = given(tmp_path, "small", qdg={"model": "small"}, corpus={"documents": 3000, "context": 256})
+    assert plan.size("small") is None and plan.gradients_shards() == plan.shards("small/step0") == 1
+    (tmp_path / "small/model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    known = Plan(plan.config)
+    parameters = layers * 10 * width**2
+    assert (
+        known.size("small") == demands.Size(width, layers, parameters, rows) and known.parameters("small") == parameters
+    )
+    assert known.gradients_shards() > 4 and known.shards("small/step0") > 4
+    assert len(known.features_parts()) == known.gradients_shards()
+    needs = Requests(known)
+    asked = needs.losses_mb(unknown=1, least=1)(SimpleNamespace(member="small/step0"), 1)
+    assert asked > 4 * (parameters + rows * width) / 1e6
+
+
+def test_taking_a_gguf_file_asks_for_its_weights_in_float32(tmp_path):
+    plan = given(tmp_path, "small")
+    assert Requests(plan).adopt_mb()(SimpleNamespace(model="small", step="0"), 1) == 200
+    (tmp_path / "small/config.json").unlink()
+    write_gguf(tmp_path / "small/a.gguf", small_llama())
+    assert Requests(Plan(plan.config)).adopt_mb()(SimpleNamespace(model="small", step="0"), 1) >= 1500
+
+
+def test_gradients_are_probed_before_losses_unless_they_are_known(default, pythia, tmp_path):
+    assert default.probed() is None and default.before_losses() == default.tokenizers_compared()
+    assert Plan(settled(models={"source": "train"})).before_losses() == []
+    assert pythia.probed() in pythia.before_losses(), "what the hub has is not known"
+    plan = given(tmp_path, "small")
+    assert plan.before_losses() == [f"{plan.folder}/models/tokenizers.json", f"{plan.folder}/models/probe.json"]
+    (tmp_path / "small/config.json").write_text('{"model_type": "gpt_neox"}')
+    assert plan.probed() is None
 
 
 def test_members_in_one_job_ask_for_the_largest_memory_and_all_their_time(default):
@@ -215,3 +293,23 @@ def test_sparse_parity_runs_where_a_configuration_asks_for_it(path):
     plan = ParityPlan(settled(parity=schema.over(config, read(path.name))["parity"]), "results/x")
     assert plan.asked == (path.stem in RUNS_PARITY)
     assert bool(plan.reported()) == plan.asked
+
+
+def test_a_cluster_is_inserted_into_earlier_steps_else_into_smaller_models():
+    config = over_default({})
+    plan = Plan(settled(**config))
+    assert plan.unlearned()[0] == ("neox-1m", 0) and plan.unlearned()[-1] == ("neox-1m", 6144)
+    unfollowed = Plan(settled(**schema.over(config, {"dynamics": {"model": None}})))
+    assert unfollowed.unlearned() == [(name, 8192) for name in ("neox-7k", "neox-25k", "neox-150k", "neox-450k")]
+
+
+def test_params_of_interventions_part_the_settings_between_the_rules():
+    plan = Plan(settled(**over_default({})))
+    halves, moves, alone = (plan.interventions_of(rule) for rule in ("halves", "interventions", "alone"))
+    assert set(halves) & set(moves) == {"clusterings", "show", "earlier"} and set(alone) == {"clusterings", "show"}
+    assert set(halves) | set(moves) | {"run", "shards"} >= set(plan.config["interventions"])
+
+
+def test_a_run_without_interventions_says_so():
+    told = Plan(settled(**over_default({"interventions": {"run": False}}))).left_out()
+    assert [line.split(" is left out")[0] for line in told] == ["Whether clusters can be taken away alone"]

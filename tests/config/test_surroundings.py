@@ -1,12 +1,18 @@
+import json
+import shutil
 from importlib import metadata
 from types import SimpleNamespace
 
 import pytest
+import torch
+from gguf_files import TOKENS, small_llama, unknown_type, write_gguf
 from quanta.config import preflight
 from quanta.corpus import packages
 from quanta.errors import QuantaError
 from quanta.storage import files
+from safetensors.torch import save_file
 from support import ROOT, settled
+from tokenizers import Tokenizer, models
 
 LOCK = ROOT / "envs/requirements.lock"
 
@@ -96,3 +102,86 @@ def test_versions_of_the_corpus_are_those_installed():
     found = packages.versions(settled())
     assert found["scikit-learn"] == metadata.version("scikit-learn") and len(found) == 7
     assert packages.versions(settled(corpus={"source": "jsonl", "jsonl": {"path": "x"}})) == {}
+
+
+# -------------------------------------------------------------------------------------------- given models
+
+
+def checkpoint(folder, *, rows=40, width=8, tokens=("a", "b"), **settings):
+    """A folder in Hugging Face format with an embedding of zeros."""
+    folder.mkdir(parents=True)
+    embedding, block = torch.zeros(rows, width), torch.zeros(width, width)
+    save_file({"embed_tokens.weight": embedding, "layers.0.weight": block}, folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"vocab_size": rows, "model_type": "llama", **settings}))
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=tokens[0]))
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def given(tmp_path, **changes):
+    folder = {"path": str(tmp_path / "given")}
+    config = {"source": "folder", "folder": folder}
+    (tmp_path / "texts.jsonl").touch()
+    corpus = {"source": "jsonl", "jsonl": {"path": str(tmp_path / "texts.jsonl")}}
+    return settled(models=config, corpus=corpus, dynamics={"model": None}, qdg={"model": "small"}, **changes)
+
+
+def test_given_models_are_looked_at_before_any_job(tmp_path):
+    checkpoint(tmp_path / "given/small")
+    preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    checkpoint(tmp_path / "given/large", quantization_config={"quant_method": "bitsandbytes", "load_in_8bit": True})
+    with pytest.raises(QuantaError, match=r"large/config\.json: quantised weights \(bitsandbytes, 8 bits\)"):
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    shutil.rmtree(tmp_path / "given/large")
+    checkpoint(tmp_path / "given/large", tokens=("a", "c"))
+    with pytest.raises(QuantaError, match=r"tokenizers that differ: model\.vocab\.c is 1 in the one and absent"):
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    shutil.rmtree(tmp_path / "given/large")
+    checkpoint(tmp_path / "given/large", rows=1)
+    with pytest.raises(QuantaError, match="'b' with the id 1, while the embedding has 1 rows"):
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+
+
+def test_gguf_files_are_looked_at_before_any_job(tmp_path):
+    for name in ("small", "large"):
+        (tmp_path / "given" / name).mkdir(parents=True)
+        write_gguf(tmp_path / "given" / name / "a.gguf", small_llama())
+    preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    write_gguf(tmp_path / "given/large/a.gguf", small_llama(), tokens=[*TOKENS[:-1], "ab"])
+    with pytest.raises(QuantaError, match=r"large/a\.gguf and .*small/a\.gguf: tokenizers that differ"):
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    unknown_type(tmp_path / "given/large/a.gguf")
+    with pytest.raises(QuantaError, match=r"a\.gguf: weights of the type Q1_0"):
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+
+
+def test_a_checkpoint_that_the_run_has_taken_may_be_gone(tmp_path):
+    for step in (1, 2):
+        checkpoint(tmp_path / f"given/small/step{step}")
+    config = settled(
+        models={"source": "folder", "folder": {"path": str(tmp_path / "given")}},
+        corpus={"source": "jsonl", "jsonl": {"path": str(tmp_path)}},
+        dynamics={"model": "small", "further": [], "steps": [1, 2]},
+        qdg={"model": "small"},
+    )
+    shutil.rmtree(tmp_path / "given/small/step1")
+    with pytest.raises(QuantaError, match="no checkpoint of step 1"):
+        preflight.check(config, tmp_path / "run", lock=LOCK)
+    (tmp_path / "run/models/small/step1").mkdir(parents=True)
+    preflight.check(config, tmp_path / "run", lock=LOCK)
+
+
+def test_a_chat_model_is_named_before_any_job(tmp_path):
+    checkpoint(tmp_path / "given/small")
+    assert preflight.notes(given(tmp_path), tmp_path) == []
+    checkpoint(tmp_path / "given/large-instruct")
+    (line,) = preflight.notes(given(tmp_path), tmp_path)
+    assert line.startswith("large-instruct looks like a chat model: it is named large-instruct.")
+
+
+def test_the_disk_holds_the_weights_of_given_models(tmp_path):
+    checkpoint(tmp_path / "given/small", rows=40)
+    before = preflight.estimated_bytes(given(tmp_path))
+    checkpoint(tmp_path / "given/large", rows=10_040)
+    after = preflight.estimated_bytes(given(tmp_path))
+    assert after - before >= 4 * (10_040 * 8 + 64)

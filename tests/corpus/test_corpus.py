@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta.catalogue import composition, context_rules, contexts
 from quanta.config import members as settings
 from quanta.corpus import decoding, encoding, vocabulary
 from quanta.errors import QuantaError
 from quanta.storage import files as storage_files
 from spellings import BEGINNINGS, KINDS, saved
-from support import ANY_TEXT, ROOT, names, script, settled
+from support import ANY_TEXT, ROOT, names, script, settled, tokens_of
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 ANOTHER = "some words <|endoftext|> more of them, é\n"
@@ -150,7 +151,9 @@ def test_models_without_a_tokenizer_are_named_once_in_the_log(folder, tmp_path, 
     bare = [tmp_path / "a", tmp_path / "b"]
     for path in bare:
         path.mkdir()
-    script("models/tokenizers")(names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names())
+    script("models/tokenizers")(
+        names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names(named='[["a"], ["b"], ["c"]]')
+    )
     assert json.loads((tmp_path / "made.json").read_text()) == {"compared": 1, "without": [str(path) for path in bare]}
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert str(bare[0]) in warning and str(bare[1]) in warning
@@ -476,6 +479,33 @@ def test_pieces_within_words_and_runs_of_blanks_have_no_marks():
     blanks = kind_of("byte_fallback")
     shown = [decoding.Texts(blanks).of(i) for i in blanks.encode("a    b", add_special_tokens=False).ids]
     assert shown == ["a", "    ", "b"]
+
+
+@pytest.mark.parametrize("kind", ["byte_level", "metaspace", "byte_fallback"])
+def test_parts_of_a_character_are_bytes_and_whole_where_all_of_them_are_shown(kind):
+    """In contexts of the page; a target that is part of a character is its bytes in hexadecimal."""
+    tokenizer = kind_of(kind)
+    texts, ids = decoding.Texts(tokenizer), tokenizer.encode("x€é", add_special_tokens=False).ids
+    single = ["\\xe2", "\\x82", "\\xac", "\\xc3", "\\xa9"]
+    assert [texts.of(i) for i in ids][-5:] == single
+    assert texts.joined(ids).lstrip() == "x€é"
+    assert texts.joined(ids[:-1]).endswith("x€\\xc3") and texts.joined(ids[-3:]) == "\\xacé"
+    found = contexts.context(tokens_of([ids]), texts, 0, len(ids) - 1)
+    assert found["before"].endswith("x€\\xc3") and found["target"] == "\\xa9" and found["after"] == ""
+
+
+def test_descriptions_show_parts_of_a_character_as_bytes():
+    tokenizer = kind_of("byte_level")
+    ids = tokenizer.encode("xé xé xé xé", add_special_tokens=False).ids
+    tokens, last = tokens_of([ids]), [i for i, token in enumerate(ids) if token == ids[2]]
+    places = pd.DataFrame({"document": 0, "position": last})
+    labels = pd.DataFrame({"n_clusters": 1, "token": range(len(last)), "label": 0})
+    selection = places.assign(token=range(len(last)), token_id=ids[2], loss_nats=0.01)
+    texts = decoding.Texts(tokenizer)
+    rules = context_rules.conditions(selection, tokens, texts).names
+    assert {"the target is ‘\\xa9’", "the token before it is ‘\\xc3’"} <= set(rules)
+    documents = pd.DataFrame({"document": [0], "source": ["a"]})
+    assert composition.table(labels, selection, documents, texts)["target"].tolist() == ["\\xa9"]
 
 
 def test_a_tokenizer_without_a_decoder_is_read_by_its_other_parts():

@@ -285,3 +285,21 @@ def test_costs_of_a_family_are_sums_over_its_checkpoints():
     given["models"]["hub"]["members"][0]["parameters"] = 5
     with pytest.raises(QuantaError, match="parameters 5"):
         costs.table(settled(**given), mean_length=500, tflops=100)
+
+
+def test_costs_of_given_models_follow_the_headers_of_their_weights(tmp_path):
+    from architectures import tiny
+    from support import settled
+
+    model = tiny("llama")
+    model.save_pretrained(tmp_path / "small")
+    folder = {"source": "folder", "folder": {"path": str(tmp_path)}}
+    config = settled(models=folder, dynamics={"model": None}, qdg={"model": "small"}, corpus={"documents": 1000})
+    (row,) = costs.table(config, mean_length=100, tflops=1)
+    inner, width = pretrained.non_embedding_parameters(model), model.config.hidden_size
+    attention = 2 * model.config.num_hidden_layers * width * 100**2
+    assert row["FLOP"] == 1000 * (2 * (inner + model.config.vocab_size * width) * 100 + attention)
+    assert row["download_GB"] == 0 and row["memory_GB"] > 0
+    (tmp_path / "small/model.safetensors").unlink()
+    with pytest.raises(QuantaError, match="no weights whose headers"):
+        costs.table(config, mean_length=100, tflops=1)

@@ -1,6 +1,7 @@
 """Losses, gradients and features of tiny random models of causal architectures, against their own logits and autograd."""
 
 import contextlib
+import json
 import logging
 import re
 import warnings
@@ -18,8 +19,8 @@ from quanta.errors import QuantaError
 from quanta.gradients.parameter_sets import KINDS, parameter_set
 from quanta.gradients.token_gradients import token_gradients
 from quanta.losses import forward, probe
-from quanta.models import head
-from support import ROOT, tokens_of
+from quanta.models import head, pretrained
+from support import ROOT, names, script, tokens_of
 from torch import nn
 
 PAGE = ROOT / "docs/architectures.md"
@@ -156,12 +157,41 @@ def test_losses_gradients_and_features_are_those_of_the_model(kind: str) -> None
     assert {row.losses, *row.gradients.values()} == {"right"}, row
 
 
+@pytest.mark.parametrize("kind", ["gpt_neox", "gemma2", "bert", "xlm", "mamba"])
+def test_a_folder_is_loaded_with_the_attention_of_its_class(kind: str, tmp_path: Path) -> None:
+    """Some classes have no fused attention, as Gemma 2, which caps its scores."""
+    model = tiny(kind)
+    model.save_pretrained(tmp_path)
+    loaded, ids = pretrained.load(tmp_path), torch.tensor(TEXTS[1:2])
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert next(pretrained.fresh_weights(loaded, seed=0).parameters()).shape == next(model.parameters()).shape
+    if kind == "gpt_neox":
+        assert loaded.config._attn_implementation == "sdpa"
+
+
 def test_attention_that_is_not_causal_is_refused_by_name() -> None:
     with pytest.raises(QuantaError, match=r"BertLMHeadModel \(bert\): tokens from 4 on alter the losses") as caught:
         losses_are_right(tiny("bert", decoder=False))
     assert "is_decoder" in caught.value.mend
     with pytest.raises(QuantaError, match="BertLMHeadModel"):
         token_gradients(tiny("bert", decoder=False), TEXTS, [0], [3])
+
+
+def test_the_probe_of_gradients_stops_a_model_before_its_losses(tmp_path: Path) -> None:
+    run = script("gradients/probe")
+    for kind in ("llama", "reformer"):
+        tiny(kind).save_pretrained(tmp_path / kind)
+    output = tmp_path / "probe.json"
+    run(names(model=tmp_path / "llama"), names(probe=output), names(parameters="paper"))
+    found = json.loads(output.read_text())
+    assert found == {
+        "architecture": "LlamaForCausalLM",
+        "parameter_set": "paper",
+        "parameters": parameter_set(tiny("llama")).count,
+    }
+    with pytest.raises(QuantaError, match=r"ReformerModelWithLMHead \(reformer\).*no gradient reaches the blocks"):
+        run(names(model=tmp_path / "reformer"), names(probe=output), names(parameters="paper"))
 
 
 def test_losses_that_are_not_the_models_own_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,72 +6,11 @@ import numpy as np
 import pytest
 import torch
 from gguf import GGMLQuantizationType, GGUFWriter
-from gguf.quants import quantize
+from gguf.quants import dequantize
+from gguf_files import VOCABULARY, WIDTH, small_llama, unknown_type, write_gguf
 from quanta.errors import QuantaError
-from quanta.models import gguf, pretrained, weights
+from quanta.models import gguf, headers, pretrained, weights
 from support import names, script
-from transformers import LlamaConfig, LlamaForCausalLM
-
-VOCABULARY, WIDTH = 64, 32
-TOKENS = ["<|endoftext|>", *(chr(33 + i) for i in range(VOCABULARY - 3)), "Ġ", "AB"]
-NAMES = {
-    "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-}  # fmt: skip
-
-
-def small_llama():
-    config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=32, tie_word_embeddings=False,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return LlamaForCausalLM(config).eval()
-
-
-def permuted(weight, heads=2):
-    """As llama.cpp orders the rows of queries and keys."""
-    rows, columns = weight.shape
-    return weight.reshape(heads, 2, rows // heads // 2, columns).swapaxes(1, 2).reshape(rows, columns)
-
-
-def write_gguf(path, model, kind=GGMLQuantizationType.Q8_0):
-    """A file as llama.cpp writes it, matrices quantised."""
-    writer = GGUFWriter(path, "llama")
-    config = model.config
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(VOCABULARY)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("default")
-    writer.add_token_list(TOKENS)
-    writer.add_token_merges(["A B"])
-    writer.add_bos_token_id(0)
-    writer.add_eos_token_id(0)
-    for name, tensor in model.state_dict().items():
-        value = tensor.numpy().astype(np.float32)
-        if name.endswith(("q_proj.weight", "k_proj.weight")):
-            value = permuted(value)
-        parts = name.split(".")
-        if parts[1] == "layers":
-            own = f"blk.{parts[2]}.{NAMES['.'.join(parts[3:-1])]}.weight"
-        else:
-            own = {"embed_tokens": "token_embd", "norm": "output_norm"}.get(parts[1], "output") + ".weight"
-        if value.ndim == 1:
-            writer.add_tensor(own, value)
-        else:
-            writer.add_tensor(own, quantize(value, kind), raw_dtype=kind)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
 
 
 def adopt(source, target, sha256=None):
@@ -117,12 +56,7 @@ def test_the_familys_table_says_how_weights_were_stored(packed, tmp_path, model_
 
 
 def test_a_type_that_cannot_be_dequantised_is_refused_by_name(tmp_path):
-    writer = GGUFWriter(tmp_path / "a.gguf", "llama")
-    writer.add_tensor("output.weight", np.zeros((4, 18), np.uint8), raw_dtype=GGMLQuantizationType.Q1_0)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    unknown_type(tmp_path / "a.gguf")
     with pytest.raises(QuantaError, match=r"a\.gguf: weights of the type Q1_0 \(output\.weight\)"):
         gguf.quantisation(tmp_path / "a.gguf")
 
@@ -153,3 +87,73 @@ def test_a_change_of_the_file_is_noticed(packed):
     assert before[1] == (folder / "llama.gguf").stat().st_size
     (folder / "llama.gguf").write_bytes(b"another")
     assert before not in weights.files_given(folder, 0, only_step=0)
+
+
+# ------------------------------------------------------------------------------------------------ headers
+
+
+def test_a_header_is_read_as_the_package_reads_it(packed):
+    from gguf import GGUFReader
+
+    path = packed[0] / "llama.gguf"
+    header, reader = headers.gguf(path), GGUFReader(path)
+    assert {n: (t.kind, t.shape[::-1]) for n, t in header.tensors.items()} == {
+        t.name: (t.tensor_type.name, tuple(t.shape.tolist())) for t in reader.tensors
+    }
+    for name, value in header.fields.items():
+        field = reader.get_field(name)
+        found = field.contents()
+        assert value[0] == len(found) if isinstance(found, list) else value == pytest.approx(found), name
+
+
+def test_a_header_counts_what_the_loaded_model_has(packed, tmp_path):
+    folder, model = packed
+    found = headers.model_of(folder)
+    assert found.parameters == pretrained.non_embedding_parameters(model)
+    assert found.all_parameters == sum(p.numel() for p in model.parameters())
+    assert (found.width, found.layers, found.rows) == (WIDTH, 2, VOCABULARY)
+    model.save_pretrained(tmp_path / "same")
+    assert headers.model_of(tmp_path / "same") == found, "from safetensors"
+
+
+def test_types_are_those_that_the_package_knows_and_dequantises():
+    assert {int(kind): kind.name for kind in GGMLQuantizationType} == headers.GGUF_TYPES
+    decoded = set()
+    for kind in GGMLQuantizationType:
+        try:
+            dequantize(np.zeros((1, 4096), np.uint8).view(np.uint8), kind)
+        except NotImplementedError:
+            continue
+        except (ValueError, AssertionError):
+            pass
+        decoded.add(kind.name)
+    assert decoded == headers.DECODED
+
+
+def test_a_header_alone_refuses_a_type_a_part_and_a_file_that_ends_early(packed, tmp_path):
+    folder, model = packed
+    whole = (folder / "llama.gguf").read_bytes()
+    (folder / "llama.gguf").write_bytes(whole[:300])
+    with pytest.raises(QuantaError, match=r"llama\.gguf: cannot be read"):
+        weights.check_given(folder)
+    unknown_type(folder / "llama.gguf")
+    with pytest.raises(QuantaError, match=r"weights of the type Q1_0"):
+        weights.check_given(folder)
+    writer = GGUFWriter(folder / "llama.gguf", "llama")
+    writer.add_uint16("split.count", 3)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(QuantaError, match="one of 3 parts") as caught:
+        weights.check_given(folder)
+    assert "llama-gguf-split --merge" in caught.value.mend
+    write_gguf(folder / "llama.gguf", model)
+    weights.check_given(folder)
+
+
+def test_a_gguf_with_a_template_of_turns_looks_like_a_chat_model(packed):
+    folder, model = packed
+    assert weights.chat_sign(folder, "llama") is None
+    write_gguf(folder / "llama.gguf", model, template="{{ messages }}")
+    assert weights.chat_sign(folder, "llama") == "its tokenizer has a chat template"

@@ -4,10 +4,12 @@ import shutil
 import pandas as pd
 import pytest
 import torch
+from architectures import LAYERS, WIDTH, tiny
 from quanta.errors import QuantaError
-from quanta.models import pretrained, training, weights
+from quanta.models import headers, pretrained, training, weights
 from quanta.models.family import FAMILY_COLUMNS, FURTHER_COLUMNS, in_order
 from quanta.scaling.recurrence import between_seeds
+from safetensors.torch import save_file
 from support import names, script
 
 # width, layers, heads of Pythia, and the paper's non-embedding parameters
@@ -226,6 +228,118 @@ def test_adopting_takes_the_shared_tokenizer_and_refuses_other_weights(tmp_path)
             with pytest.raises(QuantaError, match=r"family\.csv"):
                 script("models/adopt")(names(), names(folder=target), settings)
             assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes, 8 bits"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq, 4 bits"),
+        ({"quant_method": "fp8"}, "fp8"),
+    ],
+)
+def test_quantised_weights_are_refused_with_their_method(tmp_path, settings, words):
+    new().save_pretrained(tmp_path)
+    weights.check_given(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"quantization_config": settings}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(QuantaError, match=rf"config\.json: quantised weights \({words}\)") as caught:
+        weights.check_given(tmp_path)
+    assert "GGUF" in caught.value.mend
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn])
+def test_weights_of_eight_bits_are_refused_without_a_word_in_the_configuration(tmp_path, kind):
+    model = new()
+    model.save_pretrained(tmp_path)
+    name = "gpt_neox.layers.0.attention.dense.weight"
+    tensors = model.state_dict()
+    masks = {"gpt_neox.layers.0.attention.bias": torch.ones(1, 1, 99, 99, dtype=torch.uint8)}  # as old versions saved
+    save_file(tensors | masks, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    weights.check_given(tmp_path)
+    save_file(tensors | {name: tensors[name].to(kind)}, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(QuantaError, match=rf"weights of the type (I8|F8_E4M3) \({name}\)"):
+        weights.check_given(tmp_path)
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    new().save_pretrained(tmp_path, max_shard_size="10KB")
+    shards = sorted(tmp_path.glob("*.safetensors"))
+    assert len(shards) > 2
+    weights.check_given(tmp_path)
+    shards[1].unlink()
+    with pytest.raises(QuantaError, match=rf"no {shards[1].name} \(1 of {len(shards)} files are missing\)"):
+        weights.check_given(tmp_path)
+
+
+def tokenizer_of(*words, special=()):
+    """A tokenizer.json of these words, and special tokens behind them."""
+    tokens = [{"id": len(words) + i, "content": word, "special": True} for i, word in enumerate(special)]
+    return json.dumps({"model": {"vocab": {word: i for i, word in enumerate(words)}}, "added_tokens": tokens})
+
+
+def test_a_tokenizer_whose_ids_pass_the_embedding_is_refused(tmp_path):
+    new().save_pretrained(tmp_path / "a")  # 61 rows
+    words = [f"w{i}" for i in range(62)]
+    path = tmp_path / "a/tokenizer.json"
+    path.write_text(tokenizer_of(*words[:61], special=["<pad>"]))
+    weights.check_given(tmp_path / "a")
+    path.write_text(tokenizer_of(*words))
+    with pytest.raises(QuantaError, match=r"'w61' with the id 61, while the embedding has 61 rows"):
+        weights.check_given(tmp_path / "a")
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer/tokenizer.json").write_text(tokenizer_of(*words[:50]))
+    weights.check_given(tmp_path / "a", tmp_path / "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("name", "chat"),
+    [
+        ("SmolLM2-135M-Instruct.Q4_1", True), ("gemma-3-270m-it", True), ("llama_chat_7b", True), ("gemma-3-270m", False),
+        ("italian-gpt", False), ("chatter", False), ("pythia-70m", False),
+    ],
+)  # fmt: skip
+def test_a_chat_model_is_told_by_its_name(tmp_path, name, chat):
+    assert (weights.chat_sign(tmp_path, name) is not None) == chat
+
+
+def test_a_chat_model_is_told_by_the_template_of_its_tokenizer(tmp_path):
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": ""}')
+    assert weights.chat_sign(tmp_path, "a") is None
+    (tmp_path / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
+    assert weights.chat_sign(tmp_path, "a") == "its tokenizer has a chat template"
+    (tmp_path / "tokenizer_config.json").unlink()
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    assert weights.of_chat("a", weights.chat_sign(tmp_path, "a")).startswith("a looks like a chat model: its tokenizer")
+
+
+def test_the_comparison_of_tokenizers_says_which_models_look_like_chat_models(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    output = tmp_path / "tokenizers.json"
+    named = json.dumps([["a", "somebody/small"], ["b", "somebody/small-instruct"]])
+    script("models/tokenizers")(
+        names(folders=[tmp_path / "a", tmp_path / "b"]), names(compared=output), names(named=named)
+    )
+    (line,) = json.loads(output.read_text())["chat"]
+    assert line.startswith("b looks like a chat model: it is named somebody/small-instruct.")
+
+
+@pytest.mark.parametrize(
+    "kind", ["gpt2", "gpt_neox", "llama", "gemma3_text", "qwen2", "opt", "bloom", "mixtral", "falcon", "phi"]
+)
+def test_headers_count_what_the_loaded_model_has(tmp_path, kind):
+    model = tiny(kind)
+    model.save_pretrained(tmp_path)
+    found = headers.model_of(tmp_path)
+    assert found.parameters == pretrained.non_embedding_parameters(model)
+    assert (found.width, found.layers, found.rows) == (WIDTH, LAYERS, model.get_input_embeddings().weight.shape[0])
+
+
+def test_headers_of_no_model_tell_nothing(tmp_path):
+    assert headers.model_of(tmp_path) is None
+    (tmp_path / "model.safetensors").write_bytes(b"\xff" * 8)
+    assert headers.model_of(tmp_path) is None
 
 
 def test_the_family_script_writes_the_table(tmp_path):

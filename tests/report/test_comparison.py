@@ -111,9 +111,16 @@ def test_null_models_that_were_not_tested_are_on_neither_side(through_csv, tmp_p
     if through_csv:
         files.write_table(tmp_path / "nulls.csv", run.nulls)
         run = a_run(nulls=files.read_table(tmp_path / "nulls.csv"))
-    assert comparison.told_apart(run, True) == "Gaussian" and comparison.told_apart(run, False) == "bigram"
+    assert comparison.told_apart(run, True) == ["Gaussian"] and comparison.told_apart(run, False) == ["bigram"]
+    assert comparison.slope_words(run).endswith(
+        "cannot be distinguished from that of bigram: no evidence of quanta by itself"
+    )
     alone = a_run(nulls=run.nulls.iloc[[0, 3]])
-    assert comparison.told_apart(alone, True) == comparison.told_apart(alone, False) == "none of the null models"
+    assert comparison.told_apart(alone, True) == comparison.told_apart(alone, False) == []
+    assert comparison.slope_words(alone).endswith("no null model was tested")
+    assert comparison.slope_words(a_run(nulls=run.nulls.iloc[[0, 1]])).endswith(
+        "each of 1 null models has another slope"
+    )
 
 
 def test_rows_hold_the_runs_numbers_and_judge_them():
@@ -193,13 +200,13 @@ def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():
 
 
 def test_the_headline_says_the_run_in_sentences():
-    first, slope, _, nulls, learned, seeds = comparison.headline(a_run())
-    assert first.startswith("α_N = 0.080 [0.070, 0.090] over 3 sizes, 3 models")
-    assert "no single power law" not in first and "theory: -1.080)" in slope
-    assert nulls == "the slope is distinguishable from Gaussian; not from bigram"
+    first, slope, learned, seeds = comparison.headline(a_run())
+    assert first == "the loss falls with model size N as N^-α, α = 0.080 [0.070, 0.090] (3 model sizes, 3 models)"
+    assert slope.startswith("the slope of cluster size over rank is -1.2")
+    assert comparison.headline(a_run(alone={"headline": "1 of 2 alone"}))[1] == "1 of 2 alone"
     assert learned.startswith("frequent clusters are learned earlier: ρ = -0.300")
     assert seeds.startswith("40% [20%, 60%] of drops of more than 0.5 nats recur in another seed (10%")
-    assert len(comparison.headline(a_run(seeds=None))) == 5
+    assert len(comparison.headline(a_run(seeds=None))) == 3
     silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
     assert silent.startswith("no drop of more than 0.5 nats")
 
@@ -210,7 +217,7 @@ def test_a_run_of_one_size_has_no_rows_over_sizes_and_none_of_learning():
     assert left == {row.quantity for row in [*comparison.single_tokens(run), *comparison.learning(run)]}
     assert len(comparison.headline(alone)) == len(comparison.headline(run)) - 2
     nothing = {"value": None, "interval": None, "n_sizes": 1, "points_used": [0]}
-    assert "theory" not in comparison.headline(a_run(curves={}, scaling={"alpha_n": nothing}))[0]
+    assert comparison.sizes_words(nothing | {"points_used": [0]}).startswith("no exponent of the loss")
 
 
 # ---------------------------------------------------------------------------------------------------- sparse parity

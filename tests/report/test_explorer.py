@@ -85,7 +85,7 @@ def test_no_markup_of_the_corpus_becomes_an_element(page):
     own.elements, own.scripts, own.seen, own._open = [], [], "", None
     own.feed((ROOT / "workflow/report/page.html").read_text(encoding="utf-8"))
     code = [a for tag, a in page.elements if tag == "script" and "type" not in a]
-    assert len(code) == 7 and not any(a for a in code)
+    assert len(code) == 8 and not any(a for a in code)
     assert not any(name.startswith("on") for _, a in page.elements for name in a)
     assert [a for _, a in page.elements if "src" in a] == []
     assert tags <= {tag for tag, _ in own.elements}
@@ -169,6 +169,40 @@ def test_the_page_holds_the_tables_of_the_run(run, page):
     for k, part in described.groupby("n_clusters"):
         assert chunks["clusters"][str(k)]["size"] == part["size"].tolist()
         assert chunks["clusters"][str(k)]["rule"] == [json.loads(rule) for rule in part["rule"]]
+
+
+def test_a_page_without_figures_has_all_else(run, page, tmp_path):
+    path = tmp_path / "small.html"
+    path.write_text(
+        rendering.without_figures((run / "report/index.html").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    bare = Page(path)
+
+    def meta(of):
+        return json.loads(next(text for _, a, text in of.scripts if a.get("id") == "meta"))
+
+    assert meta(page)["figures"] and meta(bare) == meta(page) | {"figures": []}
+    assert not [a for _, a, _ in bare.scripts if a.get("id", "").startswith("picture-")]
+    assert bare.seen.split() == page.seen.split()
+    for name, found in bare.chunks().items():
+        assert np.array_equal(found, page.chunks()[name]), name
+
+
+def test_the_page_holds_the_second_clustering_beside_the_first(run, page):
+    chunks, meta = page.chunks(), json.loads(next(text for _, a, text in page.scripts if a.get("id") == "meta"))
+    labels = pd.read_parquet(run / "qdg/second/labels.parquet")
+    described = pd.read_parquet(run / "qdg/second/descriptions.parquet")
+    rows, firsts = (chunks[name].reshape(3, 96) for name in ("second_labels", "labels"))
+    for row, first, k in zip(rows, firsts, (2, 4, 8), strict=True):
+        assert np.array_equal(row, membership.at(labels, k)) and not np.array_equal(row, first)
+    for k, part in described.groupby("n_clusters"):
+        own = chunks["second_clusters"][str(k)]
+        assert own["fingerprint"] == part["fingerprint"].tolist() != chunks["clusters"][str(k)]["fingerprint"]
+        assert own["stability_seeds"] == [0.25] * len(part)
+    assert meta["second"]["agreement"] == {"2": 0.125, "4": 0.125, "8": 0.125}
+    assert meta["second"]["kind"] == "standardised" and meta["second"]["fit"]["value"] == -0.5
+    ends = {name.removeprefix("second_") for name in chunks if name.startswith("second_")}
+    assert ends == set(chunks) - {name for name in chunks if name.startswith("second_")} - {"tokens", "losses"}
 
 
 def test_losses_beyond_the_scale_stop_at_its_end(run):
@@ -502,6 +536,9 @@ def test_in_a_browser_every_control_does_what_it_says(used):
         assert "token" in checks[heat]["state"]
     assert checks["title"] == f"Cluster 1 of {SHOW} · Quanta {MARKUP[1]}" and checks["trained"] == ["small"]
     assert checks["themes"] == 2 and checks["address"] == "e"
+    cards = checks["cards"]
+    assert 1 <= len(cards["cards"]) <= 12 and cards["view"] == "cluster"
+    assert all(card["title"] and card["samples"] >= 1 and "tokens" in card["sure"] for card in cards["cards"]), cards
     slow = checks["slow"]
     assert slow["marked"] == "true" and "stopped after a second" in slow["status"] and slow["after"], slow
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]
@@ -574,6 +611,26 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
     n = (own == 3).sum()
     assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it holds {n} of the {n} tokens of that one."
     assert followed["back"] == "3" and followed["gone"]
+
+
+def test_in_a_browser_the_second_clustering_is_shown_and_left_by_keyboard(used, run):
+    seen = used["checks"]["second"]
+    labels, second = (
+        membership.at(pd.read_parquet(run / f"qdg/{name}labels.parquet"), SHOW) for name in ("", "second/")
+    )
+    assert seen["paper"]["labels"] == seen["back"]["labels"] == labels.tolist()
+    assert seen["other"]["labels"] == second.tolist()
+    assert (seen["paper"]["of"], seen["other"]["of"], seen["back"]["of"]) == (None, "second", None)
+    assert (seen["paper"]["pressed"], seen["other"]["pressed"], seen["back"]["pressed"]) == ("first", "second", "first")
+    assert (
+        "adjusted Rand index 0.13" in seen["paper"]["said"] and "standardised over the tokens" in seen["other"]["said"]
+    )
+    # the open cluster is followed to the one that holds most of its tokens
+    most = np.bincount(second[labels == 1]).argmax()
+    assert seen["other"]["heading"] == seen["shared"] == f"Cluster {most} of {SHOW}, second affinity"
+    assert f"{np.bincount(second[labels == 1]).max()} of the {(labels == 1).sum()} tokens" in seen["other"]["followed"]
+    assert seen["back"]["heading"].startswith(f"Cluster 1 of {SHOW}")
+    assert seen["file"] == "standardised" and seen["name"].startswith("second-cluster-")
 
 
 def test_in_a_browser_null_models_are_told_and_one_is_drawn_strongly(used):

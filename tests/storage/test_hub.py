@@ -461,6 +461,20 @@ def test_a_gated_repository_needs_a_token_which_goes_nowhere_but_to_the_hub(serv
     assert written and not any(secret.encode() in content for content in written)
 
 
+def test_quantised_weights_are_refused_before_they_are_fetched(server, tmp_path):
+    settings = {"model_type": "llama", "quantization_config": {"quant_method": "gptq", "bits": 4}}
+    server.add(NAME, "main", FILES | {"config.json": json.dumps(settings).encode()})
+    files.write_json(tmp_path / "pin.json", pinned(tmp_path, "main").as_dict())
+    patience = json.dumps({"attempts": 4, "longest": 2.0, "stall": 30.0})
+    with pytest.raises(QuantaError, match=r"pythia-70m-v0 at main, config\.json: quantised weights \(gptq, 4 bits\)"):
+        script("models/fetch")(
+            names(pin=tmp_path / "pin.json"),
+            names(folder=tmp_path / "m"),
+            names(request='{"parameters": null}', store=str(tmp_path / "store"), patience=patience),
+        )
+    assert not server.asked(r"resolve/.*\.safetensors") and not (tmp_path / "m").exists()
+
+
 # --------------------------------------------------------------------------------------------------- data sets
 
 
@@ -610,7 +624,7 @@ def over_pythia(counts, **changes):
 
 @pytest.fixture
 def repository(tmp_path):
-    from test_workflow import copy_of_the_repository
+    from repository import copy_of_the_repository
 
     return copy_of_the_repository(tmp_path / "quanta")
 

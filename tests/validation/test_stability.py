@@ -176,3 +176,14 @@ def test_a_cluster_without_a_partner_has_no_match():
     table = lineage.found_again(np.array([0, 0, 0, 1, 1, 2]), np.array([0, 0, 0, 0, 0, 0]), seed=0)
     assert table["match"].notna().tolist() == [True, False, False]
     assert table["score"].tolist() == [0.5, 0, 0]
+
+
+def test_agreement_of_two_clusterings_is_told_at_each_number_that_both_have():
+    rng = np.random.default_rng(0)
+    own = {k: rng.integers(0, k, 400) for k in (2, 5, 9)}
+    left = membership.as_table(own)
+    renamed = membership.as_table({2: 1 - own[2], 5: (own[5] + 2) % 5, 7: own[9] % 7})
+    found = agreement.of_labels(left, renamed)
+    assert found["n_clusters"].tolist() == [2, 5] and np.allclose(found["adjusted_rand"], 1)
+    chance = agreement.of_labels(left, membership.as_table({k: rng.permutation(one) for k, one in own.items()}))
+    assert chance["adjusted_rand"].abs().max() < 0.05

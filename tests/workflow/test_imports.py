@@ -13,10 +13,14 @@ NAMES = sorted(path.relative_to(SCRIPTS).with_suffix("").as_posix() for path in 
 # what costs half a second to five seconds each, and the scripts that may load it before their `main` begins
 MODELS = {
     "affinity/exact_affinity",
+    "affinity/magnitudes",
+    "affinity/statistics",
     "models/export",
     "models/family",
     "models/fetch",
     "gradients/gradients",
+    "gradients/probe",
+    "interventions/interventions",
     "losses/losses",
     "validation/relative",
     "models/train",

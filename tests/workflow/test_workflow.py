@@ -76,6 +76,7 @@ def test_the_run_makes_what_it_promises(finished):
         models/family.csv models/tiny-a/step60/model.safetensors models/tiny-b/step8/config.json
         losses/tiny-c/step60.npy scaling/mean_loss.csv scaling/fits.json scaling/seeds_sharpness.csv qdg/tokens.parquet
         qdg/learned.csv qdg/learned.json report/figures/learned.png report/figures/seeds.png qdg/features.npy
+        qdg/second/labels.parquet qdg/second/descriptions.parquet qdg/second/rank_frequency.csv qdg/second/clusters.parquet
         qdg/affinity.npy qdg/embedding.npy qdg/eigenvalues.npy qdg/labels.parquet qdg/rank_frequency.csv qdg/fits.json
         report/figures/rank_frequency.png report/figures/rank_frequency.pdf report/index.html report/summary.json"""
     for name in promised.split():
@@ -116,6 +117,12 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
     features, affinity = np.load(results / "qdg/features.npy").astype(float), np.load(results / "qdg/affinity.npy")
     unit = features / np.linalg.norm(features, axis=1, keepdims=True)
     np.testing.assert_allclose(affinity, unit @ unit.T, atol=2e-6)
+    # the second clustering is of the same tokens, by its own features
+    features, affinity = (np.load(results / f"qdg/second/{name}.npy") for name in ("features", "affinity"))
+    unit = features / np.linalg.norm(features.astype(float), axis=1, keepdims=True)
+    np.testing.assert_allclose(affinity, unit @ unit.T, atol=2e-6)
+    agreement = pd.read_csv(results / "qdg/second/agreement.csv")
+    assert agreement["n_clusters"].tolist() == [4, 8, 12, 16, 24, 32] and (agreement["adjusted_rand"] < 1).all()
     labels = pd.read_parquet(results / "qdg/labels.parquet")
     assert sorted(labels["n_clusters"].unique()) == [4, 8, 12, 16, 24, 32]
     for k, part in labels.groupby("n_clusters"):

@@ -60,6 +60,9 @@ class Purpose(Enum):
     PARITY_NOISE = (37, 0)
     SUMMARY_SPECTRUM = (38, 0)
     PROBE_TOKENS = (39, 0)
+    INTERVENTION_GROUPS = (44, 1)  # 0 for random groups, 1 for the panel of documents
+    INTERVENTION_HALVES = (45, 2)  # a hash of grouping and halving, number of the group
+    INTERVENTION_BOOTSTRAP = (46, 2)  # a hash of what is resampled, number of the group
 
 
 def stream(seed: int, purpose: Purpose, *index: int) -> np.random.SeedSequence:

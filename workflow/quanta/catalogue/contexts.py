@@ -13,13 +13,10 @@ def context(tokens: Tokens, texts: Texts, document: int, position: int) -> dict[
     """Text before a token, of it, and after it, within its document."""
     ids = tokens.document(document)
 
-    def join(begin: int, end: int) -> str:
-        return "".join(texts.of(i) for i in ids[max(begin, 0) : end])
-
     return {
-        "before": join(position - BEFORE, position),
+        "before": texts.joined(ids[max(position - BEFORE, 0) : position]),
         "target": texts.of(ids[position]),
-        "after": join(position + 1, position + 1 + AFTER),
+        "after": texts.joined(ids[position + 1 : position + 1 + AFTER]),
     }
 
 

@@ -1,6 +1,8 @@
 """What no schema can say: keys of several sections against each other, names against files."""
 
+import codecs
 import difflib
+from pathlib import Path
 from typing import Any
 
 from quanta.config import members as config_members
@@ -14,7 +16,7 @@ def check_across(config: Config) -> None:
     Raises:
         QuantaError: the first that does.
     """
-    for check in (_check_corpus, _check_models, _check_dynamics, _check_scaling, _check_qdg, _check_lineage,
+    for check in (_check_corpus, _check_models, _check_dynamics, _check_scaling, _check_qdg, _check_second, _check_lineage,
                   _check_neighbours, _check_calibration, _check_parity):  # fmt: skip
         check(config)
 
@@ -28,6 +30,8 @@ def _check_corpus(config: Config) -> None:
             "the path of a file of JSON Lines or Parquet, or of a folder of texts",
             "set it",
         )
+    if corpus["source"] == "jsonl":
+        _check_rows(Path(corpus["jsonl"]["path"]))
     if corpus["source"] == "hub" and not corpus["hub"]["repository"]:
         config_members.refuse("corpus.hub.repository", "not set", "the name of a data set on the hub", "set it")
     if config["models"]["source"] == "train" and corpus["beginning"] == "always":
@@ -36,6 +40,27 @@ def _check_corpus(config: Config) -> None:
     if config["models"]["source"] == "train" and not 0 < corpus["heldout_share"] < 1:
         config_members.refuse("corpus.heldout_share", f"{corpus['heldout_share']}", "between 0 and 1 where models are trained here",
                "0.05 is the default")  # fmt: skip
+
+
+PACKED = (".gz", ".zst", ".xz", ".parquet")  # files whose first bytes say nothing here
+
+
+def _check_rows(path: Path) -> None:
+    """Refuse a file of plain text, which a dry run would plan as well: what begins neither as an object nor as an array."""
+    if path.suffix in PACKED or not path.is_file():
+        return
+    with path.open("rb") as file:
+        beginning = file.read(4096).removeprefix(codecs.BOM_UTF8)
+    first = beginning.lstrip()[:1]
+    wide = b"\0" in beginning[:4] or beginning[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    if first and first not in b"{[" and not wide:  # the reader names an array and another encoding
+        config_members.refuse(
+            "corpus.jsonl.path",
+            f"{path} begins with {beginning.lstrip()[:20].decode('utf-8', errors='replace')!r}, as plain text does",
+            "JSON Lines: one JSON object per line",
+            "put text files into a folder and set the path to the folder (a document per file), or write JSON Lines, "
+            '{"text": "…"} per document',
+        )
 
 
 def _check_models(config: Config) -> None:
@@ -115,6 +140,13 @@ def _check_qdg(config: Config) -> None:
     if min(last, counts[-1]) <= first:
         config_members.refuse("qdg.rank_shares", f"ranks {first} to {last} of {tokens} tokens, while the largest of qdg.n_clusters is {counts[-1]}",
                "at least two ranks that have a cluster", "lower the shares, or add larger numbers to qdg.n_clusters")  # fmt: skip
+
+
+def _check_second(config: Config) -> None:
+    qdg = config["qdg"]
+    if qdg["mode"] == "exact" and qdg["second"] in ("absolute", "whitened"):
+        config_members.refuse("qdg.second", f"{qdg['second']} of exact gradients, which are not kept", "features of a sketch",
+               "set qdg.mode to sketch, or qdg.second to standardised")  # fmt: skip
 
 
 def _check_lineage(config: Config) -> None:

@@ -8,6 +8,7 @@ useful speed on the machine that will be used.
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +25,60 @@ LIBRARIES = 1_100_000_000  # bytes of a process beyond what shapes say: 0.5 to 1
 BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
 
 
+@dataclass(frozen=True)
+class Counted(Shape):
+    """A given model of any architecture: its parameters without embeddings come from the headers of its weights."""
+
+    counted: int = 0
+
+    @property
+    def non_embedding(self) -> int:
+        """As counted."""
+        return self.counted
+
+    @property
+    def products(self) -> int:
+        """Nearly all of them."""
+        return self.counted
+
+
+def shape_of(config: Mapping[str, Any], model: str) -> Shape:
+    """The shape of a model of the hub's family, by its parameters, or of a given one, by the headers of its weights.
+
+    Raises:
+        QuantaError: a member's parameters are not those of a shape that is known here, or a given model has no weights.
+    """
+    if config["models"]["source"] == "folder":
+        given = settings.given_model(dict(config), model)
+        if given is None:
+            raise QuantaError(f"models.folder, {model}", "no weights whose headers can be read",
+                              "safetensors or a GGUF file", "look at the folder")  # fmt: skip
+        return Counted(given.width, given.layers, 1, given.rows, given.parameters)
+    found = next((m.get("parameters") for m in config["models"]["hub"]["members"] if m["name"] == model), None)
+    name = BY_PARAMETERS.get(int(found)) if found else None
+    if name is None:
+        raise QuantaError(
+            f"models.hub.members, {model}",
+            f"parameters {found}",
+            f"one of {sorted(BY_PARAMETERS)}",
+            "costs are known for Pythia's shapes, and for models in a folder",
+        )
+    return SHAPES[name]
+
+
 def forward_flops(shape: Shape, lengths: Sequence[int] | Array) -> float:
     """Useful FLOP of the losses of documents of these lengths: products of weights, unembedding, causal attention.
 
     Two FLOP a multiply-add. Padding and softmax are not counted.
     """
     n = np.asarray(lengths, dtype=np.float64)
-    weights = 12 * shape.layers * shape.width**2 + shape.vocabulary * shape.width
+    weights = shape.products + shape.vocabulary * shape.width
     return float(2 * weights * n.sum() + 2 * shape.layers * shape.width * (n * n).sum())
 
 
 def gradient_flops(shape: Shape, length: float, samples: int) -> float:
     """FLOP of the gradients of single tokens at contexts of `length`: forward, backward to activations and weights."""
-    block = 2 * 12 * shape.layers * shape.width**2 * length + 2 * shape.layers * shape.width * length**2
+    block = 2 * shape.products * length + 2 * shape.layers * shape.width * length**2
     return 3 * samples * block
 
 
@@ -52,35 +94,27 @@ def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, lo
 def table(
     config: Mapping[str, Any], *, mean_length: float, tflops: float, bytes_a_weight: int = 2
 ) -> list[dict[str, Any]]:
-    """One row a model of the hub's family: checkpoints, FLOP and hours of all its losses, memory and disk in GB.
+    """One row per model of the hub's family or of a given folder: checkpoints, FLOP and hours of all its losses, memory and disk in GB.
 
     `mean_length` is the mean number of tokens a document after the cut, `tflops` a measured speed in 10¹² FLOP/s.
 
     Raises:
-        QuantaError: a member's parameters are not those of a shape that is known here.
+        QuantaError: a model's shape is not known, see `shape_of`.
     """
-    documents = config["corpus"]["documents"]
+    documents, on_hub = config["corpus"]["documents"], config["models"]["source"] == "hub"
     tokens = documents * mean_length
     rows = []
-    for member in config["models"]["hub"]["members"]:
-        name = BY_PARAMETERS.get(member.get("parameters"))
-        if name is None:
-            raise QuantaError(
-                f"models.hub.members, {member['name']}",
-                f"parameters {member.get('parameters')}",
-                f"one of {sorted(BY_PARAMETERS)}",
-                "costs are known for Pythia's shapes only",
-            )
-        shape, checkpoints = SHAPES[name], len(settings.saved_steps(dict(config), member["name"]))
+    for model in settings.model_names(dict(config)):
+        shape, checkpoints = shape_of(config, model), len(settings.saved_steps(dict(config), model))
         flops = checkpoints * forward_flops(shape, np.full(documents, mean_length))
         rows.append(
             {
-                "model": member["name"],
+                "model": model,
                 "checkpoints": checkpoints,
                 "FLOP": flops,
                 "hours": flops / (tflops * 1e12) / 3600,
                 "memory_GB": memory_bytes(shape, config["losses"]["batch_tokens"]) / 1e9,
-                "download_GB": checkpoints * bytes_a_weight * shape.parameters / 1e9,
+                "download_GB": on_hub * checkpoints * bytes_a_weight * shape.parameters / 1e9,
                 "losses_GB": checkpoints * 4 * tokens / 1e9,
             }
         )
@@ -108,8 +142,7 @@ def report(config: dict[str, Any], *, mean_length: float, tflops: float) -> str:
     `mean_length` is in tokens per document, `tflops` in 10^12 FLOP/s.
     """
     qdg = config["qdg"]
-    parameters = {member["name"]: member["parameters"] for member in config["models"]["hub"]["members"]}
-    shape = SHAPES[BY_PARAMETERS[parameters[qdg["model"]]]]
+    shape = shape_of(config, qdg["model"])
     n, k = qdg["tokens"], max(qdg["n_clusters"])
     flops = gradient_flops(shape, mean_length, n)
     heads = ["FLOP", "hours", "features, GB", "affinity, GB", "embedding, GB", "memory for eigenvectors, GB"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quanta.errors import QuantaError
-from quanta.models import neox_shape, weights
+from quanta.models import headers, neox_shape, weights
 
 Config = dict[str, Any]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # of a model, whatever names it: a folder of the run has it too
@@ -168,6 +168,30 @@ def known_parameters(config: Config, model: str) -> int | None:
     """Non-embedding parameters that a table of the family or a list of members states; None where none does."""
     found = _member(config, model).get("parameters")
     return None if found is None else int(found)
+
+
+def _given_folder(config: Config, model: str) -> Path | None:
+    """The folder of a given model's checkpoint of the final step, if there is one."""
+    folder = config["models"]["folder"]
+    if config["models"]["source"] != "folder" or not folder["path"]:
+        return None
+    step = final_step(config)
+    try:
+        return weights.checkpoint_folder(Path(folder["path"]) / model, step, only_step=step)
+    except QuantaError:  # said before the first job
+        return None
+
+
+def given_model(config: Config, model: str) -> headers.Model | None:
+    """What the headers of a given checkpoint's weights say, at the final step; None where it comes from elsewhere."""
+    folder = _given_folder(config, model)
+    return headers.model_of(folder) if folder else None
+
+
+def given_type(config: Config, model: str) -> str | None:
+    """The model type that the configuration of a given checkpoint names; None where it comes from elsewhere."""
+    folder = _given_folder(config, model)
+    return headers.settings_of(folder).get("model_type") if folder else None
 
 
 def request(config: Config, model: str, step: int) -> dict[str, Any]:

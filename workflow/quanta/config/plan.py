@@ -13,7 +13,7 @@ from typing import Any
 
 from quanta.config import demands, members
 from quanta.config.members import Config
-from quanta.models import neox_shape, weights
+from quanta.models import headers, neox_shape, weights
 
 LOSSES_JOBS = 8  # at most so many jobs make the losses of several members each: slurm/config.yaml names them
 CURVES = 3  # models and steps that an affinity from loss curves needs (quanta/affinity/loss_curves.py)
@@ -66,6 +66,8 @@ class Plan:
         self.affinity = f"{self.folder}/qdg/{'affinity_sample' if self.neighbours else 'affinity'}.npy"
         self.exact_bytes = int(qdg["exact_memory_gb"] * 1e9) if qdg["mode"] == "exact" else None
         self.sketched = [] if qdg["mode"] == "exact" else [f"{self.folder}/qdg/features.npy"]
+        # the kind of the second clustering, which needs a matrix of all pairs
+        self.second: str | None = None if qdg["second"] == "none" or self.neighbours else qdg["second"]
         self.losses_jobs = self._losses_jobs()
 
     # ------------------------------------------------------------------------------------------------- corpus
@@ -164,18 +166,44 @@ class Plan:
         """Made before any losses, where the models may have several tokenizers; another model makes no losses anew."""
         return [] if self.source == "train" else [f"{self.folder}/models/tokenizers.json"]
 
+    def named(self) -> str:
+        """The names of each model: its own, and on the hub its repository's."""
+        hub = self.source == "hub"
+        return canonical(
+            [[m, *([members.request(self.config, m, self.final)["repository"]] if hub else [])] for m in self.models]
+        )
+
+    def probed(self) -> str | None:
+        """Made before any losses, where gradients may be refused: not of GPT-NeoX, whose backward pass is known."""
+        if self.source == "train" or members.given_type(self.config, self.config["qdg"]["model"]) == "gpt_neox":
+            return None
+        return f"{self.folder}/models/probe.json"
+
+    def before_losses(self) -> list[str]:
+        """What is checked before any losses."""
+        probed = self.probed()
+        return [*self.tokenizers_compared(), *([probed] if probed else [])]
+
     def parameters(self, model: str) -> int | None:
-        """Of a model without its embeddings, as far as the configuration knows them."""
+        """Of a model without its embeddings, as far as the configuration or the headers of given weights tell."""
         if self.source == "train":
             return neox_shape.parameters(members.trained(self.config, model))
-        return members.known_parameters(self.config, model)
+        known = members.known_parameters(self.config, model)
+        return given.parameters if known is None and (given := self._by_headers(model)) else known
+
+    def _by_headers(self, model: str) -> headers.Model | None:
+        """What the headers of a given model's weights say, where no table does."""
+        known = members.known_parameters(self.config, model)
+        return members.given_model(self.config, model) if known is None else None
 
     def size(self, model: str) -> demands.Size | None:
-        """Width, layers and parameters of a model, as far as the configuration knows them."""
+        """Width, layers and parameters of a model, as far as the configuration or the headers of given weights tell."""
         if self.source == "train":
             size = members.trained(self.config, model)
             return demands.trained_size(size["width"], size["layers"], self.config["corpus"]["tokenizer"]["vocabulary"])
         known = self.parameters(model)
+        if given := self._by_headers(model):
+            return demands.Size(given.width, given.layers, given.parameters, given.rows)
         return None if known is None else demands.published_size(known)
 
     # ------------------------------------------------------------------------------------------------- losses
@@ -186,7 +214,10 @@ class Plan:
 
     def losses_seconds(self, member: str) -> float | None:
         """Forecast of the time of a member's losses on one core; None where its size is not known."""
-        size = self.parameters(member.rpartition("/")[0])
+        model = member.rpartition("/")[0]
+        size = self.parameters(model)
+        if size is not None and (given := self._by_headers(model)):
+            size += given.rows * given.width  # the unembedding, which is most of a small model with many tokens
         tokens = self.config["corpus"]["documents"] * self.config["corpus"]["context"]
         return None if size is None else demands.losses_seconds(size, tokens)
 
@@ -273,6 +304,32 @@ class Plan:
         number = self.gradients_shards()
         return [f"{self.folder}/qdg/features.part{i}of{number}.npy" for i in range(number)]
 
+    def second_parts(self) -> list[str]:
+        """Files of the parts of the second clustering's features, of magnitudes; none where it takes those of the first."""
+        if self.second not in ("magnitudes", "standardised"):
+            return []
+        return [path.replace("/qdg/", "/qdg/second/") for path in self.features_parts()]
+
+    def of_second(self, given: Any, *made: str) -> dict[str, Any]:
+        """A rule's inputs by name, with files of the second clustering for those of the first.
+
+        Of the first are its affinity, embedding and labels, and what is named as `made`; all else is of both.
+        """
+
+        def other(file: Any) -> Any:
+            name = Path(str(file)).name if not callable(file) else ""
+            own = name in ("affinity.npy", "embedding.npy", "labels.parquet", *made)
+            return f"{self.folder}/qdg/second/{name}" if own and str(file) == f"{self.folder}/qdg/{name}" else file
+
+        files = {name: given.get(name) for name in given.keys()}  # noqa: SIM118 (a list, and not its entries)
+        return {
+            name: other(one) if isinstance(one, str) else [other(each) for each in one] for name, one in files.items()
+        }
+
+    def made_second(self, given: Any) -> dict[str, Any]:
+        """A rule's outputs by name, of the second clustering."""
+        return self.of_second(given, *(Path(str(file)).name for file in given))
+
     def gradients(self) -> dict[str, Any]:
         """How gradients are taken, as params."""
         return {key: self.config["qdg"][key] for key in ("features", "parameters", "precision")}
@@ -286,6 +343,58 @@ class Plan:
         """Files of the parts of the simulations."""
         number = self.config["calibration"]["shards"]
         return [f"{self.folder}/calibration/simulations.part{i}of{number}.parquet" for i in range(number)]
+
+    # ----------------------------------------------------------------------------------------- interventions
+
+    def clusterings(self) -> dict[str, str]:
+        """Files of labels whose clusters are intervened on, by name. The first is the one that the report shows."""
+        return {"clusters": f"{self.folder}/qdg/labels.parquet"}
+
+    def unlearned(self) -> list[Member]:
+        """Members that may not have learned what the clustered one has, earliest first: its steps before, else smaller models."""
+        model = self.config["qdg"]["model"]
+        if model in self.followed:
+            return [(name, step) for name, step in self.members if name == model and step < self.final]
+        sizes = self.first_seed()
+        return [(name, self.final) for name in sizes[: sizes.index(model)]] if model in sizes else []
+
+    def interventions_shards(self) -> int:
+        """Jobs that share the interventions: a few take about as long as their gradients would by forecast."""
+        settings, qdg = self.config["interventions"], self.config["qdg"]
+        size = self.parameters(qdg["model"])
+        samples = 8 * (2 * qdg["show"] + 4 * settings["controls"] + 4 * settings["insertions"])
+        seconds = None if size is None else demands.gradients_seconds(size, samples, self.config["corpus"]["context"])
+        return demands.parts(seconds) if settings["shards"] == "auto" else int(settings["shards"])
+
+    def interventions_of(self, rule: str) -> dict[str, Any]:
+        """What `halves`, `interventions` and `alone` depend on, as params of these rules."""
+        shared = {"clusterings": list(self.clusterings()), "show": self.config["qdg"]["show"]}
+        if rule == "alone":
+            return shared
+        of_halves = (
+            "least_tokens",
+            "half_tokens",
+            "controls",
+            "curves",
+            "insertions",
+            "unlearned_nats",
+            "panel_tokens",
+        )
+        settings = {key: value for key, value in self.config["interventions"].items() if key not in ("run", "shards")}
+        own = {key: value for key, value in settings.items() if (key in of_halves) == (rule == "halves")}
+        return shared | own | {"earlier": [f"{model}/step{step}" for model, step in self.unlearned()]}
+
+    def interventions_tables(self) -> dict[str, str]:
+        """Tables that the interventions come to, by name."""
+        names = ("shares", "medians", "curves", "transfer", "units", "moves", "clusters")
+        joined = {f"all_{name}": f"{self.folder}/interventions/{name}.parquet" for name in ("cases", "rows")}
+        tables = {name: f"{self.folder}/interventions/{name}.csv" for name in names}
+        return joined | tables | {"alone": f"{self.folder}/interventions/alone.json"}
+
+    def interventions_parts(self, name: str) -> list[str]:
+        """Files of the parts of a table of the interventions."""
+        number = self.interventions_shards()
+        return [f"{self.folder}/interventions/{name}.part{i}of{number}.parquet" for i in range(number)]
 
     # ------------------------------------------------------------------------------------------------- report
 
@@ -312,6 +421,14 @@ class Plan:
         if not self.curves_compared:
             told.append(
                 f"The affinity from loss curves is left out: it needs {CURVES} checkpoints, and this run has {len(self.members)}."
+            )
+        if not self.config["interventions"]["run"]:
+            told.append(
+                "Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run)."
+            )
+        if self.neighbours and self.config["qdg"]["second"] != "none":
+            told.append(
+                "The second clustering is left out: it needs the matrix of all pairs of tokens (qdg.graph: dense)."
             )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")

@@ -1,14 +1,16 @@
-"""What a run takes for granted outside of the configuration: installed packages, files, room on the disk.
+"""What a run takes for granted outside of the configuration: installed packages, files, given models, room on the disk.
 
 Imported while Snakemake parses, once a job: nothing heavy here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from quanta.config import members
 from quanta.corpus import packages
 from quanta.errors import QuantaError
+from quanta.models import headers, weights
 from quanta.storage import files
 
 BYTES_A_PARAMETER = 4
@@ -16,7 +18,7 @@ BYTES_A_LOSS = 4
 
 
 def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: bool = False) -> None:
-    """Check files, packages and disk before any job runs.
+    """Check files, packages, given models and disk before any job runs.
 
     Where a manifest says what models were trained on, packages may differ: `manifests.agree` leaves out what does.
 
@@ -34,27 +36,90 @@ def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: boo
             "JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst, .jsonl.xz), Parquet, or a folder of texts",
             "put it there, or set the path to one that exists",
         )
+    _check_models(config, results)
     files.check_disk(results, estimated_bytes(config))
 
 
+def _given(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, int, Path]]:
+    """Model, step and folder of the checkpoints of a given folder; those that the run has taken may be gone from there."""
+    config = dict(config)
+    if config["models"]["source"] != "folder":
+        return
+    path, last = Path(config["models"]["folder"]["path"]), members.final_step(config)
+    for model in members.model_names(config):
+        for step in members.saved_steps(config, model):
+            try:
+                folder = weights.checkpoint_folder(path / model, step, only_step=last)
+            except QuantaError:
+                if (results / "models" / model / f"step{step}").is_dir():
+                    continue
+                raise
+            yield model, step, folder
+
+
+def _check_models(config: Mapping[str, Any], results: Path) -> None:
+    """Each checkpoint of a given folder by its small files and headers, and their tokenizers against each other."""
+    shared = members.in_folder(dict(config), "tokenizer")
+    packed: dict[Path, tuple[Any, ...]] = {}
+    own = list[Path]()
+    for _, step, folder in _given(config, results):
+        weights.check_given(folder, shared)
+        if step != members.final_step(dict(config)) or shared:
+            continue
+        if (file := weights.gguf_file(folder)) is None:
+            own.append(folder)
+        else:
+            fields = headers.gguf(file).fields
+            packed[file] = tuple(fields.get(f"tokenizer.ggml.{name}") for name in ("model", "tokens", "merges"))
+    if len(own) > 1:
+        from quanta.corpus import vocabulary
+
+        vocabulary.check_alike(own)
+    first = next(iter(packed), None)
+    for file, tokenizer in packed.items():
+        if tokenizer != packed[first or file]:
+            raise QuantaError(
+                f"{first} and {file}",
+                "tokenizers that differ",
+                "models that share one tokenizer: their losses are compared token by token",
+                "leave one of them out, or run each family by itself",
+            )
+
+
+def notes(config: Mapping[str, Any], results: Path) -> list[str]:
+    """What a reader should know of given models before the first job: which look like chat models."""
+    found: dict[str, str] = {}
+    for model, _, folder in _given(config, results):
+        sign = weights.chat_sign(folder, model)
+        if sign:
+            found[model] = weights.of_chat(model, sign)
+    return list(found.values())
+
+
 def estimated_bytes(config: Mapping[str, Any]) -> int:
-    """About what the run's results take on disk. Weights fetched from elsewhere are not known and not in it."""
+    """About what the run's results take on disk. Weights that a hub has are not known and not in it."""
     corpus, qdg, models = config["corpus"], config["qdg"], config["models"]
     tokens = corpus["documents"] * corpus["context"]
     followed = [config["dynamics"]["model"], *config["dynamics"]["further"]] if config["dynamics"]["model"] else []
     steps = len(config["dynamics"]["steps"])
-    members, weights, counts = 8 + steps * len(followed), 0, dict[str, int]()
+    evaluated, parameters, counts = 8 + steps * len(followed), 0, dict[str, int]()
     if models["source"] == "train":
-        members = len(models["train"]["sizes"]) + steps * len(followed)
+        evaluated = len(models["train"]["sizes"]) + steps * len(followed)
         counts = {s["name"]: _parameters(s, corpus["tokenizer"]["vocabulary"]) for s in models["train"]["sizes"]}
-        weights = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
+        parameters = sum(counts.values()) + sum(counts.get(model, 0) for model in followed) * steps
+    elif models["source"] == "folder":
+        names = members.model_names(dict(config))
+        sizes = {name: members.given_model(dict(config), name) for name in names}
+        counts = {name: size.parameters for name, size in sizes.items() if size}
+        evaluated = sum(len(members.saved_steps(dict(config), name)) for name in names)
+        parameters = sum(s.all_parameters * len(members.saved_steps(dict(config), n)) for n, s in sizes.items() if s)
     n = qdg["tokens"]
     width = qdg["features"] if qdg["mode"] == "sketch" else counts.get(qdg["model"], 0)
     held = min(n, config["calibration"]["tokens"])
     pairs = 4 * n * n if qdg["graph"] == "dense" else 8 * n * qdg["neighbours"] + 4 * held * held
     matrices = pairs + 8 * n * max(qdg["n_clusters"]) + 4 * 2 * n * width
     texts = 4 * (tokens + corpus["training_tokens"])
-    return int(BYTES_A_LOSS * tokens * members * 2 + BYTES_A_PARAMETER * weights + matrices + texts)
+    return int(BYTES_A_LOSS * tokens * evaluated * 2 + BYTES_A_PARAMETER * parameters + matrices + texts)
 
 
 def _parameters(size: Mapping[str, Any], vocabulary: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from quanta.config import demands
+from quanta.config import demands, members
 from quanta.config.plan import Plan
 
 Resource = Callable[[Any, int], int]
@@ -18,7 +18,7 @@ Estimate = Callable[[demands.Size, Any], float]
 class Requests:
     """Resources of the rules of a plan.
 
-    `unknown` stands in for a model of a folder, whose size no configuration tells; `least` is a lower bound.
+    `unknown` stands in for a model whose size neither configuration nor headers tell; `least` is a lower bound.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -50,13 +50,14 @@ class Requests:
         return self.megabytes(1500 + 0.03 * (0 if corpus["source"] == "python" else corpus["documents"]))
 
     def adopt_mb(self) -> Resource:
-        """Of taking a given checkpoint: of a GGUF file its weights in float32 and once more, 4 bits becoming 32."""
-        folder = self.config["models"]["folder"]["path"]
+        """Of taking a given checkpoint: of a GGUF file three copies of its weights in float32."""
+        folder = Path(self.config["models"]["folder"]["path"] or ".")
 
         def value(wildcards: Any) -> float:
-            found = Path(folder).glob(f"{wildcards.model}/**/*.gguf")
-            size = max((path.stat().st_size for path in found), default=0)
-            return 1500 + 2 * 8 * size / 1e6 if size else 200
+            if not any((folder / wildcards.model).glob("**/*.gguf")):
+                return 200
+            given = members.given_model(self.config, wildcards.model)
+            return 1500 + 3 * 4 * (given.all_parameters if given else 0) / 1e6
 
         return self._scaled("memory_factor", value)
 
@@ -112,6 +113,17 @@ class Requests:
 
         def estimate(size: demands.Size, wildcards: Any) -> float:
             return demands.gradients_mb(size, qdg["batch_tokens"], self._samples(wildcards), qdg["features"])
+
+        return self._by_size("memory_factor", estimate, unknown, least)
+
+    def exact_batch_mb(self, *, unknown: float, least: float) -> Resource:
+        """Of gradients of which as many are held, exact, as a batch has samples."""
+        qdg = self.config["qdg"]
+
+        def estimate(size: demands.Size, wildcards: Any) -> float:
+            held = max(qdg["batch_tokens"] // 16, 1)  # samples of a batch: few targets have shorter contexts
+            base = demands.gradients_mb(size, qdg["batch_tokens"], 0, qdg["features"])
+            return base + float(4 * held * size.parameters / 1e6)
 
         return self._by_size("memory_factor", estimate, unknown, least)
 

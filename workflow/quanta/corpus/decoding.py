@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tokenizers import Tokenizer
@@ -17,8 +17,9 @@ ATTACHED = re.compile(r"[.,?!:;)\]}%'’”…]+")
 class Texts:
     """Tokens back as text, for contexts in the report: a string a token, bytes that are no UTF-8 in hexadecimal.
 
-    Strings of a document's tokens join to its text, as far as the tokenizer keeps it. What a token's symbol means is read
-    from the tokenizer's decoder, or from its other parts where it has none:
+    Strings of a document's tokens join to its text, as far as the tokenizer keeps it; a character that several tokens share
+    is whole in `joined` alone. What a token's symbol means is read from the tokenizer's decoder, or from its other parts
+    where it has none:
 
     - byte-level: each letter is a byte (GPT-2, Pythia, Llama 3, Qwen);
     - a mark for a blank, with or without tokens for single bytes `<0x0A>` (SentencePiece: Llama 2, Mistral, Gemma, T5);
@@ -47,19 +48,30 @@ class Texts:
 
     def of(self, token: int) -> str:
         """Text of one token id (ids past the vocabulary, which padded models may emit, as `<id>`)."""
-        symbol = self._tokenizer.id_to_token(int(token))
+        return _read(self._raw(int(token)))
+
+    def joined(self, tokens: Iterable[int]) -> str:
+        """Text of tokens that follow each other: only a character that begins before them or ends after them is in hexadecimal."""
+        return _read(b"".join(self._raw(int(token)) for token in tokens))
+
+    def _raw(self, token: int) -> bytes:
+        """The bytes that a token stands for."""
+        symbol = self._tokenizer.id_to_token(token)
         if symbol is None:
-            return f"<{token}>"
+            return f"<{token}>".encode()
         if token in self._special:
-            return symbol
+            return symbol.encode()
         if self._bytes:
             try:
-                raw = bytes(self._bytes[character] for character in symbol)
+                return bytes(self._bytes[character] for character in symbol)
             except KeyError:  # an added token, which is spelled as it is
-                return symbol
-            return raw.decode("utf-8", errors="backslashreplace")
+                return symbol.encode()
         if byte := BYTE.fullmatch(symbol):
-            return bytes([int(byte[1], 16)]).decode("utf-8", errors="backslashreplace")
+            return bytes([int(byte[1], 16)])
+        return self._spelled(symbol).encode()
+
+    def _spelled(self, symbol: str) -> str:
+        """What a symbol of letters stands for."""
         for mark, blank in self._marks:
             symbol = symbol.replace(mark, blank)
         if self._end and symbol.endswith(self._end):
@@ -67,6 +79,10 @@ class Texts:
         if self._within and symbol.startswith(self._within) and symbol != self._within:
             return symbol.removeprefix(self._within)
         return f" {symbol}" if self._words and not ATTACHED.fullmatch(symbol) else symbol
+
+
+def _read(raw: bytes) -> str:
+    return raw.decode("utf-8", errors="backslashreplace")
 
 
 def _parts(whole: Any) -> Iterator[dict[str, Any]]:

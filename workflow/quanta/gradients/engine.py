@@ -9,6 +9,7 @@ Method and algebra: docs/gradients.md. Speed and fidelity: docs/benchmarks.md.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -28,7 +29,7 @@ from quanta.errors import QuantaError
 from quanta.gradients import collector, neox
 from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
-from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, blocks, parameter_set
+from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, blocks, by_module, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
 from quanta.losses.batching import check_vocabulary, pad, read, token_bytes
 from quanta.losses.forward import batch_losses
@@ -78,7 +79,10 @@ def _matmul(precision: str, device: torch.device) -> Iterator[None]:
 
 
 class Engine:
-    """A model, a parameter set, a fold and a precision: `batch` gives features of a `Batch`, (sample, k)."""
+    """A model, a parameter set, a fold and a precision: `batch` gives features of a `Batch`, (sample, k).
+
+    With `once`, the fold is given each matrix once a sample: what a model uses several times is taken whole.
+    """
 
     def __init__(
         self,
@@ -90,18 +94,22 @@ class Engine:
         parameters: str | ParameterSet = "paper",
         precision: str = "float32",
         by_hooks: bool = False,
+        once: bool = False,
     ) -> None:
         keep_freed_memory()
         self.model, self.tokens = model, tokens
         self.parameters = parameter_set(model, parameters) if isinstance(parameters, str) else parameters
         self.device = next(model.parameters()).device
         self.precision = settle_precision(precision, self.device.type)
+        by_hooks = by_hooks or not neox.supports(model)
+        if once and by_hooks:
+            self.parameters = _taken_whole(self.parameters, _called_again(model, self.parameters))
         if features is not None and features < 2:
             raise QuantaError("features", f"{features}", "2 or more, or None for exact gradients", "raise it")
         self.fold = Fold(self.parameters, features, seed, self.device)
         self.dtype = torch.bfloat16 if self.precision == "bfloat16" else torch.float32
         self._now = Now()
-        self.neox = neox.Neox(model, self.dtype) if neox.supports(model) and not by_hooks else None
+        self.neox = None if by_hooks else neox.Neox(model, self.dtype)
         self.alone = bool(self.parameters.whole)  # one sample a batch
         self.called: set[nn.Module] = set()  # layers of the set that a forward pass has called
 
@@ -299,8 +307,9 @@ def check_gradients(engine: Engine) -> None:
             raise _refused(engine, next(iter(wrong.values())))
         if alone:
             log.info("gradients of %s are computed one sample at a time", name_of(model))
-    engine.alone, whole = known[kind]
+    alone, whole = known[kind]
     engine.parameters = engine.fold.parameters = _taken_whole(engine.parameters, whole)
+    engine.alone = alone or bool(engine.parameters.whole)
 
 
 def _refused(engine: Engine, found: str) -> QuantaError:
@@ -328,6 +337,21 @@ def _taken_whole(parameters: ParameterSet, patterns: frozenset[str]) -> Paramete
         return parameters
     matrices, vectors = (tuple(own(p) for p in part) for part in (parameters.matrices, parameters.vectors))
     return replace(parameters, matrices=matrices, vectors=vectors)
+
+
+def _called_again(model: PreTrainedModel, parameters: ParameterSet) -> frozenset[str]:
+    """Patterns of the names of layers that one forward pass calls several times: a matrix's gradient is a sum of products."""
+    calls: Counter[nn.Module] = Counter()
+    names = {module: name for name, module in model.named_modules()}
+    modules = [module for module, matrix, _ in by_module(parameters) if matrix is not None]
+    handles = [m.register_forward_hook(lambda module, *_: calls.update([module])) for m in modules]
+    try:
+        with torch.no_grad(), _frozen(model):
+            own_logits(model, probe_ids(model)[None].to(next(model.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return frozenset(_pattern(names[module]) for module, number in calls.items() if number > 1)
 
 
 def _apart(

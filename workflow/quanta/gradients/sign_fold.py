@@ -136,7 +136,7 @@ class Fold:
         for p in self._pieces[matrix.name]:
             part = whole[:, p.first : p.last]
             if matrix.columns > self.features:
-                _wrapped(buffer[:, : self.features], part.flatten(1), p.offset)
+                wrapped(buffer[:, : self.features], part.flatten(1), p.offset)
             elif beta:
                 p.view(buffer).add_(part)
             else:
@@ -155,7 +155,7 @@ class Fold:
                 row[self._vectors_start :] = values
         else:
             assert isinstance(buffer, torch.Tensor)
-            _wrapped(buffer[:, : self.features], vectors * self._vector_signs, self._vectors_start)
+            wrapped(buffer[:, : self.features], vectors * self._vector_signs, self._vectors_start)
 
     def finish(self, buffer: Buffer) -> Buffer:
         """(sample, k): what lies past k is added to the beginning."""
@@ -166,7 +166,7 @@ class Fold:
         return buffer[:, :k]
 
 
-def _wrapped(into: torch.Tensor, values: torch.Tensor, start: int) -> None:
+def wrapped(into: torch.Tensor, values: torch.Tensor, start: int) -> None:
     """Add `values` (sample, n) to features start, start + 1, … modulo their number."""
     k, n = into.shape[1], values.shape[1]
     before = start % k

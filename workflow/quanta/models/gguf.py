@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from quanta.errors import QuantaError
+from quanta.models import headers
 from quanta.progress import log
 from quanta.storage import files
 
@@ -57,6 +58,25 @@ def quantisation(path: Path) -> dict[str, int]:
     except (ValueError, KeyError, OSError, IndexError) as error:
         raise QuantaError(str(path), f"cannot be read ({error})", "a GGUF file", "fetch it again") from error
     return dict(sorted(Counter(t.tensor_type.name for t in tensors).items()))
+
+
+def check_header(path: Path) -> None:
+    """Refuse a file that cannot be dequantised, from its header; only a type that is not known here asks the package gguf.
+
+    Raises:
+        QuantaError: the file is no GGUF, part of one, or has a type that nobody here can dequantise.
+    """
+    header = headers.gguf(path)
+    parts = int(header.fields.get("split.count", 1))
+    if parts > 1:
+        raise QuantaError(
+            str(path),
+            f"one of {parts} parts of a model",
+            "a model in one GGUF file",
+            "join the parts with llama-gguf-split --merge",
+        )
+    if any(tensor.kind not in headers.DECODED for tensor in header.tensors.values()):
+        quantisation(path)
 
 
 def dequantise(path: Path, target: Path) -> None:

@@ -26,6 +26,11 @@ class Shape:
         return self.layers * (12 * self.width**2 + 13 * self.width) + 2 * self.width
 
     @property
+    def products(self) -> int:
+        """Weights of the blocks that a token is multiplied with."""
+        return 12 * self.layers * self.width**2
+
+    @property
     def parameters(self) -> int:
         """All of them."""
         return self.non_embedding + 2 * self.vocabulary * self.width

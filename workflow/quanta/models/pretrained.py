@@ -24,7 +24,7 @@ def fresh_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
     build: Any = type(model)._from_config
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh: PreTrainedModel = build(model.config, attn_implementation="sdpa")
+        fresh: PreTrainedModel = build(model.config)
     fresh.eval().requires_grad_(False)  # type: ignore[no-untyped-call]
     fresh.to(device)  # type: ignore[arg-type]
     return fresh
@@ -32,6 +32,8 @@ def fresh_weights(model: PreTrainedModel, *, seed: int) -> PreTrainedModel:
 
 def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
     """Load a causal language model of any architecture, in float32, ready for inference.
+
+    Attention is computed as its class prefers: fused where the class supports that, which Gemma 2 for one does not.
 
     Raises:
         QuantaError: the folder holds no safetensors weights, or they do not fit the configuration.
@@ -47,7 +49,6 @@ def load(folder: str | Path, device: str = "cpu") -> PreTrainedModel:
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
-            attn_implementation="sdpa",
         )
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise QuantaError(str(folder), f"cannot be loaded ({error})", EXPECTED, files.RERUN) from error

@@ -5,11 +5,13 @@ Apart from `pretrained`, which loads them, so that the stages that only copy or 
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from quanta.errors import QuantaError
+from quanta.models import gguf, headers
 from quanta.storage import files
 
 FILES = (
@@ -18,8 +20,10 @@ FILES = (
     "*.safetensors",
     "*.safetensors.index.json",
     "tokenizer*.json",
+    "chat_template.jinja",
     "*.gguf",
 )
+PACKED = {"weight", "qweight", "weight_packed", "W_q"}  # names that quantised weights have in a file
 EXPECTED = "config.json and model.safetensors (or its shards with their index)"
 MEND = "give a folder in Hugging Face format; convert pickled weights with save_pretrained"
 # names of the types in the hash are torch's
@@ -59,21 +63,143 @@ def gguf_file(folder: Path) -> Path | None:
     return found[0]
 
 
+def check_given(folder: Path, tokenizer: Path | None = None) -> None:
+    """Refuse a checkpoint that no job could use, from its small files and the headers of its weights.
+
+    `tokenizer` is the folder of the tokenizer that is shared by all models, if there is one.
+
+    Raises:
+        QuantaError: no model or part of one, a GGUF file that cannot be read, quantised weights in safetensors, or a
+            tokenizer that gives ids past the embedding.
+    """
+    packed = gguf_file(folder)
+    if packed is not None:
+        gguf.check_packages()
+        gguf.check_header(packed)
+    else:
+        check_folder(folder)
+        check_settings(headers.settings_of(folder), str(folder / "config.json"))
+        _check_types(folder)
+        _check_index(folder)
+    _check_ids(folder, tokenizer or folder)
+
+
+def check_settings(settings: dict[str, Any], where: str) -> None:
+    """Refuse a configuration of quantised weights.
+
+    Raises:
+        QuantaError: it says that weights are quantised; how is named.
+    """
+    found = settings.get("quantization_config") or settings.get("compression_config")
+    if not found:
+        return
+    found = found if isinstance(found, dict) else {}
+    bits = found.get("bits") or next((n for n in (8, 4) if found.get(f"load_in_{n}bit")), None)
+    method = found.get("quant_method", "an unknown method")
+    raise QuantaError(
+        where,
+        f"quantised weights ({method}{f', {bits} bits' if bits else ''})",
+        "weights that are floating point numbers of 16 bits or more",
+        "take the weights that these were made of, or a GGUF file; else load them, dequantize() and save_pretrained",
+    )
+
+
+def _check_types(folder: Path) -> None:
+    """By the names of weights: old versions of transformers saved masks, which are bytes."""
+    for name, tensor in headers.tensors_of(folder).items():
+        packed = tensor.kind.startswith(("I", "U")) and name.rpartition(".")[2] in PACKED and len(tensor.shape) > 1
+        if packed or tensor.kind.startswith("F8"):
+            raise QuantaError(
+                str(folder),
+                f"weights of the type {tensor.kind} ({name})",
+                "weights that are floating point numbers of 16 bits or more",
+                "take the weights that these were made of",
+            )
+
+
+def _check_index(folder: Path) -> None:
+    for path in folder.glob("*.safetensors.index.json"):
+        named = set(files.read_json(path).get("weight_map", {}).values())
+        missing = sorted(name for name in named if not (folder / name).is_file())
+        if missing:
+            raise QuantaError(str(folder), f"no {missing[0]} ({len(missing)} of {len(named)} files are missing)",
+                              f"the files that {path.name} names", "fetch the rest of the weights")  # fmt: skip
+
+
+def _check_ids(folder: Path, tokenizer: Path) -> None:
+    model = headers.model_of(folder)
+    found = _largest_id(tokenizer / "tokenizer.json")
+    if model is not None and found is not None and 0 < model.rows <= found[1]:
+        raise QuantaError(
+            f"{tokenizer / 'tokenizer.json'}, for the model {folder}",
+            f"the token {found[0]!r} with the id {found[1]}, while the embedding has {model.rows} rows",
+            "a tokenizer whose ids are rows of the embedding",
+            "give the tokenizer that belongs to these weights",
+        )
+
+
+_LARGEST: dict[str, tuple[str, int] | None] = {}  # by the file's hash: steps of a model have copies of one
+
+
+def _largest_id(path: Path) -> tuple[str, int] | None:
+    """The token with the largest id that a text can have, and that id; None where the file cannot be read.
+
+    Special tokens are left out: some may pass the embedding, as in models to which a padding token was added.
+    """
+    if not path.is_file():
+        return None
+    content = path.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    if key not in _LARGEST:
+        try:
+            whole = json.loads(content)
+            pieces, added = whole["model"]["vocab"], whole["added_tokens"]
+            named = list(pieces.items()) if isinstance(pieces, dict) else [(p[0], i) for i, p in enumerate(pieces)]
+            special = {token["content"] for token in added if token["special"]}
+            named += [(token["content"], token["id"]) for token in added]
+            _LARGEST[key] = max((pair for pair in named if pair[0] not in special), key=lambda pair: pair[1])
+        except (ValueError, KeyError, TypeError, IndexError):
+            _LARGEST[key] = None  # whoever loads it says what is wrong with it
+    return _LARGEST[key]
+
+
+CHAT = re.compile(r"(?i)(?<![a-z])(instruct|chat|it|sft|dpo|rlhf)(?![a-z])")  # within a model's name
+
+
+def chat_sign(folder: Path, *names: str) -> str | None:
+    """Why a checkpoint looks like a chat model: a template of turns, or one of its names; None where nothing does."""
+    packed = gguf_file(folder)
+    fields = dict(headers.gguf(packed).fields) if packed else {}
+    try:
+        settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        settings = {}
+    template = "tokenizer.chat_template" in fields or bool(settings.get("chat_template"))
+    if template or (folder / "chat_template.jinja").is_file():
+        return "its tokenizer has a chat template"
+    named = [*names, str(fields.get("general.name", "")), str(headers.settings_of(folder).get("_name_or_path", ""))]
+    return next((f"it is named {name}" for name in named if CHAT.search(name)), None)
+
+
+def of_chat(model: str, sign: str) -> str:
+    """What a reader is told of a model that looks like a chat model."""
+    return (
+        f"{model} looks like a chat model: {sign}. It reads the texts as they are, without that template and its turns, "
+        "so its losses may be higher than those of the model that it was made of."
+    )
+
+
 def _tensors(path: Path) -> Iterator[tuple[str, str, bytes]]:
     """Name, type with shape, and bytes of each tensor of a safetensors file.
 
     Raises:
         ValueError, KeyError, OSError: the file is damaged.
     """
+    header, start = headers.safetensors(path)
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            raise ValueError("its header is longer than the file")
-        header: dict[str, Any] = json.loads(file.read(size))
-        header.pop("__metadata__", None)
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
-            file.seek(8 + size + begin)
+            file.seek(start + begin)
             content = file.read(end - begin)
             if len(content) != end - begin:
                 raise ValueError(f"it ends within {name}")

@@ -23,6 +23,7 @@ PAPER = "arXiv 2303.13506"
 NOT_THERE = "not in the paper"
 NO_NUMBER = "this run has no such number"
 FITS, QDG, LEARNED = "scaling/fits.json", "qdg/fits.json", "qdg/learned.json"
+ALONE = "interventions/alone.json"
 BY_SIZE, SELECTION = "scaling/tokens_by_size.json", "qdg/selection.json"
 RECURS = {  # kinds of `recurrence`, as a reader is told; `{drop}` is the threshold in nats
     "drop": "drops of more than {drop:g} nats between neighbouring sizes",
@@ -84,6 +85,7 @@ class Run:
     final_step: int
     threshold: float  # nats, below which a token is a candidate
     model: str  # that is clustered
+    alone: Mapping[str, Any] | None = None  # interventions/alone.json, if the run has it
 
     @cached_property
     def ours(self) -> dict[str, Any]:
@@ -122,6 +124,7 @@ def rows(run: Run) -> list[Row]:
         *null_slopes(run),
         *(learning(run) if run.learned else []),
         *(recurring(run.seeds) if run.seeds else []),
+        *(removed(run.alone) if run.alone else []),
         *published(run.published),
     ]
 
@@ -227,6 +230,15 @@ def recurring(seeds: Mapping[str, Any]) -> list[Row]:
     return found
 
 
+def removed(alone: Mapping[str, Any]) -> list[Row]:
+    """How many groups can be removed alone (no such test in the paper), clusters and what stands beside them."""
+    return [
+        Row(f"{one['meaning']}, removed alone (halves: {one['halving']})", f"{one['alone']} of {one['of']}", ALONE,
+            f"counts[kind={one['kind']}; grouping={one['grouping']}; halving={one['halving']}].alone")
+        for one in alone["counts"] if one["kind"] == "removal"
+    ]  # fmt: skip
+
+
 # ------------------------------------------------------------------- section 5.1: what the slope says, and of null models
 
 
@@ -311,17 +323,12 @@ def published(exponents_of_others: Mapping[str, Any]) -> list[Row]:
 
 
 def headline(run: Run) -> list[str]:
-    """The run in a few sentences."""
-    alpha, slope = run.scaling["alpha_n"], run.qdg["envelope_slope"]
-    theory = theory_slope(alpha) | {"interval": None}
+    """The run in a few sentences, as one would say them."""
     first = next(iter(run.learned), None)
-    predicted = "" if theory["value"] is None else f"; theory: {value_with_interval(theory)}"
     return [
-        *([sizes_words(alpha)] if "size" in run.curves else []),
-        f"envelope slope = {value_with_interval(slope)}, ranks {slope['ranks'][0]} to {slope['ranks'][1]}, "
-        f"{slope['n_tokens']} tokens (the paper: -1.24{predicted})",
-        f"null, tokens grouped by identity: {value_with_interval(run.qdg['identity_slope'])}",
-        f"the slope is distinguishable from {told_apart(run, True)}; not from {told_apart(run, False)}",
+        *([sizes_words(run.scaling["alpha_n"])] if "size" in run.curves else []),
+        *([run.alone["headline"]] if run.alone else []),
+        slope_words(run),
         *([] if first is None else [learning_words(first, run.learned[first])]),
         *([recurring_words(run.seeds)] if run.seeds else []),
     ]
@@ -329,8 +336,10 @@ def headline(run: Run) -> list[str]:
 
 def sizes_words(alpha: Mapping[str, Any]) -> str:
     """The exponent of the mean loss, and what it is fitted to."""
-    fitted = f"{alpha['n_sizes']} sizes, {len(alpha['points_used'])} models"
-    return f"α_N = {value_with_interval(alpha)} over {fitted} (the paper's Pythia: 0.083){bend_words(alpha)}"
+    fitted = f"{alpha['n_sizes']} model sizes, {len(alpha['points_used'])} models"
+    if alpha["value"] is None:
+        return f"no exponent of the loss over model size ({fitted})"
+    return f"the loss falls with model size N as N^-α, α = {value_with_interval(alpha)} ({fitted}){bend_words(alpha)}"
 
 
 def bend_words(alpha: Mapping[str, Any]) -> str:
@@ -342,10 +351,24 @@ def bend_words(alpha: Mapping[str, Any]) -> str:
     return f"; no single power law over these sizes: the local exponent goes from {drift}"
 
 
-def told_apart(run: Run, answer: bool) -> str:
+def slope_words(run: Run) -> str:
+    """The slope of cluster sizes, and which null models have it as well."""
+    slope, same, tested = (
+        run.qdg["envelope_slope"],
+        told_apart(run, False),
+        told_apart(run, True) + told_apart(run, False),
+    )
+    value = f"the slope of cluster size over rank is {value_with_interval(slope)}"
+    if not tested:
+        return f"{value}; no null model was tested"
+    if not same:
+        return f"{value}; each of {len(tested)} null models has another slope"
+    return f"{value}; it cannot be distinguished from that of {', '.join(same)}: no evidence of quanta by itself"
+
+
+def told_apart(run: Run, answer: bool) -> list[str]:
     """Names of the null models whose slope is (`answer`), or is not, distinguishable from the data's; untested ones are neither."""
-    names = [null.model for null in run.null_models if files.truth(null.distinguishable) is answer]
-    return "; ".join(names) or "none of the null models"
+    return [null.model for null in run.null_models if files.truth(null.distinguishable) is answer]
 
 
 def learning_words(axis: str, line: Mapping[str, Any]) -> str:
@@ -386,5 +409,6 @@ def numbers(run: Run, parity: Mapping[str, Any] | None) -> dict[str, Any]:
         "selection": run.selection,
         "order_of_learning": run.learned,
         "seeds": run.seeds,
+        "removed_alone": run.alone,
         "token_curves": run.curves,
     }

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from quanta.validation import null_models
 HEAT_TOKENS = 560  # tokens on the heat map of all clusters, a pixel each on a wide screen
 HEAT_WITHIN = 40  # tokens on the heat map of one cluster
 NEAREST = 8  # nearest clusters listed for each
+SECOND = "second_"  # begins the names of the second clustering's chunks
 MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
 
 
@@ -83,6 +85,20 @@ def _hundredths(cosines: Array) -> Array:
     return np.asarray(np.clip(np.rint(np.asarray(cosines, dtype=np.float64) * 100), -100, 100).astype(np.int8))
 
 
+@dataclass(frozen=True)
+class Clustering:
+    """A clustering of the selected tokens.
+
+    `table` has a row a cluster (n_clusters, label and what else is to be shown of it), `places` (N, 2) the layout. Without
+    `cosines` the page has no heat maps and no nearest clusters.
+    """
+
+    labels: pd.DataFrame
+    table: pd.DataFrame
+    cosines: Array | Pairs | None
+    places: Array
+
+
 def pack(
     *,
     selection: pd.DataFrame,
@@ -94,17 +110,14 @@ def pack(
     all_losses: Sequence[Array],
     cosines: Array | Pairs | None,
     places: Array,
+    second: Clustering | None = None,
 ) -> list[Chunk]:
     """All data of the page.
 
-    `table` has a row a cluster (n_clusters, label and what else is to be shown of it), `all_losses` one array a member of the
-    family, `places` (N, 2) the layout. Without `cosines` the page has no heat maps and no nearest clusters.
+    `all_losses` has one array a member of the family. The rest is the paper's clustering, see `Clustering`; `second` is
+    another one of the same tokens.
     """
-    ks = sorted(int(k) for k in labels["n_clusters"].unique())
-    own = {k: membership.at(labels, k) for k in ks}
     sources, source = np.unique(documents["source"].to_numpy()[selection["document"].to_numpy()], return_inverse=True)
-    spread = places - places.min(axis=0)
-    spread = np.rint(spread / max(float(spread.max()), 1e-12) * 65535).astype(np.uint16)
     chunks = [
         rendering.chunk(
             "tokens",
@@ -118,16 +131,28 @@ def pack(
             },
         ),
         rendering.chunk("losses", losses(all_losses, tokens, selection)),
-        rendering.chunk("labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
-        rendering.chunk("layout", np.ascontiguousarray(spread.T)),
+        *_clustering(Clustering(labels, table, cosines, places)),
     ]
-    shown_of = {str(k): plain(part.sort_values("label")) for k, part in table.groupby("n_clusters")}
+    return chunks if second is None else [*chunks, *_clustering(second, SECOND)]
+
+
+def _clustering(one: Clustering, prefix: str = "") -> list[Chunk]:
+    """Chunks of a clustering; their names begin with `prefix`."""
+    cosines = one.cosines
+    ks = sorted(int(k) for k in one.labels["n_clusters"].unique())
+    own = {k: membership.at(one.labels, k) for k in ks}
+    spread = one.places - one.places.min(axis=0)
+    spread = np.rint(spread / max(float(spread.max()), 1e-12) * 65535).astype(np.uint16)
+    chunks = [
+        rendering.chunk(f"{prefix}labels", np.stack([own[k] for k in ks]).astype(np.uint16)),
+        rendering.chunk(f"{prefix}layout", np.ascontiguousarray(spread.T)),
+    ]
+    shown_of = {str(k): plain(part.sort_values("label")) for k, part in one.table.groupby("n_clusters")}
     if cosines is None:
-        return [*chunks, rendering.chunk("clusters", shown_of)]
-    n = len(selection)
-    shown = evenly(n, HEAT_TOKENS)
-    chunks.append(rendering.chunk("heat_tokens", shown.astype(np.uint32)))
-    chunks.append(rendering.chunk("heat", _hundredths(among(cosines, shown))))
+        return [*chunks, rendering.chunk(f"{prefix}clusters", shown_of)]
+    shown = evenly(len(one.places), HEAT_TOKENS)
+    chunks.append(rendering.chunk(f"{prefix}heat_tokens", shown.astype(np.uint32)))
+    chunks.append(rendering.chunk(f"{prefix}heat", _hundredths(among(cosines, shown))))
     progress = Progress("page", len(ks), "clusterings")
     for k in ks:
         chosen, values = within(cosines, own[k])
@@ -140,7 +165,7 @@ def pack(
         shown_of[str(k)].setdefault("cosine_within", inside)
         chunks.append(
             rendering.chunk(
-                f"near_{k}",
+                f"{prefix}near_{k}",
                 {
                     "tokens": chosen,
                     "nearest": nearest.tolist(),
@@ -149,10 +174,10 @@ def pack(
                 },
             )
         )
-        chunks.append(rendering.chunk(f"within_{k}", values))
+        chunks.append(rendering.chunk(f"{prefix}within_{k}", values))
         progress.advance()
     progress.done()
-    return [*chunks, rendering.chunk("clusters", shown_of)]
+    return [*chunks, rendering.chunk(f"{prefix}clusters", shown_of)]
 
 
 def plain(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -292,6 +317,16 @@ def law(
         "nulls": nulls,
         "notes": notes,
     }
+
+
+def second(kind: str, meaning: str, agreement: pd.DataFrame, law_of: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page knows of the second clustering: its name and meaning, agreement with the first, its own law.
+
+    `agreement` has columns n_clusters and adjusted_rand; `law_of` is `law` of its tables.
+    """
+    rand = zip(agreement["n_clusters"].tolist(), agreement["adjusted_rand"].tolist(), strict=True)
+    own = {key: law_of[key] for key in ("rank", "fit", "nulls", "notes")}
+    return {"kind": kind, "meaning": meaning, "agreement": {int(k): round(x, 4) for k, x in rand}, **own}
 
 
 def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_clusters: int) -> str:

@@ -8,6 +8,7 @@ which it names by hash.
 import base64
 import hashlib
 import json
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,3 +128,17 @@ def html(
         pictures=pictures,
         **context,
     )
+
+
+_PICTURE = re.compile(r'<script type="application/octet-stream" id="picture-[^"]*">[^<]*</script>\n?')
+_META = re.compile(r'(<script type="application/json" id="meta">)([^<]*)(</script>)')
+
+
+def without_figures(page: str) -> str:
+    """A page of `html` without its figures, which are four fifths of it: small enough for a site. All else works as before."""
+    bare = _PICTURE.sub("", page)
+
+    def emptied(found: re.Match[str]) -> str:
+        return found[1] + str(safe_json({**json.loads(found[2]), "figures": []})) + found[3]
+
+    return _META.sub(emptied, bare, count=1)

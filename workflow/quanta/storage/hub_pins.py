@@ -29,7 +29,7 @@ NO_LOCKS = (
     errno.EBADF,
 )  # of file systems, EBADF of a guard on NFS that may only be read
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+SMALL = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.h5", "*.msgpack")
 TEXTS = ("*.jsonl", "*.jsonl.gz", "*.jsonl.zst", "*.jsonl.xz", "*.parquet")
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from quanta.arrays import Array, Float
-from quanta.clustering import assignment, main_line
+from quanta.clustering import assignment, main_line, membership
 from quanta.streams import Purpose, generator
 
 
@@ -38,3 +39,16 @@ def agreement(
         "neighbours_shared": float(np.mean(shared)),
         "neighbours_by_chance": 100 / (n - 1),
     }
+
+
+def of_labels(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    """Adjusted Rand index of two clusterings (n_clusters, token, label) of the same tokens, at each number that both have.
+
+    Returns:
+        n_clusters, adjusted_rand: 1 where they are the same, 0 on average by chance.
+    """
+    from sklearn.metrics import adjusted_rand_score
+
+    both = sorted({int(k) for k in left["n_clusters"].unique()} & {int(k) for k in right["n_clusters"].unique()})
+    found = [float(adjusted_rand_score(membership.at(left, k), membership.at(right, k))) for k in both]
+    return pd.DataFrame({"n_clusters": both, "adjusted_rand": found})

@@ -50,8 +50,8 @@ Q.colour = (name) => getComputedStyle(document.documentElement).getPropertyValue
   /* ------------------------------------------------------------------------------------------ rank and frequency */
 
   Q.lawChart = (host, { k, cluster, strong, choose, hover }) => {
-    const { rank, nulls, fit, theory_slope } = Q.meta;
-    const ks = Q.meta.ks, own = rank[k], envelope = rank[0];
+    const { ks, rank, nulls, fit, theory_slope } = Q.law();
+    const own = rank[k], envelope = rank[0];
     const length = Math.max(envelope.length, ...nulls.map((one) => one.sizes.length));
     const x = Array.from({ length }, (_, i) => i + 1);
     const wide = (sizes) => x.map((_, i) => sizes[i] ?? null);

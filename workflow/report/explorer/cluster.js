@@ -64,9 +64,10 @@
         Q.el("tbody", {}, ...rows.map((row) => Q.el("tr", {}, ...row.map((cell) => Q.el("td", {}, cell))))))));
   }
 
-  const inCommon = (from, k, c) => Q.clustering(from.k).of(from.cluster).reduce((sum, token) => sum + (Q.clustering(k).label[token] === c), 0);
+  const before = (from) => Q.clustering(from.k, from.of === "second" ? "second_" : "");
+  const inCommon = (from, k, c) => before(from).of(from.cluster).reduce((sum, token) => sum + (Q.clustering(k).label[token] === c), 0);
 
-  const openButton = (k, c, text, extra = {}) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", k, cluster: c, token: null }), ...extra }, text);
+  const openButton = (k, c, text, extra = {}, change = {}) => Q.el("button", { type: "button", onclick: () => Q.go({ view: "cluster", k, cluster: c, token: null, ...change }), ...extra }, text);
 
   /* ------------------------------------------------------------------------------------------------------- export */
 
@@ -92,28 +93,28 @@
 
   /* --------------------------------------------------------------------------------------------------------- view */
 
-  Q.showCluster = (host, { k, cluster: c, token: chosen, from }) => {
+  Q.showCluster = (host, { of, k, cluster: c, token: chosen, from }) => {
     Q.forget(host);
     host.replaceChildren();
     const own = Q.clustering(k), tokens = own.of(c), columns = own.columns;
-    const name = Q.names.get(k, c), stem = `cluster-${c}-of-${k}`;
+    const name = Q.names.get(k, c), stem = `${of === "second" ? "second-" : ""}cluster-${c}-of-${k}`;
     const percent = (x) => (x === null ? "–" : `${(100 * x).toFixed(0)} %`);
 
     const field = Q.el("input", { type: "search", id: "name", value: name, maxlength: 120, placeholder: "your own label", autocomplete: "off" });
     field.addEventListener("change", () => { Q.names.set(k, c, field.value.trim()); Q.refreshList(); title.textContent = heading(); });
-    const heading = () => `Cluster ${c} of ${k}${Q.names.get(k, c) ? `: ${Q.names.get(k, c)}` : ""}`;
+    const heading = () => `Cluster ${c} of ${k}${of === "second" ? ", second affinity" : ""}${Q.names.get(k, c) ? `: ${Q.names.get(k, c)}` : ""}`;
     const title = Q.el("h2", { tabindex: -1 }, heading());
     host.append(
       Q.el("div", { class: "head-row" }, title, Q.el("div", { class: "row" },
         ...[[-1, "‹", "Previous cluster of the list"], [1, "›", "Next cluster of the list"]].map(([by, sign, said]) => Q.el("button", { type: "button", "aria-label": said, title: `${said} (${by < 0 ? "k" : "j"})`, onclick: () => Q.step(by) }, sign)))),
       Q.el("div", { class: "rule" }, Q.el("span", { class: "badge" }, "automatic"), Q.el("span", { class: "text" }, Q.rule(k, c)),
         Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; on other documents (held out) precision ${percent(columns.precision_held_out[c])}, recall ${percent(columns.recall_held_out[c])}`)),
-      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}`, { class: "link" }), `: it holds ${inCommon(from, k, c)} of the ${Q.clustering(from.k).size(from.cluster)} tokens of that one.`) : "",
+      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}${from.of === of ? "" : from.of === "second" ? ", second affinity" : ", paper's affinity"}`, { class: "link" }, { of: from.of }), `: it holds ${inCommon(from, k, c)} of the ${before(from).size(from.cluster)} tokens of that one.`) : "",
       Q.mixed(k, c) ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
       Q.el("div", { class: "row" }, Q.el("label", { for: "name" }, "Label"), field,
         Q.el("button", { type: "button", id: "labels-download", title: "Download all labels, for figures.labels in the configuration", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
         Q.el("button", { type: "button", id: "export-csv", title: "Download this cluster's tokens with their losses", onclick: () => Q.download(`${stem}.csv`, Q.csv(rows(k, c)), "text/csv") }, "Tokens as CSV"),
-        Q.el("button", { type: "button", id: "export-json", onclick: () => Q.download(`${stem}.json`, JSON.stringify({ run: Q.meta.run, n_clusters: k, label: c, fingerprint: columns.fingerprint[c], name: Q.names.get(k, c), rule: columns.rule[c], tokens: rows(k, c) }, null, 1), "application/json") }, "as JSON"),
+        Q.el("button", { type: "button", id: "export-json", onclick: () => Q.download(`${stem}.json`, JSON.stringify({ run: Q.meta.run, ...(Q.which ? { clustering: Q.meta.second.kind } : {}), n_clusters: k, label: c, fingerprint: columns.fingerprint[c], name: Q.names.get(k, c), rule: columns.rule[c], tokens: rows(k, c) }, null, 1), "application/json") }, "as JSON"),
         Q.el("button", { type: "button", id: "link", onclick: () => Q.copyLink() }, "Copy link")),
       Q.el("dl", { class: "facts" }, ...known(k, c).map(([what, value, meaning]) => Q.el("div", { title: meaning }, Q.el("dt", {}, what), Q.el("dd", {}, value)))),
       Q.el("details", { open: explained, ontoggle: (event) => { explained = event.target.open; } }, Q.el("summary", { class: "faint" }, "what these are"),
@@ -206,7 +207,7 @@
   }
 
   async function showSimilar(card, others, k, c) {
-    const near = await Q.load(`near_${k}`), values = await Q.load(`within_${k}`);
+    const near = await Q.own(`near_${k}`), values = await Q.own(`within_${k}`);
     if (!near) { Q.drawn("cluster"); return; }
     if (!card.isConnected) return;
     const tokens = near.tokens[c], n = tokens.length;
@@ -220,7 +221,7 @@
     });
     canvas.addEventListener("click", (event) => Q.go({ token: Q.place(tokens[Q.cell(canvas, event)[0]]) }, { quiet: true }));
     card.append(
-      Q.el("h3", {}, "Similarity of its gradients"),
+      Q.el("h3", {}, Q.which ? "Similarity of its tokens, second affinity" : "Similarity of its gradients"),
       Q.el("p", { class: "faint" }, `mean cosine within: ${Q.fixed(near.within[c], 3)}${n < Q.clustering(k).size(c) ? `; ${n} of its tokens are drawn` : ""}`),
       canvas, Q.el("div", { class: "key" }, ...Q.rampKey("cosine 0 and below", "1")), readout);
     others.append(

@@ -26,6 +26,12 @@ Q.bytes = (text) => (Uint8Array.fromBase64 ? Uint8Array.fromBase64(text) : Uint8
   };
 }
 
+/* Which clustering is shown: the paper's, or the second one where the run has it. What both have, they have by the same names. */
+Q.which = "";
+Q.use = (of) => { Q.which = of === "second" && Q.meta.second ? "second_" : ""; };
+Q.own = (name) => Q.load(`${Q.which}${name}`);
+Q.law = () => (Q.which ? { ...Q.meta, ...Q.meta.second } : Q.meta);
+
 /* ------------------------------------------------------------------------------------------------ text, made safe */
 
 /* Characters that would reorder or hide text are shown by their number. */
@@ -54,7 +60,7 @@ Q.fixed = (x, digits) => (x === null || x === undefined || Number.isNaN(x) ? "�
 /* ---------------------------------------------------------------------------------------------------- clusterings */
 
 Q.start = async () => {
-  const [tokens, losses, labels, table] = await Promise.all(["tokens", "losses", "labels", "clusters"].map(Q.load));
+  const [tokens, losses, ...packed] = await Promise.all(["tokens", "losses", "labels", "clusters", "second_labels", "second_clusters"].map(Q.load));
   const n = tokens.target.length, { ks, members } = Q.meta;
   const made = new Map();
 
@@ -66,8 +72,9 @@ Q.start = async () => {
   Q.at = new Map(Array.from({ length: n }, (_, i) => [Q.place(i), i]));
 
   /* One clustering: label of each token, tokens of each cluster, and the table of its clusters. */
-  Q.clustering = (k) => {
-    if (made.has(k)) return made.get(k);
+  Q.clustering = (k, which = Q.which) => {
+    if (made.has(`${which}${k}`)) return made.get(`${which}${k}`);
+    const [labels, table] = which ? packed.slice(2) : packed;
     const row = ks.indexOf(k);
     const label = labels.subarray(row * n, (row + 1) * n);
     const columns = table[k], number = columns.label.length;
@@ -83,7 +90,7 @@ Q.start = async () => {
       means: lazily(() => means(label, start, number)),
     };
     one.measures = lazily(() => measures(one));
-    made.set(k, one);
+    made.set(`${which}${k}`, one);
     return one;
   };
 
@@ -141,6 +148,9 @@ Q.MEASURES = {
   cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for tokens that have nothing to do with each other" },
   stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
+  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights are moved until half of its tokens have lost 2 nats: the share of it that the other half loses, with its 90 % interval" },
+  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share less what tokens outside lose (of its targets, or all else, whichever is more), with its 90 % interval; above 0.25 at its low end, the cluster can be removed alone" },
+  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the share if the halves have no pair of token before and target in common; – where there are no such halves" },
 };
 if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];
 for (const { column, axis, reference } of Q.meta.learned) {
@@ -157,7 +167,8 @@ Q.said = (key, value, low, high) => {
   const { digits, unit, learned } = Q.MEASURES[key], none = value === null || value === undefined || Number.isNaN(value);
   if (none) return "–";
   const end = unit ? ` ${unit}` : "";
-  if (learned === undefined) return `${value.toFixed(digits)}${end}`;
+  const within = typeof low === "number" && typeof high === "number" ? ` [${low.toFixed(digits)}, ${high.toFixed(digits)}]` : "";
+  if (learned === undefined) return `${value.toFixed(digits)}${within}${end}`;
   if (value <= learned) return `≤ ${Q.count(Math.round(learned))}${end}`;
   const number = (x) => (x === null || x === undefined ? "…" : Q.count(Math.round(x)));
   return `${number(value)}${low === undefined ? "" : ` [${number(low)}, ${number(high)}]`}${end}`;
@@ -181,11 +192,18 @@ Q.names = (() => {
   try { own = JSON.parse(localStorage.getItem(key) ?? "{}"); } catch { /* a browser may refuse storage to a file: names then last as long as the page */ }
   const place = (k, c) => `${k}:${Q.clustering(k).columns.fingerprint[c]}`;
   return {
-    get: (k, c) => own[place(k, c)] ?? Q.meta.names[`${k}:${c}`] ?? "",
+    get: (k, c) => own[place(k, c)] ?? (Q.which ? null : Q.meta.names[`${k}:${c}`]) ?? "",
     set: (k, c, name) => {
       own[place(k, c)] = name;
       try { localStorage.setItem(key, JSON.stringify(own)); } catch { /* as above */ }
     },
-    all: () => Q.meta.ks.flatMap((k) => Array.from({ length: Q.clustering(k).number }, (_, c) => [k, c, Q.clustering(k).columns.fingerprint[c], Q.names.get(k, c)]).filter((row) => row[3])),
+    // of the paper's clustering, whichever is shown: the pipeline reads these
+    all: () => {
+      const shown = Q.which;
+      Q.which = "";
+      const rows = Q.meta.ks.flatMap((k) => Array.from({ length: Q.clustering(k).number }, (_, c) => [k, c, Q.clustering(k).columns.fingerprint[c], Q.names.get(k, c)]).filter((row) => row[3]));
+      Q.which = shown;
+      return rows;
+    },
   };
 })();

@@ -20,8 +20,8 @@
   }
   paint();
 
-  const { ks } = Q.meta, views = ["law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
-  const state = { view: "law", k: Q.meta.show, cluster: 0, token: null, from: null };
+  const { ks } = Q.meta, views = ["gallery", "law", "list", "cluster", "map", "heat", "search", "figures", "numbers", "about"];
+  const state = { view: "gallery", of: "first", k: Q.meta.show, cluster: 0, token: null, from: null };
   await Q.start();
 
   /* ------------------------------------------------------------------------------------------------------- address */
@@ -31,6 +31,10 @@
     const given = new URLSearchParams(location.hash.slice(1)), next = { ...state, from: null }, lacking = [];
     if (ks.includes(+given.get("k"))) next.k = +given.get("k");
     else if (given.has("k")) lacking.push(`clustering into “${given.get("k")}” (it has ${ks.join(", ")})`);
+    next.of = "first";
+    if (given.get("of") === "second" && Q.meta.second) next.of = "second";
+    else if (given.has("of") && given.get("of") !== "first") lacking.push(`clustering “${given.get("of")}”`);
+    Q.use(next.of);
     const { number, label } = Q.clustering(next.k);
     next.token = Q.at.has(given.get("token")) ? given.get("token") : null;
     if (given.has("token") && next.token === null) lacking.push(`selected token “${given.get("token")}”`);
@@ -54,6 +58,7 @@
 
   function address() {
     const parts = new URLSearchParams({ view: state.view, k: state.k, cluster: state.cluster });
+    if (state.of === "second") parts.set("of", "second");
     if (state.token !== null) parts.set("token", state.token);
     if (state.view === "search" && $("query").value) {
       parts.set("q", $("query").value);
@@ -68,12 +73,13 @@
     const before = { ...state };
     $("trouble").hidden = true;
     Object.assign(state, change);
-    if (change.cluster !== undefined || (state.from && state.from.k === state.k)) { state.cluster = change.cluster ?? state.from.cluster; state.from = null; }
-    else if (state.k !== before.k) {
-      state.from ??= { k: before.k, cluster: before.cluster };
+    Q.use(state.of);
+    if (change.cluster !== undefined || (state.from && state.from.k === state.k && state.from.of === state.of)) { state.cluster = change.cluster ?? state.from.cluster; state.from = null; }
+    else if (state.k !== before.k || state.of !== before.of) {
+      state.from ??= { k: before.k, cluster: before.cluster, of: before.of };
       state.cluster = follow(state.from, state.k);
     }
-    if (state.cluster !== before.cluster || state.k !== before.k) if (change.token === undefined) state.token = null;
+    if (state.cluster !== before.cluster || state.k !== before.k || state.of !== before.of) if (change.token === undefined) state.token = null;
     if (location.hash !== address()) history[replace ? "replaceState" : "pushState"](null, "", address());
     show(before, quiet);
   };
@@ -81,7 +87,7 @@
   /* The cluster at another k that holds most of the tokens of the one that was opened: a slider moved there and back finds it again. */
   function follow(opened, k) {
     const counts = new Map(), { label } = Q.clustering(k);
-    for (const token of Q.clustering(opened.k).of(opened.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
+    for (const token of Q.clustering(opened.k, opened.of === "second" ? "second_" : "").of(opened.cluster)) counts.set(label[token], (counts.get(label[token]) ?? 0) + 1);
     return [...counts].sort((a, b) => b[1] - a[1] || a[0] - b[0])[0][0];
   }
 
@@ -98,7 +104,7 @@
   const clusterList = Q.list($("cluster-list"), {
     label: "Clusters", height: 58, empty: "No cluster has this in its name, description or target.", choose: (c) => Q.go({ view: "cluster", cluster: c, token: null }),
     render: (c) => {
-      const { columns } = Q.clustering(state.k), measures = Q.clustering(state.k).measures(), key = $("sort").value;
+      const { columns } = Q.clustering(state.k), measures = Q.clustering(state.k).measures(), key = measures[$("sort").value] ? $("sort").value : "size";
       const name = Q.names.get(state.k, c), value = key === "size" ? "" : ` · ${Q.said(key, measures[key][c])}`;
       return Q.el("div", { class: "item" },
         Q.el("div", { class: "title" }, Q.el("b", {}, `${c}`), Q.el("span", { class: name ? "" : "mono" }, name || Q.visible(columns.target[c])),
@@ -111,7 +117,7 @@
 
   /* `top`: a new order or filter is read from its beginning, wherever the open cluster is. */
   Q.refreshList = (top = false) => {
-    const own = Q.clustering(state.k), key = $("sort").value, values = own.measures()[key], turn = Q.MEASURES[key].first * ($("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1);
+    const own = Q.clustering(state.k), key = own.measures()[$("sort").value] ? $("sort").value : "size", values = own.measures()[key], turn = Q.MEASURES[key].first * ($("reverse").getAttribute("aria-pressed") === "true" ? -1 : 1);
     const wanted = $("filter").value.toLowerCase();
     let items = Array.from({ length: own.number }, (_, c) => c);
     if (wanted) items = items.filter((c) => `${c} ${Q.names.get(state.k, c)} ${Q.rule(state.k, c)} ${Q.visible(own.columns.target[c])} ${Q.mixed(state.k, c) ? "mixed" : ""}`.toLowerCase().includes(wanted));
@@ -124,6 +130,17 @@
   $("sort").addEventListener("change", () => Q.refreshList(true));
   $("filter").addEventListener("input", () => Q.refreshList(true));
   $("reverse").addEventListener("click", () => { $("reverse").setAttribute("aria-pressed", String($("reverse").getAttribute("aria-pressed") !== "true")); Q.refreshList(true); });
+
+  /* Which clustering: the paper's affinity, or the second. */
+  const switches = [...document.querySelectorAll("[data-of]")];
+  for (const button of switches) button.addEventListener("click", () => Q.go({ of: button.dataset.of }));
+  function showOf() {
+    for (const button of switches) button.setAttribute("aria-pressed", String(button.dataset.of === state.of));
+    if (!Q.meta.second) return;
+    $("of-findings").hidden = state.of !== "second";
+    const { agreement, meaning } = Q.meta.second, rand = agreement[state.k];
+    $("of-said").textContent = `${state.of === "second" ? `By ${meaning}. ` : ""}${rand === undefined ? "" : `Agreement of both at ${state.k} clusters: adjusted Rand index ${rand.toFixed(2)} (1: the same; 0: chance).`}`;
+  }
 
   $("k").max = ks.length - 1;
   // a dragged slider asks for more than the screen can show: once a frame is enough
@@ -150,20 +167,20 @@
       choose: (found) => Q.go({ view: "cluster", k: found.k, cluster: found.rank - 1, token: null }),
       hover: (found) => { $("law-readout").textContent = describe(found); },
     });
-    const { fit, nulls, theory_slope } = Q.meta, number = (x) => x.toFixed(3);
+    const { fit, nulls, notes, theory_slope } = Q.law(), number = (x) => x.toFixed(3);
     const line = (colour, text, { dash = [], opacity = 1 } = {}) => Q.el("span", {}, Q.stroke(Q.colour(colour), dash, opacity), text);
     $("law-key").replaceChildren(
       line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
       ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), ...(theory_slope === null ? [] : [line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })])]),
-      line("null", `${nulls.length} null models`, { dash: Q.nullDash(0) }));
+      line("null", `${nulls.length} null model${nulls.length === 1 ? "" : "s"}`, { dash: Q.nullDash(0) }));
     const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
     $("law-nulls").replaceChildren(
       Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "told apart from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
-      Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, ""), Q.el("td", {}, "gradients of the selected tokens")),
+      Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, ""), Q.el("td", {}, Q.which ? Q.meta.second.meaning : "gradients of the selected tokens")),
         ...nulls.map((one, i) => Q.el("tr", {},
           Q.el("th", { scope: "row" }, Q.el("button", { type: "button", "aria-pressed": String(strong === one.name), onclick: () => mark(one.name, i) }, Q.stroke(Q.colour(strong === one.name ? "chosen" : "null"), Q.nullDash(i)), Q.plain(one.name))),
           Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, told(one)), Q.el("td", {}, one.meaning)))));
-    $("law-notes").replaceChildren(...Q.meta.notes.map((text) => Q.el("p", { class: "faint" }, text)));
+    $("law-notes").replaceChildren(...notes.map((text) => Q.el("p", { class: "faint" }, text)));
   }
 
   function mark(name, index) {
@@ -195,7 +212,7 @@
   for (const button of document.querySelectorAll("[data-zoom]")) button.addEventListener("click", () => map.zoom(+button.dataset.zoom));
 
   async function showMap() {
-    const layout = await Q.load("layout"), { label } = Q.clustering(state.k), by = $("map-colour").value;
+    const layout = await Q.own("layout"), { label } = Q.clustering(state.k), by = $("map-colour").value;
     const rings = Uint8Array.from(label, (l) => +(l === state.cluster));
     let colours;
     if (by === "cluster") {
@@ -228,7 +245,7 @@
   };
   let heatOwn = [];
   async function showHeat() {
-    const tokens = await Q.load("heat_tokens"), values = await Q.load("heat");
+    const [tokens, values] = await Promise.all(["heat_tokens", "heat"].map(Q.own));
     if (!tokens) { $("heat-lead").textContent = "This run keeps no affinity matrix."; $("heat").hidden = $("heat-controls").hidden = true; Q.drawn("heat"); return; }
     const { label } = Q.clustering(state.k), n = tokens.length;
     heatOrder = Array.from({ length: n }, (_, i) => i).sort((a, b) => label[tokens[a]] - label[tokens[b]] || a - b);
@@ -238,7 +255,7 @@
     heatCursor = heatOwn.length ? [heatOwn[0], heatOwn[0]] : [0, 0];
     heatMark(heatOwn);
     $("heat-readout").textContent = "Point at a pair, or move over pairs by the arrow keys: its clusters and its cosine are told here.";
-    $("heat-lead").textContent = `Cosine similarity of the gradients of ${n} of ${Q.n} tokens, evenly spread, ordered by ${state.k} clusters, largest first. The frame is the open cluster. Click to open another.`;
+    $("heat-lead").textContent = `${Q.which ? "Second affinity" : "Cosine similarity of the gradients"} of ${n} of ${Q.n} tokens, evenly spread, ordered by ${state.k} clusters, largest first. The frame is the open cluster. Click to open another.`;
     $("heat-key").replaceChildren(...Q.rampKey("cosine 0 and below", "1"));
     Q.drawn("heat");
   }
@@ -257,12 +274,12 @@
     event.preventDefault();
   });
   async function tellPair(i, j) {
-    const tokens = await Q.load("heat_tokens"), { label } = Q.clustering(state.k), [a, b] = [tokens[heatOrder[i]], tokens[heatOrder[j]]];
+    const tokens = await Q.own("heat_tokens"), { label } = Q.clustering(state.k), [a, b] = [tokens[heatOrder[i]], tokens[heatOrder[j]]];
     $("heat-readout").textContent = `cluster ${label[a]}: ${Q.line(Q.tokens.before[a].slice(-20))}[${Q.visible(Q.tokens.target[a])}] and cluster ${label[b]}: ${Q.line(Q.tokens.before[b].slice(-20))}[${Q.visible(Q.tokens.target[b])}]: cosine ${(heatAt(i, j) / 100).toFixed(2)}`;
   }
   $("heat").addEventListener("click", (event) => openRow(Q.cell($("heat"), event)[0]));
   async function openRow(i) {
-    const token = (await Q.load("heat_tokens"))[heatOrder[i]];
+    const token = (await Q.own("heat_tokens"))[heatOrder[i]];
     Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[token], token: Q.place(token) });
   }
 
@@ -371,6 +388,7 @@
   function hang() {
     if (hung) return;
     hung = true;
+    if (!Q.meta.figures.length) $("gallery").append(Q.el("p", { class: "faint" }, "This copy of the page has no figures. They are in the run's report/figures."));
     for (const { name, caption, facts, answers, files } of Q.meta.figures) {
       const picture = document.getElementById(`picture-${name}`), image = Q.el("img", { alt: caption.split(". ")[0], loading: "lazy" });
       image.src = URL.createObjectURL(new Blob([Q.bytes(picture.textContent)], { type: "image/png" }));
@@ -398,15 +416,17 @@
     $("k").value = ks.indexOf(state.k);
     $("k").setAttribute("aria-valuetext", `${state.k} clusters`);
     $("k-value").textContent = state.k;
-    if (before.k !== state.k || !clusterList.length) Q.refreshList(); else if (before.cluster !== state.cluster) clusterList.select(state.cluster);
-    const now = `${state.k}:${state.cluster}:${document.documentElement.dataset.theme}:${state.from ? `${state.from.k}.${state.from.cluster}` : ""}`;
+    showOf();
+    if (before.k !== state.k || before.of !== state.of || !clusterList.length) Q.refreshList(); else if (before.cluster !== state.cluster) clusterList.select(state.cluster);
+    const now = `${state.of}:${state.k}:${state.cluster}:${document.documentElement.dataset.theme}:${state.from ? `${state.from.k}.${state.from.cluster}` : ""}`;
     if (state.view === "cluster" && shown.get("cluster") === now && (state.token !== null || before.token !== null)) {
       Q.showToken(state.token === null ? null : Q.at.get(state.token));
       if (state.token !== null && state.token !== before.token) Q.revealToken();
     }
     if (shown.get(state.view) === now) return;
     shown.set(state.view, now);
-    if (state.view === "law") showLaw();
+    if (state.view === "gallery") Q.showGallery($("cards"), state.k);
+    else if (state.view === "law") showLaw();
     else if (state.view === "cluster") Q.showCluster($("view-cluster"), state);
     else if (state.view === "map") showMap();
     else if (state.view === "heat") showHeat();
@@ -438,6 +458,7 @@
     if (event.key === "/") { Q.go({ view: "search" }); $("query").focus(); event.preventDefault(); }
     else if (event.key === "[" && at > 0) Q.go({ k: ks[at - 1] });
     else if (event.key === "]" && at < ks.length - 1) Q.go({ k: ks[at + 1] });
+    else if (event.key === "a" && Q.meta.second) Q.go({ of: state.of === "second" ? "first" : "second" });
     else if (event.key === "j") clusterList.step(1);
     else if (event.key === "k") clusterList.step(-1);
   });

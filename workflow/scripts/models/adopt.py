@@ -18,19 +18,20 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     target = Path(outputs.folder)
     model, step = target.parent.name, int(target.name.removeprefix("step"))
     source = weights.checkpoint_folder(Path(params.path) / model, step, only_step=params.only_step)
+    shared = Path(params.path) / "tokenizer"
+    weights.check_given(source, shared if shared.is_dir() else None)
     if (packed := weights.gguf_file(source)) is not None:
         from quanta.models import gguf
 
         gguf.dequantise(packed, target)
         weights.check_hash(target, params.sha256)
     else:
-        weights.check_folder(source)
         weights.check_hash(source, params.sha256)
         target.mkdir(parents=True)
         for pattern in weights.FILES:
             for file in source.glob(pattern):
                 shutil.copyfile(file, target / file.name)
-    for file in (Path(params.path) / "tokenizer").glob("tokenizer*.json"):
+    for file in shared.glob("tokenizer*.json"):
         shutil.copyfile(file, target / file.name)
 
 

@@ -1,13 +1,17 @@
 """Compare the tokenizers of the family before any losses: two vocabularies of like size would give plausible wrong ones.
 
-Makes: `models/tokenizers.json`: how many models were compared, and which have no tokenizer.json and are taken on trust.
+Makes: `models/tokenizers.json`: how many models were compared, which have no tokenizer.json and are taken on trust, and a
+sentence for each that looks like a chat model.
 """
 
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
 from quanta.corpus import vocabulary
 from quanta.jobs.job import run
+from quanta.models import weights
 from quanta.storage import files
 
 
@@ -18,7 +22,12 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         logging.getLogger("quanta").warning(
             "no tokenizer.json, so that theirs is taken to be the family's: %s", ", ".join(without)
         )
-    files.write_json(outputs.compared, {"compared": len(folders) - len(without), "without": without})
+    named = list(zip(json.loads(params.named), folders, strict=True))
+    signs = {one[0]: weights.chat_sign(Path(folder), *one) for one, folder in named}
+    chat = [weights.of_chat(model, sign) for model, sign in signs.items() if sign]
+    for line in chat:
+        logging.getLogger("quanta").warning(line)
+    files.write_json(outputs.compared, {"compared": len(folders) - len(without), "without": without, "chat": chat})
 
 
 if __name__ == "__main__":

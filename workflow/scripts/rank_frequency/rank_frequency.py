@@ -42,9 +42,11 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             for other in range(1, SEEDS)
         ],
     )
-    calibrated = files.read_json(inputs.calibration)
-    names = {"calibrated_alpha": "alpha", "alpha_by_collisions": "alpha_by_collisions", "coverage": "coverage"}
-    files.write_json(outputs.fits, fits | {name: calibrated[key] for name, key in names.items()})
+    if inputs.calibration:  # of the paper's clustering alone
+        calibrated = files.read_json(inputs.calibration)
+        names = {"calibrated_alpha": "alpha", "alpha_by_collisions": "alpha_by_collisions", "coverage": "coverage"}
+        fits |= {name: calibrated[key] for name, key in names.items()}
+    files.write_json(outputs.fits, fits)
 
 
 if __name__ == "__main__":

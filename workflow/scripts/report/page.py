@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from quanta.affinity import cosine, pairs
+import pandas as pd
+from quanta.affinity import cosine, kinds, pairs
 from quanta.catalogue import naming
 from quanta.clustering import membership
 from quanta.corpus import decoding, encoding, vocabulary
@@ -38,6 +39,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     cosines = cosine.read_affinity(inputs.affinity[0]) if inputs.affinity else None
     if inputs.features:
         cosines = pairs.Pairs(files.read_array(inputs.features[0], dtype="float32", shape=(len(chosen), None)))
+    scaling, second, of_second = files.read_json(inputs.scaling), None, None
+    if params.second:
+        second, of_second = _second(inputs, params.second, chosen, scaling)
     chunks = page_data.pack(
         selection=chosen,
         labels=labels,
@@ -48,6 +52,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         all_losses=[stored.read_losses(paths[member], tokens) for member in members],
         cosines=cosines,
         places=layout[["x", "y"]].to_numpy(),
+        second=second,
     )
     summary = files.read_json(inputs.summary)
     table = files.read_table(inputs.table).astype(object).fillna("")
@@ -61,12 +66,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             **page_data.law(
                 files.read_table(inputs.rank_frequency, ("n_clusters", "rank", "size")),
                 files.read_json(inputs.fits),
-                files.read_json(inputs.scaling),
+                scaling,
                 chosen,
                 files.read_table(inputs.null_curves[0]) if inputs.null_curves else None,
                 files.read_json(inputs.calibration[0]) if inputs.calibration else None,
                 nulls,
             ),
+            "second": of_second,
             "learned": axes,
             "run": params.run,
             "fingerprint": naming.fingerprint(chosen["document"], chosen["position"]),
@@ -93,9 +99,25 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         n_clusters=params.show,
         n_clusterings=labels["n_clusters"].nunique(),
         model=params.qdg_model,
+        second=params.second or "",
     )
     with writing.atomic(outputs.page) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _second(inputs: Any, kind: str, chosen: pd.DataFrame, scaling: Any) -> tuple[page_data.Clustering, dict[str, Any]]:
+    """The second clustering, and what the page knows of it at once."""
+    described = files.read_table(inputs.second_described[0], ("n_clusters", "label", "fingerprint", "rule"))
+    clustering = page_data.Clustering(
+        membership.read_labels(inputs.second_labels[0], len(chosen)),
+        page_data.joined(described, [files.read_table(inputs.second_scores[0])]),
+        cosine.read_affinity(inputs.second_affinity[0]),
+        files.read_table(inputs.second_layout[0], ("token", "x", "y"))[["x", "y"]].to_numpy(),
+    )
+    ranks = files.read_table(inputs.second_rank_frequency[0], ("n_clusters", "rank", "size"))
+    law = page_data.law(ranks, files.read_json(inputs.second_fits[0]), scaling, chosen, None, None)
+    agreement = files.read_table(inputs.second_agreement[0], ("n_clusters", "adjusted_rand"))
+    return clustering, page_data.second(kind, kinds.kind(kind).meaning, agreement, law)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         final_step=params.final_step,
         threshold=params.threshold,
         model=params.qdg_model,
+        alone=read_json(inputs.alone[0]) if inputs.alone else None,
     )
     rows = comparison.rows(found)
     if extent is not None:
@@ -42,7 +43,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     write_table(outputs.table, comparison.table(rows))
     write_table(outputs.checks, paper.checks(found.ours))
     content = {"run": params.run, "paper": comparison.PAPER, "headline": comparison.headline(found)}
-    content |= {"left_out": params.left_out}
+    chat = read_json(inputs.compared[0])["chat"] if inputs.compared else []
+    content |= {"left_out": params.left_out, "models": chat}
     content |= {"numbers": comparison.numbers(found, extent), "corpus": read_json(inputs.sources)}
     write_json(outputs.summary, content | {"family": found.family.to_dict(orient="records")})
 

@@ -1,0 +1,53 @@
+"""Print one row of the table of real models per run: what was clustered, and what the clusters are like, as Markdown.
+
+    PYTHONPATH=workflow python docs/results/real-models/facts.py results/RUN ... > facts.md
+
+All columns are at 100 clusters. Mixed clusters have a mean cosine below 0.1. Medians are over clusters of six tokens or more.
+"""
+
+import sys
+
+import numpy as np
+import quanta
+
+K, FEWEST, MIXED = 100, 6, 0.1
+COLUMNS = (
+    "run", "predictions", "mean loss, nats", "below 0.1 nats", "by induction", "clustered",
+    "share in mixed clusters", "cosine within", "commonest target", "commonest bigram", "stability, halves",
+    "rule on other texts: precision", "recall",
+)  # fmt: skip
+
+
+def row(path: str) -> list[str]:
+    """The facts of a run, in the order of COLUMNS."""
+    run = quanta.load(path)
+    counts = run.read("qdg/selection.json")
+    model = run.family["model"].iloc[-1]
+    table = run.descriptions.merge(run.contexts.drop(columns="size"), on=["n_clusters", "label"])
+    table = table[table["n_clusters"] == K]
+    mixed = table.loc[table["cosine_within"] < MIXED, "size"].sum() / table["size"].sum()
+    large = table[table["size"] >= FEWEST]
+    names = (
+        "cosine_within",
+        "purity_target",
+        "purity_bigram",
+        "stability_halves",
+        "precision_held_out",
+        "recall_held_out",
+    )
+    return [
+        run.folder.name,
+        f"{counts['predictions']:,}",
+        f"{np.nanmean(run.losses(model)):.2f}",
+        f"{counts['below_threshold'] / counts['predictions']:.1%}",
+        f"{counts['by_induction'] / counts['below_threshold']:.0%}",
+        f"{counts['selected']:,}",
+        f"{mixed:.0%}",
+        *(f"{large[name].median():.2f}" for name in names),
+    ]
+
+
+if __name__ == "__main__":
+    print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
+    for path in sys.argv[1:]:
+        print("| " + " | ".join(row(path)) + " |")

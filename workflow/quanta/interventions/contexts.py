@@ -1,0 +1,85 @@
+"""Losses of chosen tokens under weights that move: contexts are laid out once and run through the model again and again."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from quanta.arrays import Array, Float, Int
+from quanta.corpus.encoding import Tokens
+from quanta.losses import batching
+from quanta.models.head import head_of
+
+PADDED = 0.85  # a row shorter than so much of a batch's longest goes into another batch
+AT_ONCE = 4096  # predictions that are unembedded together
+
+
+@dataclass(frozen=True)
+class _Batch:
+    ids: Int[torch.Tensor, "row position"]
+    rows: Int[torch.Tensor, " prediction"]
+    last: Int[torch.Tensor, " prediction"]  # input position that predicts it
+    targets: Int[torch.Tensor, " prediction"]
+    places: Int[Array, " prediction"]  # its index among the predictions that were asked for
+
+
+class Contexts:
+    """Contexts of predictions at (document, position), in batches; those of one document share a row."""
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        documents: Int[Array, " n"],
+        positions: Int[Array, " n"],
+        *,
+        batch_tokens: int,
+        device: torch.device | str = "cpu",
+        share: bool = True,
+    ) -> None:
+        self.number = len(documents)
+        self.batches: list[_Batch] = []
+        before = len(tokens.beginning)
+        key = documents if share else np.arange(len(documents))
+        names, row = np.unique(key, return_inverse=True)
+        lengths = np.zeros(len(names), dtype=np.int64)
+        np.maximum.at(lengths, row, positions)
+        of = documents[np.unique(key, return_index=True)[1]]
+        order = np.argsort(-lengths, kind="stable")
+        while len(order):
+            longest = int(lengths[order[0]])
+            size = max(batch_tokens // (longest + before), 1)
+            near = int(np.searchsorted(-lengths[order], -PADDED * longest, side="right"))
+            now, order = order[: min(size, max(near, 1))], order[min(size, max(near, 1)) :]
+            inside = np.flatnonzero(np.isin(row, now))
+            ids = batching.pad([tokens.document(int(of[i]))[: lengths[i]] for i in now])
+            targets = [int(tokens.document(int(documents[i]))[positions[i]]) for i in inside]
+            place = {int(name): i for i, name in enumerate(now)}
+            self.batches.append(
+                _Batch(
+                    batching.read(ids, tokens.beginning).to(device),
+                    torch.tensor([place[int(row[i])] for i in inside], device=device),
+                    torch.as_tensor(positions[inside] - 1 + before, device=device),
+                    torch.tensor(targets, device=device),
+                    inside,
+                )
+            )
+
+    @property
+    def tokens(self) -> int:
+        """Input tokens with padding: what an evaluation costs."""
+        return sum(batch.ids.numel() for batch in self.batches)
+
+    @torch.no_grad()
+    def losses(self, model: PreTrainedModel) -> Float[Array, " n"]:
+        """Losses in nats under the model's present weights, in the order that was asked for; float64 of float32 numbers."""
+        head, found = head_of(model), np.empty(self.number)
+        for batch in self.batches:
+            state = head.hidden(batch.ids)[batch.rows, batch.last]
+            for begin in range(0, len(state), AT_ONCE):
+                cut = slice(begin, begin + AT_ONCE)
+                logits = head.logits(state[cut]).float()
+                nats = nn.functional.cross_entropy(logits, batch.targets[cut], reduction="none")
+                found[batch.places[cut]] = nats.cpu().numpy()
+        return found

@@ -1,0 +1,95 @@
+"""Removals and insertions of one part of the groups; every weight is put back to the byte after each.
+
+Makes: `interventions/cases.part…` (columns in `quanta.interventions.groups.CASES`) and `interventions/rows.part…` (columns in
+`ROWS`): one row per token that was looked at, with its loss before, and what it lost or gained, in nats.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from quanta import arrays
+from quanta.affinity import cosine
+from quanta.catalogue import contexts as catalogue_contexts
+from quanta.corpus import encoding
+from quanta.gradients import parameter_sets, selection, token_gradients
+from quanta.interventions import groups, halves, insertion, removal
+from quanta.jobs.job import device, run
+from quanta.losses import stored
+from quanta.models import pretrained
+from quanta.progress import Progress
+from quanta.storage import files
+
+SMALL = 10  # documents of the panel that are read where no transfer between clusters is measured
+EXACT = 1e-4  # nats, from which on stored losses are another precision's, and are computed again
+
+
+def main(inputs: Any, outputs: Any, params: Any) -> None:
+    tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
+    chosen = selection.read_selection(inputs.selection, tokens)
+    part, of = Path(outputs.cases).suffixes[-2].removeprefix(".part").split("of")
+    table = groups.part(files.read_table(inputs.halves, groups.COLUMNS), int(part), int(of))
+    members = files.read_table(inputs.groups, ("grouping", "group", "token"))
+    own = {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in members.groupby(["grouping", "group"])}
+    cases = groups.cases(table, own)
+    documents = files.read_table(inputs.panel, ("document",))["document"].to_numpy()
+    known: Any = stored.read_losses(inputs.losses[0], tokens)
+    bench = _bench(inputs.model, tokens, chosen, cases, inputs.features, params)
+    few = arrays.evenly(len(chosen), 8)
+    if np.abs(bench.contexts(few).losses(bench.model) - bench.losses[few]).max() > EXACT:
+        known, bench = None, replace(bench, losses=bench.contexts(np.arange(len(chosen))).losses(bench.model))
+    large = removal.Panel.of(bench, documents, params.plain_tokens, known)
+    fewer = documents[arrays.evenly(len(documents), SMALL)]
+    small = removal.Panel.of(bench, fewer, params.plain_tokens // 4, known)
+    inserted = [case for case in cases if case.at]
+    progress = Progress("interventions", len(cases) + len(inserted), "groups")
+    found = []
+    for case in cases:
+        panel = large if case.group.grouping in params.clusterings and case.halving == halves.DOCUMENTS else small
+        how = {"nats": params.removal_nats, "tolerance": params.tolerance, "evaluations": params.evaluations}
+        found.append(removal.remove(bench, case, panel, others=params.other_tokens, small=small, **how))
+        progress.advance()
+    folders = dict(zip(params.earlier, inputs.earlier, strict=True))
+    for at in dict.fromkeys(sorted(case.at for case in inserted)):
+        there = _bench(folders[at], tokens, chosen, [], [], params)
+        panel = removal.Panel.of(there, fewer, params.plain_tokens // 4)
+        for case in inserted:
+            if case.at == at:
+                how = {"nats": params.insertion_nats, "steps": params.insertion_steps}
+                found.append(insertion.insert(there, case, panel, others=params.other_tokens, **how))
+                progress.advance()
+    progress.done()
+    cases_table, rows = removal.as_tables(found)
+    files.write_table(outputs.cases, cases_table)
+    files.write_table(outputs.rows, rows)
+
+
+def _bench(
+    folder: str, tokens: Any, chosen: pd.DataFrame, cases: list[Any], features: list[str], params: Any
+) -> removal.Bench:
+    """The model of a folder; lengths of the gradients of the cases' first halves from the features, or made where there are none."""
+    model = pretrained.load(folder, device())
+    document, position, target = (chosen[name].to_numpy() for name in ("document", "position", "token_id"))
+    norms = np.full(len(chosen), np.nan)
+    wanted = np.unique(np.concatenate([np.empty(0, dtype=int), *(case.first for case in cases)]))
+    if features:
+        norms[wanted] = cosine.lengths(
+            files.read_array(features[0], dtype="float32", shape=(len(chosen), None))[wanted]
+        )
+    elif len(wanted):  # one at a time, so that no length depends on what else the part holds
+        made, _ = token_gradients.token_gradients(
+            model, tokens, document[wanted], position[wanted], features=params.features, seed=params.seed,
+            parameters=params.parameters, batch_tokens=1, share=False, label="lengths of gradients",
+        )  # fmt: skip
+        norms[wanted] = cosine.lengths(made)
+    return removal.Bench(
+        model, tokens, parameter_sets.parameter_set(model, params.parameters), document, position, target,
+        catalogue_contexts.bigrams(tokens, document, position), chosen["loss_nats"].to_numpy(dtype=float), norms,
+        params.batch_tokens,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    run(main, snakemake)  # noqa: F821
