@@ -127,7 +127,9 @@ def unexplained(text: str) -> list[str]:
         first = re.search(rf"\b{term}\b", text)
         if first:
             end = text.find("\n\n", first.end())
-            if text[text.rfind("\n", 0, first.start()) + 1] == "|":  # of a table, what stands beneath it counts
+            if (
+                end > 0 and text[text.rfind("\n", 0, first.start()) + 1] == "|"
+            ):  # of a table, what stands beneath it counts
                 end = text.find("\n\n", end + 2)
             if meaning.lower() not in re.sub(r"\s+", " ", text[: end if end > 0 else None]).lower():
                 found.append(term)
