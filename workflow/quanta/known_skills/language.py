@@ -17,8 +17,9 @@ from quanta.arrays import Array, Float, Int
 from quanta.errors import QuantaError
 from quanta.streams import Purpose, generator
 
-SYMBOLS, CUES = 16, 7  # symbols are the tokens 0 to 15; then come verbs, modes and "="
-EQUALS = SYMBOLS + 2 * CUES
+SYMBOLS, CUES, SYNONYMS = 16, 7, 3  # symbols are the tokens 0 to 15; then come words for verbs, for modes, and "="
+WORDS = CUES * SYNONYMS
+EQUALS = SYMBOLS + 2 * WORDS
 VOCABULARY = EQUALS + 1
 NONE = -1  # the skill of a token that no rule predicts
 
@@ -142,10 +143,11 @@ class Language:
         weights = np.arange(1, len(self.skills) + 1, dtype=np.float64) ** -self.exponent
         return np.asarray(weights / weights.sum())
 
-    def cues(self, skill: int) -> tuple[int, int]:
-        """The verb and the mode that name a skill together."""
+    def cues(self, skill: int, rng: np.random.Generator) -> tuple[int, int]:
+        """A word for the verb and one for the mode that name a skill together; each has three synonyms."""
         verb, mode = divmod(int(self._drawn[1][skill]), CUES)
-        return SYMBOLS + verb, SYMBOLS + CUES + mode
+        first, second = rng.integers(SYNONYMS, size=2).tolist()
+        return SYMBOLS + verb * SYNONYMS + first, SYMBOLS + WORDS + mode * SYNONYMS + second
 
     def segment(self, skill: int, rng: np.random.Generator) -> tuple[list[int], list[int]]:
         """Token ids of one segment with its distractors, and the skill of each."""
@@ -156,7 +158,7 @@ class Language:
             arguments = np.append(pairs.ravel(), pairs[rng.integers(3), int(own.name.endswith("key"))])
         answers = own.answers(arguments)
         noise = rng.integers(SYMBOLS, size=rng.integers(3)).tolist()
-        before = [*self.cues(skill), *arguments.tolist(), EQUALS]
+        before = [*self.cues(skill, rng), *arguments.tolist(), EQUALS]
         labels = [NONE] * len(before) + [skill] * len(answers) + [NONE] * len(noise)
         return before + answers + noise, labels
 
