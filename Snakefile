@@ -31,6 +31,7 @@ include: "rules/validation.smk"
 include: "rules/catalogue.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
+include: "rules/known_skills.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 
@@ -62,6 +63,16 @@ rule parity:
     localrule: True
     message:
         "All of sparse parity is there"
+
+
+# the benchmark on known skills alone: `snakemake --cores 2 known_skills`
+rule known_skills:
+    input:
+        rules.known_skills_scores.output,
+        figures=figures.files("png", of="known_skills"),
+    localrule: True
+    message:
+        "All of the known skills is there"
 
 
 onstart:

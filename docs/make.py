@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
 PACKAGES = (
     *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
-    *("calibration", "validation", "catalogue", "theory", "parity", "report", "config", "jobs"),
+    *("calibration", "validation", "catalogue", "theory", "parity", "known_skills", "report", "config", "jobs"),
 )
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
@@ -44,6 +44,7 @@ def configuration(schema: Mapping[str, Any]) -> str:
         "| `parity.yaml` | sparse parity in the paper's setting, on a GPU |",
         "| `parity-steps.yaml` | the paper's parity tasks, fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
         "| `parity-cpu.yaml` | smaller parity tasks, all three resources, for CPUs: docs/results/parity-cpu |",
+        "| `known-skills.yaml` | the whole benchmark of affinities where skills are known: docs/known-skills.md |",
         "",
         "`snakemake --configfile FILE` puts FILE over `config.yaml`: sections are merged, lists are replaced.",
         "",

@@ -213,6 +213,16 @@ if parity.asked:
         name="parity_tasks",
     )
 
+# -------------------------------------------------------------------------------------------------- known skills
+if skills["run"]:
+    figures.draw(
+        "known_skills/scores",
+        "5 Parity",
+        {"scores": rules.known_skills_scores.output.scores},
+        name="known_skills",
+        stage="known_skills",
+    )
+
 
 for stage, drawn in figures.by_stage.items():
 

@@ -51,6 +51,7 @@ wildcard_constraints:
     shards=r"\d+",
     alpha=one_of(parity.alphas),
     replicate="|".join(parity.replicates),
+    known=r"\d+",
 
 
 def code(script):

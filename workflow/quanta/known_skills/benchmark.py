@@ -11,8 +11,13 @@ from quanta.known_skills.affinities import AFFINITIES, BASELINE
 from quanta.known_skills.assignments import ASSIGNMENTS, LEFT_OUT
 from quanta.known_skills.evidence import Evidence
 from quanta.progress import Progress
+from quanta.streams import Purpose, generator
 
 COLUMNS = ("set", "affinity", "assignment", "factor", "n_clusters", "truth", "adjusted_rand", "adjusted_mutual_information", "left_out")  # fmt: skip
+FOLLOWED = (
+    ("cosine", "angular, spectral"),
+    ("√|g|, attention, all nets", "neighbours, spectral"),
+)  # the paper's, the best
 SURFACE = "as it is"  # the assignment of groupings that are labels already
 
 
@@ -133,3 +138,50 @@ def table(
             progress.advance()
     progress.done()
     return pd.DataFrame(rows)[list(COLUMNS)]
+
+
+def under_conditions(
+    evidence: Evidence,
+    natural: Evidence | None = None,
+    *,
+    affinities: Sequence[str] = (),
+    assignments: Sequence[str] = (),
+    factors: Sequence[float] = (1.0,),
+    noises: Sequence[float] = (),
+    fewer: Sequence[float] = (),
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`table` of a set, and of the same with noise, with fewer samples, and of `natural`, samples as they occur.
+
+    Conditions beyond the first are measured for `FOLLOWED` alone, at the true number of clusters.
+
+    Returns:
+        the scores with a column condition ("base", "noise 1", …), and `by_skill` for `FOLLOWED` with set, affinity, assignment.
+    """
+    parts = [table(evidence, affinities=affinities, assignments=assignments, factors=factors, seed=seed)]
+    parts[0]["condition"] = "base"
+    others = {f"noise {noise:g}": evidence.with_noise(noise, seed) for noise in noises}
+    for share in fewer:
+        rng = generator(seed, Purpose.SKILL_SAMPLES, 3)
+        others[f"{share:g} of the samples"] = evidence.take(
+            np.sort(rng.permutation(len(evidence))[: int(share * len(evidence))])
+        )
+    if natural is not None:
+        others["as they occur"] = natural
+    skills = []
+    wanted, ways = (
+        chosen(affinities, dict(AFFINITIES), "affinities"),
+        chosen(assignments, dict(ASSIGNMENTS), "assignments"),
+    )
+    for name, way in FOLLOWED:
+        if name in wanted and way in ways:
+            for condition, other in others.items():
+                found = table(other, affinities=[name], assignments=[way], seed=seed)
+                parts.append(found[found["affinity"] == name].assign(condition=condition))
+            labels = ASSIGNMENTS[way](similarity_of(name, evidence), [evidence.n_skills], seed)[evidence.n_skills]
+            keys = {"set": evidence.name, "affinity": name, "assignment": way}
+            skills.append(by_skill(evidence, labels).assign(**keys))
+    none = pd.DataFrame(
+        columns=["skill", "frequency", "samples", "recall", "precision", "set", "affinity", "assignment"]
+    )
+    return pd.concat(parts, ignore_index=True), pd.concat(skills or [none], ignore_index=True)
