@@ -211,7 +211,7 @@ def untrained(evidence: Evidence) -> Float32[Array, "sample sample"]:
     return signed(evidence.untrained)
 
 
-@affinity(BASELINE + "untrained net, √|g|, attention")
+@affinity(BASELINE + "untrained net, √|g|, first attention")
 def untrained_attention(evidence: Evidence) -> Float32[Array, "sample sample"]:
-    """`attention` of a net that was not trained."""
-    return attention(evidence.untrained)
+    """`first_attention` of a net that was not trained."""
+    return first_attention(evidence.untrained)

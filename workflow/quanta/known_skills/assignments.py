@@ -62,7 +62,7 @@ def nearest(cosines: Array, neighbours: int = NEIGHBOURS) -> Float[Array, "sampl
     np.put_along_axis(found, np.argpartition(-c, m - 1, axis=1)[:, :m], 1.0, axis=1)
     found = np.maximum(found, found.T)
     np.fill_diagonal(found, 0)
-    return found
+    return np.asarray(found)
 
 
 @assignment("neighbours, spectral")

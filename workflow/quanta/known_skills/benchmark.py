@@ -16,7 +16,7 @@ from quanta.streams import Purpose, generator
 COLUMNS = ("set", "affinity", "assignment", "factor", "n_clusters", "truth", "adjusted_rand", "adjusted_mutual_information", "left_out")  # fmt: skip
 FOLLOWED = (
     ("cosine", "angular, spectral"),
-    ("√|g|, attention, all nets", "neighbours, spectral"),
+    ("√|g|, first attention, all nets", "neighbours, spectral"),
 )  # the paper's, the best
 SURFACE = "as it is"  # the assignment of groupings that are labels already
 

@@ -124,9 +124,9 @@ def sample(
     texts = language.texts(documents, CONTEXT, part=SAMPLES, equal=True)
     found = [losses(model, texts.ids)[0] for model in nets]
     marks = texts.skills[:, 1:]
-    learned = np.array(
-        [all(nats[marks == skill].mean() < LEARNED_NATS for nats in found) for skill in range(len(language.skills))]
-    )
+    learned = np.zeros(len(language.skills), dtype=bool)
+    for skill in np.unique(marks[marks != NONE]):
+        learned[skill] = all(nats[marks == skill].mean() < LEARNED_NATS for nats in found)
     if sampling != "equal":
         texts = language.texts(documents, CONTEXT, part=BY_FREQUENCY)
         found = [losses(model, texts.ids)[0] for model in nets]

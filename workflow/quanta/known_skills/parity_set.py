@@ -45,7 +45,7 @@ def train(
         several, sparse_parity.FreshSamples(problem, batch_size, "cpu"), settings,
         label=f"parity, seed {problem.seed}", snapshots=moments,
     )  # fmt: skip
-    learned = (curves.loss_bits[:, -1] < LEARNED_BITS).all(axis=0)
+    learned = np.asarray((curves.loss_bits[:, -1] < LEARNED_BITS).all(axis=0))
     if (curves.diverged_step >= 0).any() or learned.sum() < 2:
         raise QuantaError("known_skills.parity", f"{int(learned.sum())} tasks that all {nets} nets have learned",
                           "two or more, and no net that diverged", "train longer, or lower the learning rate")  # fmt: skip
