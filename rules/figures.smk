@@ -216,10 +216,9 @@ if parity.asked:
 # -------------------------------------------------------------------------------------------------- known skills
 if skills["run"]:
     figures.draw(
-        "known_skills/scores",
+        "known_skills/known_skills",
         "5 Parity",
         {"scores": rules.known_skills_scores.output.scores},
-        name="known_skills",
         stage="known_skills",
     )
 

@@ -17,12 +17,13 @@ MODELS = {
     "models/family",
     "models/fetch",
     "gradients/gradients",
+    "known_skills/language",
     "losses/losses",
     "validation/relative",
     "models/train",
     "validation/untrained",
 }
-NETS = {"parity/calibration", "parity/data", "parity/fresh", "parity/qdg"}
+NETS = {"parity/calibration", "parity/data", "parity/fresh", "parity/qdg", "known_skills/parity"}
 CALIBRATION = {
     "calibration/calibrate",
     "calibration/naive_bias",
