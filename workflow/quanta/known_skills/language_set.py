@@ -32,7 +32,8 @@ def net(weights: Mapping[str, Any] | None, seed: int, size: training.Size = SIZE
     found = training.new_model(size, vocabulary=VOCABULARY, context=CONTEXT, seed=seed)
     if weights is not None:
         found.load_state_dict({name: torch.as_tensor(np.asarray(value)).float() for name, value in weights.items()})
-    return found.eval()
+    found.train(False)
+    return found
 
 
 def train(
@@ -89,9 +90,9 @@ def losses(
     model: GPTNeoXForCausalLM, ids: Int[Array, "document position"]
 ) -> tuple[Float32[Array, "document target"], Array]:
     """Losses in nats of the tokens from the second on, and the last hidden states that predict them."""
-    batch = torch.from_numpy(ids)
     nats, states = [], []
-    for rows in batch.split(64):
+    for begin in range(0, len(ids), 64):
+        rows = torch.from_numpy(ids[begin : begin + 64])
         state = model.gpt_neox(input_ids=rows[:, :-1], use_cache=False).last_hidden_state
         logits = model.lm_head(state).flatten(0, 1).float()
         found = torch.nn.functional.cross_entropy(logits, rows[:, 1:].flatten(), reduction="none")
