@@ -1,16 +1,6 @@
 # Needs: the nets of the made languages in resources/known_skills.
 # Makes: known_skills/ — scores of affinities and assignments on sets whose skills are known.
 
-skills = config["known_skills"]
-METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency", "samples_per_skill")
-
-
-def known_skills_tables(name):
-    """A table of every set."""
-    sets = [f"parity/{seed}" for seed in skills["parity"]["seeds"]]
-    sets += [f"language/{seed}" for seed in skills["languages"]]
-    return [f"{R}/known_skills/{one}/{name}" for one in sets]
-
 
 rule known_skills_parity:
     output:
