@@ -25,7 +25,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = drawing.canvas(params.look, rows=len(sets), ratio=0.06 + 0.035 * most)
     for ax, name in zip(axes[:, 0], sets, strict=True):
         mine = best[best["set"] == name]
-        always = mine["affinity"].isin(["cosine", BASELINE + "target", BASELINE + "bigram"])
+        baselines = mine[mine["affinity"].str.startswith(BASELINE)]
+        shown = ["cosine", BASELINE + "target", BASELINE + "bigram", *baselines["affinity"].tail(2)]
+        always = mine["affinity"].isin(shown)
         rest = mine[~always].tail(most - int(always.sum()))
         mine = mine[always | mine.index.isin(rest.index)]
         names = mine["affinity"].str.removeprefix(BASELINE).tolist()
