@@ -433,6 +433,8 @@ class Plan:
             )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")
+        if not self.config["known_skills"]["run"]:
+            told.append("Known skills are left out: the configuration does not ask for them (known_skills.run).")
         return told
 
     @property
