@@ -23,7 +23,7 @@ def test_the_table_of_the_page_is_what_was_recorded():
         mine = scores[(scores["affinity"] == row["affinity"]) & (scores["assignment"] == row["assignment"])]
         for head, (name, draws) in COLUMNS.items():
             found = mine[(mine["set"] == name) & mine["draw"].isin(draws)]["adjusted_rand"]
-            if len(found):
+            if len(found) and row[head] != "–":
                 number, marked = row[head].removesuffix(" †"), row[head].endswith(" †")
                 assert float(number.replace("−", "-")) == pytest.approx(found.mean(), abs=0.0051), (row, head)
                 assert marked == (len(found) < len(draws)), (row, head)
