@@ -47,7 +47,7 @@ test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine 
 	$(BIN)/python tests/slurm/cluster.py install
 	$(BIN)/python -m pytest tests/slurm -m slurm $(ARGS)
 
-test-architectures: .venv/.dev-stamp ## Hold a tiny model of every causal class of transformers against autograd; prints docs/architectures.md's table
+test-architectures: .venv/.dev-stamp ## Compare a tiny model of every causal class of transformers with autograd; prints the table of docs/architectures.md
 	$(BIN)/python -m pytest tests/models/test_architectures.py -m architectures -s $(ARGS)
 
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
@@ -72,7 +72,7 @@ format: .venv/.dev-stamp ## Format Python files and rules
 site: .venv/.dev-stamp ## Build the documentation as a site into site/; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
-docs: .venv/.run-stamp ## Write config/README.md and the picture of the rules anew
+docs: .venv/.run-stamp ## Write config/README.md and the derived tables of other pages again
 	PYTHONPATH=workflow $(BIN)/python docs/make.py
 
 benchmark: .venv/.dev-stamp ## Run the benchmarks; each prints a table

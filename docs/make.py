@@ -1,6 +1,6 @@
-"""Write what is derived: config/README.md from the schema, tables in docs/architecture.md, docs/choose-a-size.md and README.md.
+"""Write what is derived: config/README.md from the schema, and tables of other pages.
 
-`make docs`; a test checks that all are fresh (`python docs/make.py --check`). After a default run,
+The pages are docs/architecture.md, docs/choose-a-size.md, docs/costs.md and README.md. `make docs` writes them; a test checks that all are fresh (`python docs/make.py --check`). After a default run,
 `python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import quanta
-from quanta.config import schema
+import yaml
+from quanta.config import costs, schema
 
 ROOT = Path(__file__).parent.parent
 TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
@@ -34,6 +35,7 @@ PACKAGES = (
 )
 TIERS = "<!-- tiers: begin -->", "<!-- tiers: end -->"
 SIZES = ("smoke", "config", "pythia-laptop", "pythia-hour", "pythia-day", "pythia")
+COSTS = "<!-- costs: begin -->", "<!-- costs: end -->"
 NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 # not in the paper, but no reader should go without them
 BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
@@ -124,6 +126,13 @@ def tiers() -> str:
     return "\n".join(rows)
 
 
+def cost() -> str:
+    """What the paper's experiment costs at 100 TFLOP/s and 500 tokens per document."""
+    given = yaml.safe_load((ROOT / "config/pythia.yaml").read_text(encoding="utf-8"))
+    config = schema.settle(given, schema.read_schema(ROOT / "config/schema.yaml"))
+    return costs.report(config, mean_length=500.0, tflops=100.0)
+
+
 def between(path: Path, marks: tuple[str, str], text: str) -> str:
     """The document with what stands between two marks replaced."""
     before, _, rest = path.read_text(encoding="utf-8").partition(marks[0])
@@ -146,6 +155,7 @@ def documents() -> dict[Path, str]:
     return {
         ROOT / "config/README.md": configuration(schema.read_schema(ROOT / "config/schema.yaml")),
         architecture: between(architecture, TABLE, packages()),
+        ROOT / "docs/costs.md": between(ROOT / "docs/costs.md", COSTS, cost()),
         ROOT / "docs/choose-a-size.md": between(ROOT / "docs/choose-a-size.md", TIERS, tiers()),
     }
 

@@ -122,7 +122,7 @@ def test_clusters_part_the_tokens(run):
 def test_what_is_not_there_is_named_with_what_mends_it(run, ask, words):
     with pytest.raises(QuantaError) as found:
         ask(run)
-    for part in [*words, "expected:", "mend:"]:
+    for part in [*words, "expected:", "fix:"]:
         assert part in str(found.value)
 
 

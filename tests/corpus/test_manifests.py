@@ -41,7 +41,7 @@ def test_a_damaged_manifest_is_refused(trained, tmp_path, old, new):
     path = tmp_path / "manifest.csv"
     files.write_table(path, trained[1])
     path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(QuantaError, match="fetch the file anew"):
+    with pytest.raises(QuantaError, match="fetch the file again"):
         manifests.read(path)
 
 

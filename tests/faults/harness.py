@@ -1,4 +1,4 @@
-"""Faults: whatever happens to a run, one command finishes it with the same bytes, or names the file and the mend.
+"""Faults: whatever happens to a run, one command finishes it with the same bytes, or names the file and the fix.
 
     python tests/faults/harness.py --kills 100 --folder /tmp/faults          # goes on where it was stopped
     python tests/faults/harness.py --table /tmp/faults                       # what was found so far
@@ -29,7 +29,7 @@ from repository import command, copy_of_the_repository, environment, hashes  # n
 
 COMMAND = ("--cores", "2", "--configfile", "config/smoke.yaml")
 STEPS, PAUSE = 12, 3.0  # a kill comes after at most so many further steps, and so many seconds after the last of them
-SAME, MENDED, WRONG = "same bytes", "error with the mend, then same bytes", "WRONG"
+SAME, MENDED, WRONG = "same bytes", "error with the fix, then same bytes", "WRONG"
 UNREAD = "not read again, all else the same"  # of a finished run, inside a folder: Snakemake compares the folder's time
 
 
@@ -171,7 +171,7 @@ def damage(run: Run, name: str, how: Callable[[Path, random.Random], str], rng: 
     status, said = run.finish()
     if status == 0:
         return done, UNREAD if _is_damaged(run, name) else SAME
-    blocks = re.findall(r"^ *(?:\w+: )?(\S+): .*\n.*expected: .*\n.*mend: +(.*)", said, re.MULTILINE)
+    blocks = re.findall(r"^ *(?:\w+: )?(\S+): .*\n.*expected: .*\n.*fix: +(.*)", said, re.MULTILINE)
     named = [(where, mend) for where, mend in blocks if where.startswith("results/smoke/")]
     if not named or "Traceback" in said:
         return done, f"{WRONG}: {said[-300:]!r}"

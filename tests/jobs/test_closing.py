@@ -32,9 +32,9 @@ def test_each_failed_job_is_told_with_the_end_of_its_log(tmp_path):
     first, second = text.split("train failed")
     assert f"labels failed; its log, {one}, ends with" in first
     assert "third" in first and "first" not in first and f"  {head}3 ERROR labels: a.npy: too short" in first
-    assert "    mend:     delete it" in first
+    assert "    fix:      delete it" in first
     assert "at work" in second and "resources.memory_factor" in second, "killed without a word"
-    assert text.endswith("what is done stays done.\n")
+    assert text.endswith("Finished jobs are kept.\n")
 
 
 def test_a_job_that_a_second_attempt_finished_has_not_failed(tmp_path):
@@ -85,7 +85,7 @@ job.run(main, SimpleNamespace(log=[{log!r}], rule="labels", input={inputs}, outp
 @pytest.mark.parametrize(
     ("body", "said", "frames"),
     [
-        ("raise errors.QuantaError('a.npy', 'too short', 'an array', 'delete it')", "mend:     delete it", False),
+        ("raise errors.QuantaError('a.npy', 'too short', 'an array', 'delete it')", "fix:      delete it", False),
         ("{}['absent']", "KeyError: 'absent'", True),
     ],
 )

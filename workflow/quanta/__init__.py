@@ -1,4 +1,4 @@
-"""Quanta: find the discrete skills that a family of language models is made of.
+"""Quanta: find clusters of tokens that language models handle alike, and when each is learned.
 
 The library holds the science and knows nothing of Snakemake; `workflow/scripts/` reads files, calls it and writes
 files. Importing the package imports none of its modules: Snakemake does so in every job, and torch costs seconds.

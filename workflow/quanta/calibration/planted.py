@@ -75,7 +75,7 @@ def draw(settings: Settings, rng: np.random.Generator) -> Planted:
     s = settings
     shares = (s.strength, s.strength_spread, s.cone_width, s.shared, s.identity, s.mixed)
     if min(shares) < 0 or max(shares) > 1 or s.shared + s.identity > 0.95:
-        raise QuantaError("planted settings", str(s), "shares within [0, 1], shared + identity up to 0.95", "mend them")
+        raise QuantaError("planted settings", str(s), "shares within [0, 1], shared + identity up to 0.95", "fix them")
     quantum = rng.choice(s.n_quanta, s.n_tokens, p=frequencies(s.alpha, s.n_quanta))
     features, identity = _features(s, quantum, rng)
     return Planted(features, quantum, identity)

@@ -26,7 +26,7 @@ def check_similarity(similarity: Array) -> None:
     n = len(similarity)
     expected = "a symmetric (N, N) matrix of finite similarities from 0 up"
     if similarity.ndim != 2 or similarity.shape != (n, n) or n < 2:
-        raise QuantaError(WHERE, f"shape {similarity.shape}", expected, "make it anew")
+        raise QuantaError(WHERE, f"shape {similarity.shape}", expected, "make it again")
     for begin in range(0, n, 512):
         rows = similarity[begin : begin + 512]
         wrong = ~(np.isfinite(rows) & (rows >= 0) & (np.abs(rows - similarity[:, begin : begin + 512].T) <= 1e-6))
@@ -77,7 +77,7 @@ def embedding(similarity: Array, k: int, *, device: str = "cpu") -> tuple[Float[
     # LAPACK overwrote the matrix, so the equation is checked on a sample of its rows
     residual = float(np.abs(probe @ vectors - vectors[:: max(n // 64, 1)] * values).max())
     if not residual < RESIDUAL:
-        raise QuantaError(WHERE, f"eigenvectors with a residual of {residual:.1e}", "below 1e-9", "make it anew")
+        raise QuantaError(WHERE, f"eigenvectors with a residual of {residual:.1e}", "below 1e-9", "make it again")
     if k > 1 and values[1] > 1 - 1e-10:
         multiplicity = int((values > 1 - 1e-10).sum())
         raise QuantaError(

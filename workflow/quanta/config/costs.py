@@ -136,6 +136,29 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def report(config: dict[str, Any], *, mean_length: float, tflops: float) -> str:
+    """Two Markdown tables of a settled configuration: losses by model, and quanta discovery from gradients (QDG).
+
+    `mean_length` is in tokens per document, `tflops` in 10^12 FLOP/s.
+    """
+    qdg = config["qdg"]
+    shape = shape_of(config, qdg["model"])
+    n, k = qdg["tokens"], max(qdg["n_clusters"])
+    flops = gradient_flops(shape, mean_length, n)
+    heads = ["FLOP", "hours", "features, GB", "affinity, GB", "embedding, GB", "memory for eigenvectors, GB"]
+    cells = [f"{flops:.2e}", f"{flops / tflops / 3.6e15:.2f}", f"{4 * n * qdg['features'] / 1e9:.1f}"]
+    cells += [f"{4 * n * n / 1e9:.1f}", f"{8 * n * k / 1e9:.2f}", f"{24 * n * n / 1e9:.1f}"]
+    return "\n".join(
+        [
+            markdown(table(config, mean_length=mean_length, tflops=tflops)),
+            "",
+            f"| QDG: {n:,} gradients of {qdg['model']} | {' | '.join(heads)} |",
+            "|" + "---|" * (len(heads) + 1),
+            f"| | {' | '.join(cells)} |",
+        ]
+    )
+
+
 def main() -> None:
     """Print the table of a configuration."""
     parser = argparse.ArgumentParser(description="GPU hours and disk of a configuration")
@@ -150,17 +173,7 @@ def main() -> None:
     for path in chosen.configfile:
         given = schema.over(given, yaml.safe_load(Path(path).read_text(encoding="utf-8")))
     config = schema.settle(given, schema.read_schema(chosen.schema))
-    rows = table(config, mean_length=chosen.mean_length, tflops=chosen.tflops)
-    qdg = config["qdg"]
-    shape = shape_of(config, qdg["model"])
-    n, k = qdg["tokens"], max(qdg["n_clusters"])
-    flops = gradient_flops(shape, chosen.mean_length, n)
-    print(markdown(rows))  # noqa: T201 (its output is what the command is for)
-    print(  # noqa: T201 (likewise)
-        f"\nQDG: {n} gradients of {qdg['model']}, {flops:.2e} FLOP, {flops / chosen.tflops / 3.6e15:.2f} hours; "
-        f"features {4 * n * qdg['features'] / 1e9:.1f} GB (twice while they are gathered), affinity {4 * n * n / 1e9:.1f} GB, "
-        f"embedding {8 * n * k / 1e9:.2f} GB; eigenvectors take {24 * n * n / 1e9:.1f} GB of memory"
-    )
+    print(report(config, mean_length=chosen.mean_length, tflops=chosen.tflops))  # noqa: T201 (its output is what the command is for)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def _members_of(path: Path, time: int) -> list[dict[str, str]]:
     wanted = ("model", "step", "seed", "sha256")
     if not rows or not all(row.get(key) for row in rows for key in wanted):
         raise QuantaError(str(path), "a table without some of these", f"in each row {', '.join(wanted)}",
-                          "fetch it anew, or take it away to use the folder as it is")  # fmt: skip
+                          "fetch it again, or take it away to use the folder as it is")  # fmt: skip
     for row in rows:
         if not NAME.fullmatch(row["model"]) or not row["step"].isdecimal():
             raise QuantaError(str(path), f"model {row['model']!r} at step {row['step']!r}",

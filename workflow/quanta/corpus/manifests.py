@@ -46,7 +46,7 @@ def read(path: str | Path) -> pd.DataFrame:
             str(path),
             f"{len(found)} rows, {(~sound).sum()} of them unsound",
             f"each source once, its split ({HELD_OUT} or {TRAINING}) and characters, at least one of them {HELD_OUT}",
-            "fetch the file anew, with the weights that it belongs to",
+            "fetch the file again, with the weights that it belongs to",
         )
     return found.astype({"characters": "int64"})
 

@@ -212,7 +212,7 @@ def jsonl_documents(
             f"{path}, after line {number}",
             f"{type(error).__name__}: {error}",
             "a whole file of JSON Lines in UTF-8, plain or compressed (.gz, .zst, .xz)",
-            "fetch the file again, or write it anew in UTF-8",
+            "fetch the file again, or write it again in UTF-8",
         ) from error
 
 
@@ -230,7 +230,7 @@ def _unusable(error: Exception, field: str, where: str) -> QuantaError:
         where,
         f"{type(error).__name__}: {error}",
         f"a JSON object with a text under {field!r}",
-        "mend the line, or set corpus.jsonl.field to the name of the text field",
+        "fix the line, or set corpus.jsonl.field to the name of the text field",
     )
 
 

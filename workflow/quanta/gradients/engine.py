@@ -455,5 +455,5 @@ def check_targets(model: PreTrainedModel, tokens: Tokens, documents: Array, posi
             f"document {documents[i]}, position {positions[i]} ({len(wrong)} such targets); "
             f"it has {lengths[i]} tokens of {tokens.n_documents} documents",
             f"positions from 1 (nothing predicts a first token) within a document, at most {limit}",
-            "select anew, or cut the documents at the model's context",
+            "select again, or cut the documents at the model's context",
         )

@@ -44,7 +44,7 @@ def read(paths: Sequence[str | Path]) -> tuple[list[Array], Float32[Array, " n"]
                 str(path),
                 f"{key} {content.get('same', {}).get(key)!r}, while {paths[0]} has {first['same'][key]!r}",
                 f"shards of one {', one '.join(first['same'])}",
-                "make the shards that differ anew; machines may differ, settings may not",
+                "make the shards that differ again; machines may differ, settings may not",
             )
         shape = (content["rows"], first["same"]["features"])
         shards.append(files.read_array(path, dtype="float32", shape=shape, why="as its record says"))

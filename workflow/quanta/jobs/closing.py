@@ -70,4 +70,4 @@ def last_words(logs: Sequence[str | Path]) -> str:
         parts.append("\n".join([f"{rule} failed; its log, {path}, ends with", *(f"  {line}" for line in lines)]))
     if not parts:
         return ""
-    return "\n\n".join(["", *parts, "Mended, the same command goes on from here: what is done stays done.\n"])
+    return "\n\n".join(["", *parts, "After the fix, type the same command again. Finished jobs are kept.\n"])

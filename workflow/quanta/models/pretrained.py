@@ -158,6 +158,6 @@ def family_table(members: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
             "models",
             f"equal weights under {', '.join(names)}",
             "different weights in each",
-            "fetch or export them anew",
+            "fetch or export them again",
         )
     return table.sort_values(["non_embedding_parameters", "model", "step"], kind="stable").reset_index(drop=True)

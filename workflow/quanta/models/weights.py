@@ -272,5 +272,5 @@ def check_hash(folder: str | Path, expected: str | None) -> None:
             str(folder),
             f"weights with SHA-256 {found[:16]}…",
             f"{expected[:16]}…, as family.csv beside the models says",
-            "fetch the weights anew (git checkout, git lfs pull), or mend the table if they are meant to differ",
+            "fetch the weights again (git checkout, git lfs pull), or fix the table if they are meant to differ",
         )

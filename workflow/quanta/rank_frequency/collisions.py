@@ -102,7 +102,7 @@ def count(cosines: Array, thresholds: Array, block: int = 512) -> Cosines:
         if not np.isfinite(rows).all():
             i, j = np.argwhere(~np.isfinite(rows))[0]
             raise QuantaError(
-                "qdg/affinity.npy", f"{rows[i, j]} at ({begin + i}, {j})", "finite cosines", "make it anew"
+                "qdg/affinity.npy", f"{rows[i, j]} at ({begin + i}, {j})", "finite cosines", "make it again"
             )
         rows[np.arange(len(rows)), begin + np.arange(len(rows))] = -2
         bins = _bins(rows)

@@ -253,7 +253,7 @@ def calibrated(run: Run) -> list[Row]:
             "alpha_by_collisions"),
         Row("coverage of 90 % intervals on held-out simulations", f"{coverage['found']:.3f} of {coverage['n']}", QDG,
             "coverage.found"),
-        Row("slope with the clustering done anew on halves", value_with_interval(run.clustered_anew), "report/summary.json",
+        Row("slope with the clustering repeated on halves", value_with_interval(run.clustered_anew), "report/summary.json",
             "numbers.envelope_slope_clustered_anew"),
     ]  # fmt: skip
 

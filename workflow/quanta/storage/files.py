@@ -21,7 +21,7 @@ from quanta.storage import writing
 
 ZEROS = bytes(2**20)
 NO_ALLOCATION = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # of file systems that cannot take room beforehand
-RERUN = "delete the file and start the run again: the step that makes it will make it anew"
+RERUN = "delete the file and start the run again: the step that makes it will make it again"
 
 
 def file_hash(path: str | Path) -> str:

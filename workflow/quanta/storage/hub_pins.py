@@ -86,11 +86,11 @@ def pin_of(content: Mapping[str, Any]) -> Pin:
         _check_path(file.path, pin.repository)
         if file.size < 0:
             raise QuantaError(
-                f"pin of {pin.repository}", f"{file.size} bytes of {file.path}", "a size in bytes", "pin it anew"
+                f"pin of {pin.repository}", f"{file.size} bytes of {file.path}", "a size in bytes", "pin it again"
             )
         if not re.fullmatch(r"sha256:[0-9a-f]{64}|git:[0-9a-f]{40}", file.digest):
             raise QuantaError(
-                f"pin of {pin.repository}", f"{file.digest!r}", "a SHA-256 or a git blob id", "pin it anew"
+                f"pin of {pin.repository}", f"{file.digest!r}", "a SHA-256 or a git blob id", "pin it again"
             )
     return pin
 

@@ -122,7 +122,7 @@ def fetch_file(pin: Pin, file: File, store: str | Path, patience: Patience | Non
         if target.is_file():
             if _digest_matches(target, file):
                 return target
-            log.warning("%s: the copy in the store is damaged and is fetched anew", where)
+            log.warning("%s: the copy in the store is damaged and is fetched again", where)
             target.unlink()
         target.parent.mkdir(parents=True, exist_ok=True)
         progress = Progress(f"fetch {pin.repository} {pin.revision} {file.path}", file.size, "bytes")
@@ -151,7 +151,7 @@ def fetch_file(pin: Pin, file: File, store: str | Path, patience: Patience | Non
                     f"{digest[:16]}…, as pinned",
                     "a proxy or mirror alters the file (HF_ENDPOINT): nothing of it is kept",
                 )
-            log.warning("%s: wrong hash; fetched anew from the start", where)
+            log.warning("%s: wrong hash; fetched again from the start", where)
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         partial.chmod(0o444)  # runs have hard links to it: who edits one would edit all

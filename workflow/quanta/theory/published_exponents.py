@@ -34,7 +34,7 @@ def read_exponents(*paths: str | Path) -> pd.DataFrame:
                     f"{path}, row {wrong[0] + 1}",
                     f"{column} = {table[column].iloc[wrong[0]]}",
                     "a positive number, the exponent without its minus sign",
-                    "mend the row",
+                    "fix the row",
                 )
             table[column] = values
         tables.append(table.assign(file=Path(path).name))

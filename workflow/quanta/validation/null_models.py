@@ -156,7 +156,7 @@ MODELS = (
     ),
     NullModel(
         "shuffled features",
-        "each feature of the gradients dealt anew among the tokens",
+        "each feature of the gradients shuffled among the tokens",
         _shuffled,
     ),
     NullModel(

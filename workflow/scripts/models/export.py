@@ -131,8 +131,10 @@ embeddings. This command makes them:
 |---|---|---|---|---|---|---|
 {table}
 
-Seeds set the weights and the order of the tokens. Steps kept: {histories}. `family.csv` has one row per checkpoint, with its
-held-out loss and the SHA-256 of its weights. The hash is checked when the weights are read.
+Seeds set the weights and the order of the tokens. `family.csv` has one row per checkpoint, with its held-out loss and the SHA-256 of its weights.
+The hash is checked when the weights are read. These steps are kept:
+
+    {histories}
 
 - Training: {steps} steps of {batch} windows of {context} tokens. AdamW (0.9, 0.95), weight decay {weight_decay} on matrices. {warmup_steps} steps of warm-up, then a cosine to a
   tenth of the peak. Gradients are clipped at norm 1. Products and activations in {precisions}, the rest in float32.
