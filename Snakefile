@@ -33,6 +33,7 @@ include: "rules/second.smk"
 include: "rules/interventions.smk"
 include: "rules/theory.smk"
 include: "rules/parity.smk"
+include: "rules/known_skills.smk"
 include: "rules/figures.smk"
 include: "rules/report.smk"
 
@@ -64,6 +65,16 @@ rule parity:
     localrule: True
     message:
         "Sparse parity is complete"
+
+
+# the benchmark on known skills alone: `snakemake --cores 2 known_skills`
+rule known_skills:
+    input:
+        rules.known_skills_scores.output,
+        figures=figures.files("png", of="known_skills"),
+    localrule: True
+    message:
+        "All of the known skills is there"
 
 
 onstart:

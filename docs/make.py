@@ -20,7 +20,18 @@ ROOT = Path(__file__).parent.parent
 TABLE = "<!-- packages: begin -->", "<!-- packages: end -->"
 PACKAGES = (
     *("storage", "corpus", "models", "losses", "scaling", "gradients", "affinity", "clustering", "rank_frequency"),
-    *("calibration", "validation", "catalogue", "interventions", "theory", "parity", "report", "config", "jobs"),
+    *(
+        "calibration",
+        "validation",
+        "catalogue",
+        "interventions",
+        "theory",
+        "parity",
+        "known_skills",
+        "report",
+        "config",
+        "jobs",
+    ),
 )
 TIERS = "<!-- tiers: begin -->", "<!-- tiers: end -->"
 SIZES = ("smoke", "config", "pythia-laptop", "pythia-hour", "pythia-day", "pythia")
@@ -56,6 +67,7 @@ def configuration(schema: Mapping[str, Any]) -> str:
         "| `parity.yaml` | sparse parity in the paper's setting; needs a GPU, not run by us |",
         "| `parity-steps.yaml` | the paper's parity tasks with fewer widths, training sets and steps, for CPUs: docs/results/parity-steps |",
         "| `parity-cpu.yaml` | smaller parity tasks, all three resources, for CPUs: docs/results/parity-cpu |",
+        "| `known-skills.yaml` | the whole benchmark of affinities where skills are known: docs/known-skills.md |",
         "",
     ]
 

@@ -219,6 +219,15 @@ if parity.asked:
         name="parity_tasks",
     )
 
+# -------------------------------------------------------------------------------------------------- known skills
+if skills["run"]:
+    figures.draw(
+        "known_skills/known_skills",
+        "5 Parity",
+        {"scores": rules.known_skills_scores.output.scores},
+        stage="known_skills",
+    )
+
 
 for stage, drawn in figures.by_stage.items():
 

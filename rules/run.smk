@@ -38,6 +38,10 @@ GPU = config["resources"]["gpu"]
 figures = figure_list.Figures(R, SCRIPTS, rerun_hash.code_hash)
 
 
+skills = config["known_skills"]
+METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency", "samples_per_skill")
+
+
 def one_of(names):
     """A wildcard's constraint; no name at all matches nothing."""
     return "|".join(map(re.escape, names)) or "(?!)"
@@ -51,6 +55,14 @@ wildcard_constraints:
     shards=r"\d+",
     alpha=one_of(parity.alphas),
     replicate="|".join(parity.replicates),
+    known=r"\d+",
+
+
+def known_skills_tables(name):
+    """A table of every set of known skills."""
+    sets = [f"parity/{seed}" for seed in skills["parity"]["seeds"]]
+    sets += [f"language/{seed}" for seed in skills["languages"]]
+    return [f"{R}/known_skills/{one}/{name}" for one in sets]
 
 
 def code(script):

@@ -1,6 +1,7 @@
 """What a settled configuration comes to: members, files, jobs that share work, and what jobs ask for."""
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -237,8 +238,14 @@ def test_one_model_is_a_run_without_anything_over_sizes(tmp_path):
     assert plan.members == [("small", 0)] and plan.axes == [] and plan.learning_axes() == []
     assert not plan.curves_compared and not plan.emerges
     told = plan.left_out()
-    assert len(told) == 4
-    for words in ("α_N", "When clusters are learned", "needs 3 checkpoints, and this run has 1", "parity.run"):
+    assert len(told) == 5
+    for words in (
+        "α_N",
+        "When clusters are learned",
+        "needs 3 checkpoints, and this run has 1",
+        "parity.run",
+        "known_skills.run",
+    ):
         assert any(words in line for line in told), words
 
 
@@ -253,8 +260,8 @@ def test_one_model_with_steps_has_the_axis_of_steps(tmp_path):
 def test_two_models_have_sizes_and_too_few_curves_for_an_affinity(tmp_path):
     plan = given(tmp_path, "small", "large")
     assert plan.axes == ["size"] and not plan.curves_compared
-    assert [line.split(" is left out")[0] for line in plan.left_out()] == [
-        "The affinity from loss curves", "Sparse parity"
+    assert [re.split(" (?:is|are) left out", line)[0] for line in plan.left_out()] == [
+        "The affinity from loss curves", "Sparse parity", "Known skills"
     ]  # fmt: skip
 
 
@@ -282,7 +289,7 @@ def test_models_that_end_at_different_steps_need_a_word(tmp_path):
     assert "large ends at step 1000 and small at step 2000" in error.found
 
 
-RUNS_PARITY = {"config", "smoke", "parity", "parity-cpu", "parity-steps", "train", "family"}
+RUNS_PARITY = {"config", "smoke", "known-skills", "parity", "parity-cpu", "parity-steps", "train", "family"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.stem)

@@ -21,12 +21,13 @@ MODELS = {
     "gradients/gradients",
     "gradients/probe",
     "interventions/interventions",
+    "known_skills/language",
     "losses/losses",
     "validation/relative",
     "models/train",
     "validation/untrained",
 }
-NETS = {"parity/calibration", "parity/data", "parity/fresh", "parity/qdg"}
+NETS = {"parity/calibration", "parity/data", "parity/fresh", "parity/qdg", "known_skills/parity"}
 CALIBRATION = {
     "calibration/calibrate",
     "calibration/naive_bias",

@@ -47,7 +47,7 @@ def test_whoever_runs_a_given_model_reads_what_stands_before_each_document():
     runs = [name for name in NAMES if "pretrained.load(" in (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")]
     runs.remove("models/export")  # of models that were trained here, which have nothing there
     runs.remove("gradients/probe")  # of random tokens
-    assert len(runs) == 7
+    assert len(runs) == 8
     for name in runs:
         text = (SCRIPTS / f"{name}.py").read_text(encoding="utf-8")
         assert "load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)" in text, name
@@ -115,6 +115,7 @@ def test_only_models_and_the_neighbours_of_many_tokens_ask_for_a_gpu():
         "second_statistics",
         "second_gradients",
         "exact_affinity",
+        "interventions",
         "untrained",
         "parity_fresh",
         "parity_data",
@@ -160,7 +161,7 @@ def test_every_rule_with_a_script_has_the_hash_of_what_it_imports_and_its_enviro
     assert len(found) > 50 and {"losses_together_0", "losses_part", "figures_parity"} <= {name for name, *_ in found}
     for name, script, conda, code in found:
         if not script:
-            assert name in {"all", "parity"}
+            assert name in {"all", "known_skills", "parity"}
             continue
         assert conda.endswith("envs/quanta.yaml") and (folder / "rules" / conda).resolve().is_file(), name
         path = (folder / "rules" / script).resolve()

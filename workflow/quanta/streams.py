@@ -60,6 +60,10 @@ class Purpose(Enum):
     PARITY_NOISE = (37, 0)
     SUMMARY_SPECTRUM = (38, 0)
     PROBE_TOKENS = (39, 0)
+    MADE_LANGUAGE = (40, 0)
+    MADE_TEXTS = (41, 1)  # number of the part
+    SKILL_SAMPLES = (42, 1)  # number of the draw
+    SKILL_ASSIGNMENT = (43, 1)  # number of clusters
     INTERVENTION_GROUPS = (44, 1)  # 0 for random groups, 1 for the panel of documents
     INTERVENTION_HALVES = (45, 2)  # a hash of grouping and halving, number of the group
     INTERVENTION_BOOTSTRAP = (46, 2)  # a hash of what is resampled, number of the group

@@ -348,7 +348,8 @@ class Plan:
 
     def clusterings(self) -> dict[str, str]:
         """Files of labels whose clusters are intervened on, by name. The first is the one that the report shows."""
-        return {"clusters": f"{self.folder}/qdg/labels.parquet"}
+        second = {self.second: f"{self.folder}/qdg/second/labels.parquet"} if self.second else {}
+        return {"clusters": f"{self.folder}/qdg/labels.parquet"} | second
 
     def unlearned(self) -> list[Member]:
         """Members that may not have learned what the clustered one has, earliest first: its steps before, else smaller models."""
@@ -432,6 +433,8 @@ class Plan:
             )
         if not self.config["parity"]["run"]:
             told.append("Sparse parity is left out: the configuration does not ask for it (parity.run).")
+        if not self.config["known_skills"]["run"]:
+            told.append("Known skills are left out: the configuration does not ask for them (known_skills.run).")
         return told
 
     @property

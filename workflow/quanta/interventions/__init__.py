@@ -1,4 +1,4 @@
-"""What a group of tokens is made of: the weights are moved along the gradient of one half, and the others are looked at.
+"""Which groups of tokens can be taken away alone: weights move along the gradient of one half.
 
 May import: corpus, models, losses, gradients, clustering.
 """

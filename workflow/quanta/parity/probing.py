@@ -44,6 +44,12 @@ def _forward(net: dict[str, Array], tasks: Array, bits: Array) -> tuple[Array, A
     return hidden, hidden @ weights["output_weight"] + weights["output_bias"][0]
 
 
+def responses(net: dict[str, Array], probes: "Probes") -> tuple[Float[Array, "sample unit"], Float[Array, " sample"]]:
+    """Hidden activations, and each sample's loss in nats, in float64."""
+    hidden, logits = _forward(net, probes.tasks, probes.bits)
+    return hidden, np.logaddexp(0, np.where(probes.labels == 1, -logits, logits))
+
+
 def read_snapshots(path: str | Path) -> dict[int, dict[str, Array]]:
     """Weights by step and name from `widest.npz`, whose arrays are called step{step}.{name}."""
     found: dict[int, dict[str, Array]] = {}

@@ -68,6 +68,7 @@ ANSWERS = {
     "parity_convergence": "The paper's figure 8",
     "parity_recovery": "The paper's figure 15, QDG applied to sparse parity",
     "parity_tasks": "The paper's figure 15, QDG applied to sparse parity",
+    "known_skills": "The paper's claim that gradients find quanta (section 5), tested where skills are known",
     "toy": "The paper's figure 17, its toy of planted clusters",
     "published": "The paper's figure 18",
 }

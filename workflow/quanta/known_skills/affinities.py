@@ -1,0 +1,217 @@
+"""From evidence to the similarity of samples: one function per affinity, by name in `AFFINITIES`.
+
+An affinity gets an `Evidence` and gives a symmetric matrix (N, N) of cosines. To add one, write
+
+    @affinity("my idea")
+    def my_idea(evidence):
+        return over_views(evidence, lambda view: np.log1p(np.abs(view.gradients)))
+
+in this module, and it has a row in the benchmark's table for each assignment and set. `over_views` takes the mean of the
+nets' cosines. A baseline is registered with `baseline`; its name begins with "baseline".
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from quanta.affinity import cosine, magnitudes
+from quanta.arrays import Array, Float, Float32
+from quanta.errors import QuantaError
+from quanta.known_skills.evidence import Evidence, View
+
+Affinity = Callable[[Evidence], Float[Array, "sample sample"]]
+AFFINITIES: dict[str, Affinity] = {}
+BASELINE = "baseline: "
+SMALL = 1e-30
+
+
+def affinity(name: str) -> Callable[[Affinity], Affinity]:
+    """Register an affinity: evidence → cosines (N, N).
+
+    Raises:
+        QuantaError: the name is taken.
+    """
+
+    def register(function: Affinity) -> Affinity:
+        if name in AFFINITIES:
+            raise QuantaError("known skills", f"a second affinity {name!r}", "a name of its own", "rename it")
+        AFFINITIES[name] = function
+        return function
+
+    return register
+
+
+def cosines_of(rows: Array) -> Float32[Array, "sample sample"]:
+    """Cosines of rows; a row of zeros is at 0 to all others."""
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+    unit = (rows / np.maximum(length, SMALL)[:, None]).astype(np.float32)
+    return cosine.settled(unit @ unit.T)
+
+
+def over_views(evidence: Evidence, features: Callable[[View], Array]) -> Float32[Array, "sample sample"]:
+    """Mean over the nets of the cosines of what `features` makes of each view."""
+    return cosine.settled(np.mean([cosines_of(features(view)) for view in evidence.views], axis=0))
+
+
+def first_view(evidence: Evidence) -> View:
+    """The one net that methods with a single net see."""
+    return evidence.views[0]
+
+
+def standardised(rows: Array) -> Float32[Array, "sample feature"]:
+    """Each column minus its mean, over its deviation; columns that do not vary are left out."""
+    mean, deviation = rows.mean(axis=0, dtype=np.float64), rows.std(axis=0, dtype=np.float64)
+    varies = deviation > magnitudes.VARIES * np.sqrt(mean**2 + deviation**2)
+    return np.asarray(((rows[:, varies] - mean[varies]) / deviation[varies]).astype(np.float32))
+
+
+def root_magnitudes(view: View) -> Float32[Array, "sample parameter"]:
+    """√|g| of unit gradients, standardised per parameter."""
+    return standardised(np.sqrt(np.abs(cosine.unit_rows(view.gradients))))
+
+
+# -------------------------------------------------------------------------- what is made of one net's gradients
+
+
+def signed(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of gradients: the paper's."""
+    return cosines_of(view.gradients)
+
+
+def unsigned(view: View) -> Float32[Array, "sample sample"]:
+    """|cosine|: a gradient and its opposite are one direction."""
+    return np.abs(signed(view))
+
+
+def absolute(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of |g|, element by element."""
+    return cosines_of(magnitudes.raw(view.gradients))
+
+
+def centred(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of |g| of unit gradients, minus its mean over the samples."""
+    rows = magnitudes.raw(cosine.unit_rows(view.gradients))
+    rows -= rows.mean(axis=0)
+    return cosines_of(rows)
+
+
+def standard(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of |g| of unit gradients, standardised per parameter."""
+    return cosines_of(magnitudes.standardised(view.gradients))
+
+
+def root(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of √|g| of unit gradients, standardised per parameter: the root tames a parameter's rare large values."""
+    return cosines_of(root_magnitudes(view))
+
+
+def fisher(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of unit gradients over the root of the diagonal Fisher information, the mean of g²."""
+    rows = cosine.unit_rows(view.gradients)
+    deviation = np.sqrt(np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows))
+    used = deviation > 0
+    return cosines_of(rows[:, used] / deviation[used])
+
+
+def whitened(view: View) -> Float32[Array, "sample sample"]:
+    """Unit gradients preconditioned by their full covariance over the samples, damped by a tenth of its mean eigenvalue."""
+    values, vectors = np.linalg.eigh(signed(view).astype(np.float64))
+    values = np.maximum(values, 0)
+    return cosines_of(vectors * np.sqrt(values / (values + 0.1 * values.mean())))
+
+
+def _of_blocks(view: View, names: list[str]) -> Float32[Array, "sample sample"]:
+    """Mean over blocks of the cosines of `root`; a block that is zero for a sample puts it at 0 to all others."""
+    found = []
+    for name in names:
+        part = np.abs(view.gradients[:, view.blocks[name]])
+        length = np.sqrt(np.einsum("ij,ij->i", part, part, dtype=np.float64))
+        rows = standardised(np.sqrt(part / np.maximum(length, SMALL)[:, None]))
+        if rows.shape[1]:
+            found.append(cosines_of(rows))
+    return cosine.settled(np.mean(found, axis=0))
+
+
+def blocks_alike(view: View) -> Float32[Array, "sample sample"]:
+    """`root` of each block by itself; all blocks have one weight."""
+    return _of_blocks(view, list(view.blocks))
+
+
+def attention(view: View) -> Float32[Array, "sample sample"]:
+    """`blocks_alike` of the attention's blocks alone, which choose what is read; of all where a net has none."""
+    return _of_blocks(view, [name for name in view.blocks if "attention" in name] or list(view.blocks))
+
+
+def first_attention(view: View) -> Float32[Array, "sample sample"]:
+    """`attention` of the first layer alone; of all blocks where a net has no attention."""
+    names = [name for name in view.blocks if "attention" in name]
+    return _of_blocks(view, [name for name in names if ".0." in name] or list(view.blocks))
+
+
+OF_A_VIEW: dict[str, Callable[[View], Float32[Array, "sample sample"]]] = {
+    "cosine": signed,
+    "|cosine|": unsigned,
+    "|g|": absolute,
+    "|g|, centred": centred,
+    "|g|, standardised": standard,
+    "√|g|, standardised": root,
+    "diagonal Fisher": fisher,
+    "whitened": whitened,
+    "√|g|, blocks alike": blocks_alike,
+    "√|g|, attention": attention,
+    "√|g|, first attention": first_attention,
+}
+ALL_NETS = ", all nets"
+
+
+def _register(name: str, function: Callable[[View], Float32[Array, "sample sample"]]) -> None:
+    @affinity(name)
+    def of_one_net(evidence: Evidence) -> Array:
+        return function(evidence.views[0])
+
+    @affinity(name + ALL_NETS)
+    def of_all_nets(evidence: Evidence) -> Array:
+        return cosine.settled(np.mean([function(view) for view in evidence.views], axis=0))
+
+
+for _name, _function in OF_A_VIEW.items():
+    _register(_name, _function)
+
+
+# -------------------------------------------------------------------------- baselines
+
+
+@affinity(BASELINE + "context")
+def context(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """How often each token occurs among the last ones before the target, standardised: no net."""
+    return cosines_of(standardised(evidence.context))
+
+
+@affinity(BASELINE + "last hidden state")
+def hidden(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """Cosine of the activation that the output is made from."""
+    return cosines_of(evidence.views[0].hidden)
+
+
+@affinity(BASELINE + "last hidden state, standardised, all nets")
+def hidden_standardised(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """The same, each unit standardised over the samples, mean over the nets."""
+    return over_views(evidence, lambda view: standardised(view.hidden))
+
+
+@affinity(BASELINE + "loss curves")
+def loss_curves(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """Log losses at the checkpoints, each standardised over the samples."""
+    return cosines_of(standardised(np.log(np.maximum(evidence.curves, 1e-3))))
+
+
+@affinity(BASELINE + "untrained net, cosine")
+def untrained(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """The paper's affinity, of a net that was not trained."""
+    return signed(evidence.untrained)
+
+
+@affinity(BASELINE + "untrained net, √|g|, first attention")
+def untrained_attention(evidence: Evidence) -> Float32[Array, "sample sample"]:
+    """`first_attention` of a net that was not trained."""
+    return first_attention(evidence.untrained)
