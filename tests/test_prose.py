@@ -34,14 +34,12 @@ class Limit(NamedTuple):
 # pages that do not keep the rules yet, at their present state: lower a number when a page gets better, and add none
 LIMITS = {
     "README.md": Limit(0.14, 48, 5, 7, 40, opens=False),
-    "docs/affinities.md": Limit(bold=4),
     "docs/architecture.md": Limit(cell=24),
     "docs/architectures.md": Limit(cell=29),
     "docs/calibration.md": Limit(0.20, 76, 5, opens=False),
     "docs/choose-a-size.md": Limit(cell=19),
-    "docs/explorer.md": Limit(0.12, 63, 2, 15, 52, opens=False),
+    "docs/explorer.md": Limit(0.12, 63, 2, 3, 52, opens=False),
     "docs/faq.md": Limit(bold=9, opens=False),
-    "docs/interventions.md": Limit(bold=22),
     "docs/own-models.md": Limit(opens=False),
     "docs/parity.md": Limit(0.34, 60, 16, 3, 30, opens=False),
     "docs/tutorial.md": Limit(0.17, 37, 5, 3, 23, opens=False),
@@ -51,7 +49,7 @@ LONG = ("A second clustering of the same tokens", "At most so many clusters", "W
 # pages of tables and definitions, and pages outside of the site
 WITHOUT_GLOSSARY = {"CONTRIBUTING.md", "docs/glossary.md", "resources/family/README.md"}
 WITHOUT_GLOSSARY |= {"docs/architectures.md", "docs/choose-a-size.md", "docs/install.md", "docs/method.md"}
-WITHOUT_GLOSSARY |= {"docs/affinities.md", "docs/interventions.md"}
+WITHOUT_GLOSSARY |= {"docs/affinities.md", "docs/interventions.md", "docs/known-skills.md"}
 
 # words that a reader of English as a second language stumbles over, or that only this project uses
 BANNED = re.compile(
