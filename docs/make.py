@@ -1,7 +1,7 @@
 """Write what is derived: config/README.md from the schema, and tables of other pages.
 
 The pages are docs/architecture.md, docs/choose-a-size.md, docs/costs.md and README.md. `make docs` writes them; a test checks that all are fresh (`python docs/make.py --check`). After a default run,
-`python docs/make.py --numbers results/mini` writes its table of the paper's numbers against ours into README.md.
+`python docs/make.py --numbers results/mini` writes its numbers into the pages that state them (docs/facts.py).
 """
 
 import ast
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import quanta
+import facts
 import yaml
 from quanta.config import costs, schema
 
@@ -36,9 +36,6 @@ PACKAGES = (
 TIERS = "<!-- tiers: begin -->", "<!-- tiers: end -->"
 SIZES = ("smoke", "config", "pythia-laptop", "pythia-hour", "pythia-day", "pythia")
 COSTS = "<!-- costs: begin -->", "<!-- costs: end -->"
-NUMBERS = "<!-- numbers: begin -->", "<!-- numbers: end -->"
-# not in the paper, but no reader should go without them
-BESIDE = ("identity_slope", "calibrated_alpha", "coverage.found")
 
 
 def configuration(schema: Mapping[str, Any]) -> str:
@@ -135,36 +132,32 @@ def cost() -> str:
 
 def between(path: Path, marks: tuple[str, str], text: str) -> str:
     """The document with what stands between two marks replaced."""
-    before, _, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    return put(path.read_text(encoding="utf-8"), marks, text)
+
+
+def put(document: str, marks: tuple[str, str], text: str) -> str:
+    """The same for the text of a document."""
+    before, _, rest = document.partition(marks[0])
     _, _, after = rest.partition(marks[1])
     return f"{before}{marks[0]}\n{text}\n{marks[1]}{after}"
 
 
-def numbers(run: str) -> str:
-    """Rows of a run's table of the paper's numbers against ours that the paper has, and a few beside them."""
-    table = quanta.load(run).paper_against_ours.astype(object).fillna("").astype(str)
-    kept = table[(table["paper"] != "") | table["key"].isin(BESIDE)]
-    columns = {"quantity": "", "paper": "the paper", "ours": "this run", "verdict": "verdict", "why": "why"}
-    rows = [list(columns.values()), ["---"] * len(columns), *kept[list(columns)].to_numpy().tolist()]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
-
-
 def documents() -> dict[Path, str]:
     """Text of every derived document by its path."""
-    architecture = ROOT / "docs/architecture.md"
-    return {
+    architecture, readme = ROOT / "docs/architecture.md", ROOT / "README.md"
+    stated = facts.pages()
+    return stated | {
         ROOT / "config/README.md": configuration(schema.read_schema(ROOT / "config/schema.yaml")),
         architecture: between(architecture, TABLE, packages()),
         ROOT / "docs/costs.md": between(ROOT / "docs/costs.md", COSTS, cost()),
         ROOT / "docs/choose-a-size.md": between(ROOT / "docs/choose-a-size.md", TIERS, tiers()),
+        readme: put(stated[readme], TIERS, tiers()),
     }
 
 
 if __name__ == "__main__":
     if "--numbers" in sys.argv:
-        readme = ROOT / "README.md"
-        readme.write_text(between(readme, NUMBERS, numbers(sys.argv[-1])), encoding="utf-8")
-        sys.exit(0)
+        facts.keep(sys.argv[-1])
     derived = documents()
     stale = [path for path, text in derived.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
