@@ -33,16 +33,13 @@ class Limit(NamedTuple):
 
 # pages that do not keep the rules yet, at their present state: lower a number when a page gets better, and add none
 LIMITS = {
-    "README.md": Limit(0.14, 48, 5, 7, 40, opens=False),
+    "README.md": Limit(cell=19, opens=False),
+    "docs/faq.md": Limit(bold=9, opens=False),
     "docs/architecture.md": Limit(cell=24),
     "docs/architectures.md": Limit(cell=29),
     "docs/calibration.md": Limit(0.20, 76, 5, opens=False),
     "docs/choose-a-size.md": Limit(cell=19),
-    "docs/explorer.md": Limit(0.12, 63, 2, 3, 52, opens=False),
-    "docs/faq.md": Limit(bold=9, opens=False),
-    "docs/own-models.md": Limit(opens=False),
     "docs/parity.md": Limit(0.34, 60, 16, 3, 30, opens=False),
-    "docs/tutorial.md": Limit(0.17, 37, 5, 3, 23, opens=False),
 }
 # keys and captions with a longer sentence, by how they begin
 LONG = ("A second clustering of the same tokens", "At most so many clusters", "What of a cluster can be taken away")
