@@ -17,6 +17,7 @@ rule summary:
         theory=f"{R}/theory/fits.json",
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
+        on_nets="docs/results/parity-seeds/coverage.csv",
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(

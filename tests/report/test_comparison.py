@@ -63,6 +63,15 @@ def a_run(**changes):
         learning=["size"],
         draws=pd.DataFrame({"kind": ["half", "seed", "half"], "slope": [-1.1, 9.0, -1.3]}),
         nulls=nulls.assign(distinguishable=[None, True, False, None], words="words"),
+        on_nets=pd.DataFrame(
+            {
+                "condition": ["one pattern", "base", "base"],
+                "estimator": [parity_comparison.LANGUAGE, "another", parity_comparison.LANGUAGE],
+                "nets": 30,
+                "covered": [1.0, 1.0, 17 / 30],
+                "nominal": 0.9,
+            }
+        ),
         seeds={
             "non_embedding_parameters": list(SIZES),
             "drop_nats": 0.5,
@@ -202,6 +211,16 @@ def test_the_headline_says_the_run_in_sentences():
     assert len(comparison.headline(a_run(seeds=None))) == 5
     silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
     assert silent.startswith("no drop of more than 0.5 nats")
+
+
+def test_beside_the_simulators_exponent_stands_its_recorded_coverage_where_the_truth_is_known():
+    run = a_run()
+    row = by_quantity(comparison.rows(run))["the simulator's exponent α"]
+    held = "its 90% interval holds α of 17 of 30 nets whose α is known"
+    assert row.verdict == ("", f"no measurement of α: {held} (docs/parity.md)")
+    assert comparison.numbers(run, None)["coverage_on_nets"] == {"nets": 30, "held": 17, "nominal": 0.9}
+    other = a_run(on_nets=run.on_nets.assign(covered=0.9, nets=10))
+    assert "holds α of 9 of 10 nets" in comparison.calibrated(other)[0].verdict[1]
 
 
 def test_a_run_of_one_size_has_no_rows_over_sizes_and_none_of_learning():
