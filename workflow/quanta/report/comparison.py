@@ -78,7 +78,7 @@ class Run:
     learning: Sequence[str]  # axes of learning, the main one first
     draws: pd.DataFrame  # qdg/stability.csv
     nulls: pd.DataFrame  # calibration/nulls.csv, the data first
-    on_nets: pd.DataFrame  # recorded: how often intervals hold α of parity nets, which is known (`parity.estimates.coverage`)
+    on_nets: pd.DataFrame  # recorded: `parity.estimates.coverage` of nets whose α is known
     seeds: Mapping[str, Any] | None  # scaling/seeds_sharpness.json, if sizes have several seeds
     published: Mapping[str, Any]  # theory/fits.json, published exponents
     settings: Mapping[str, Any]  # of the run, by keys of the paper's numbers
@@ -258,8 +258,8 @@ def calibrated(run: Run) -> list[Row]:
 
 def no_measurement(on_nets: Mapping[str, Any]) -> str:
     """Why the simulator's exponent is no measurement of α: what its intervals are worth where α is known."""
-    held = f"its {on_nets['nominal']:.0%} interval holds α of {on_nets['held']} of {on_nets['nets']} nets whose α is known"
-    return f"no measurement of α: {held} (docs/parity.md)"
+    held = f"holds α of {on_nets['held']} of {on_nets['nets']} nets whose α is known"
+    return f"no measurement of α: its {on_nets['nominal']:.0%} interval {held} (docs/parity.md)"
 
 
 def null_slopes(run: Run) -> list[Row]:
