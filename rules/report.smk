@@ -19,6 +19,7 @@ rule summary:
         nulls=rules.nulls.output.table,
         stability=rules.stability.output.draws,
         compared=plan.tokenizers_compared(),
+        on_nets="docs/results/parity-seeds/coverage.csv",
     output:
         summary=report(f"{R}/report/summary.json", category="4 Summary"),
         table=report(

@@ -755,14 +755,6 @@ def test_collisions_of_zipf_labels_give_alpha_if_the_number_of_quanta_is_known(a
     assert estimates.collisions_of_labels(labels, 1e5)["value"] > alpha + 0.05
 
 
-def test_a_simulation_of_few_quanta_is_the_same_whoever_draws_it():
-    whole = estimates.simulate(range(6), 60, 24, seed=3)
-    part = estimates.simulate([4, 1], 60, 24, seed=3)
-    pd.testing.assert_frame_equal(whole.iloc[[4, 1]].reset_index(drop=True), part)
-    assert whole["planted_n_quanta"].between(2, 24).all()
-    assert whole["planted_alpha"].nunique() == 6
-
-
 def test_estimates_meet_alpha_when_every_cause_of_bias_is_taken_away(learned, calibrated):
     problem, net, losses = learned
     found = estimates.estimates(problem, net, losses, calibrated, samples=100, below_bits=0.1, learned_bits=0.1)

@@ -1,6 +1,7 @@
 """The run's numbers next to the paper's: what a row says, on a run of known numbers."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from quanta.report import comparison, parity_comparison
 from quanta.report.comparison import Row
 from quanta.report.wording import value_with_interval
 from quanta.storage import files
+from support import ROOT
 
 SIZES = (1_000, 4_000, 16_000)
 
@@ -63,6 +65,15 @@ def a_run(**changes):
         learning=["size"],
         draws=pd.DataFrame({"kind": ["half", "seed", "half"], "slope": [-1.1, 9.0, -1.3]}),
         nulls=nulls.assign(distinguishable=[None, True, False, None], words="words"),
+        on_nets=pd.DataFrame(
+            {
+                "condition": ["one pattern", "base", "base"],
+                "estimator": [parity_comparison.LANGUAGE, "another", parity_comparison.LANGUAGE],
+                "nets": 30,
+                "covered": [1.0, 1.0, 17 / 30],
+                "nominal": 0.9,
+            }
+        ),
         seeds={
             "non_embedding_parameters": list(SIZES),
             "drop_nats": 0.5,
@@ -209,6 +220,28 @@ def test_the_headline_says_the_run_in_sentences():
     assert len(comparison.headline(a_run(seeds=None))) == 3
     silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
     assert silent.startswith("no drop of more than 0.5 nats")
+
+
+def test_beside_the_simulators_exponent_stands_its_recorded_coverage_where_the_truth_is_known():
+    run = a_run()
+    row = by_quantity(comparison.rows(run))["the simulator's exponent α"]
+    held = "its 90% interval holds α of 17 of 30 nets whose α is known"
+    assert row.verdict == ("", f"no measurement of α: {held} (docs/parity.md)")
+    assert comparison.numbers(run, None)["coverage_on_nets"] == {"nets": 30, "held": 17, "nominal": 0.9}
+    other = a_run(on_nets=run.on_nets.assign(covered=0.9, nets=10))
+    assert "holds α of 9 of 10 nets" in comparison.calibrated(other)[0].verdict[1]
+
+
+def test_pages_that_state_the_simulators_exponent_state_its_recorded_coverage_and_one_value():
+    recorded = files.read_table(ROOT / "docs/results/parity-seeds/coverage.csv")
+    of = a_run(on_nets=recorded).coverage_on_nets
+    values = set()
+    for page in ("README.md", "docs/calibration.md"):
+        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        (row,) = (line for line in lines if line.startswith("| the simulator's exponent α"))
+        values |= set(re.findall(r"-?\d\.\d{3} \[[^]]*\]", row))
+        assert any(f"{of['held']} of {of['nets']}" in line for line in lines), page
+    assert len(values) == 1
 
 
 def test_a_run_of_one_size_has_no_rows_over_sizes_and_none_of_learning():

@@ -77,11 +77,13 @@ def draw(settings: Settings, rng: np.random.Generator) -> Planted:
     if min(shares) < 0 or max(shares) > 1 or s.shared + s.identity > 0.95:
         raise QuantaError("planted settings", str(s), "shares within [0, 1], shared + identity up to 0.95", "fix them")
     quantum = rng.choice(s.n_quanta, s.n_tokens, p=frequencies(s.alpha, s.n_quanta))
-    features, identity = _features(s, quantum, rng)
-    return Planted(features, quantum, identity)
+    unit, identity = features(s, quantum, rng)
+    return Planted(unit, quantum, identity)
 
 
-def _features(s: Settings, quantum: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def features(
+    s: Settings, quantum: Int[Array, " token"], rng: np.random.Generator
+) -> tuple[Float32[Array, "token feature"], Int[Array, " token"]]:
     """Unit rows for given quanta, and their targets' identities. A quantum's target is drawn by a Zipf law of its own."""
     n, d = len(quantum), s.dimension
     present, own = np.unique(quantum, return_inverse=True)

@@ -43,7 +43,6 @@ class ParityPlan:
             "paper_parity": "workflow/data/parity_exponents.csv",
             "recorded_parity": [f"{recorded}-cpu/exponents.csv", f"{recorded}-steps/exponents.csv"],
             "recorded_convergence": f"{recorded}-steps/convergence.csv",
-            "recorded_parity_coverage": f"{recorded}-seeds/coverage.csv",
         }
 
     def problem(self) -> str:

@@ -1,12 +1,12 @@
 """The calibrated exponent where the truth is known: gradients of parity nets through `quanta.calibration.regression`.
 
 α is that of the frequencies p_i ∝ i^-(α+1) which the net was trained with (the paper's section 3). The calibration is that of
-language models, function for function. Its prior holds 300 quanta or more; parity nets learn fewer, so a second one with as many
-quanta as the problem can have stands beside it. What separates an estimate from α is taken away one thing at a time: `CONDITIONS`.
+language models, function for function. Its prior holds 300 quanta or more, of one case each. Parity nets learn fewer, and each has several
+cases, so a second prior (`calibration.cases`) has these. What separates an estimate from α is taken away one thing at a time: `CONDITIONS`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,17 +14,14 @@ import pandas as pd
 
 from quanta.affinity import cosine
 from quanta.arrays import ERRORS_90, Array, Float, Float32, Int
-from quanta.calibration import estimators, planted, regression
+from quanta.calibration import cases, estimators, regression
 from quanta.calibration import simulations as sims
 from quanta.errors import QuantaError
 from quanta.parity import probing
 from quanta.parity.learning_curves import CASES, COSINES, ENVELOPE, LANGUAGE, PARITY, TASKS, TASKS_LEARNED, TRUE_SIZES
 from quanta.parity.sparse_parity import ParityProblem
-from quanta.progress import Progress
 from quanta.rank_frequency import collisions
-from quanta.streams import Purpose, generator
 
-FEWEST_QUANTA = 2
 FEWEST_SAMPLES = 40  # that `simulations.summaries` takes
 
 
@@ -47,30 +44,6 @@ CONDITIONS = {
 }
 
 
-def simulate(numbers: Sequence[int], n_tokens: int, most_quanta: int, *, seed: int) -> pd.DataFrame:
-    """`simulations.simulate` with K log-uniform from 2 to `most_quanta`, all else from `planted.PRIOR`.
-
-    Returns:
-        a row each: columns `simulation`, `planted_alpha`, `planted_n_quanta`, `planted_n_tokens`, and the summaries.
-    """
-    progress = Progress("simulations of few quanta", len(numbers), "simulations")
-    rows = []
-    for number in numbers:
-        rng = generator(seed, Purpose.PARITY_SIMULATION, number)
-        n_quanta = round(float(np.exp(rng.uniform(np.log(FEWEST_QUANTA), np.log(most_quanta)))))
-        settings = replace(planted.from_prior(n_tokens, rng), n_quanta=n_quanta)
-        x = planted.draw(settings, rng).features
-        known = {
-            "planted_alpha": settings.alpha,
-            "planted_n_quanta": float(n_quanta),
-            "planted_n_tokens": float(n_tokens),
-        }
-        rows.append({"simulation": number} | known | sims.summaries(np.clip(x @ x.T, -1, 1)))
-        progress.advance()
-    progress.done()
-    return pd.DataFrame(rows)
-
-
 @dataclass(frozen=True)
 class Calibrated:
     """A calibration, the simulations that it knows, and its intervals on those that it does not (`Calibration.coverage`)."""
@@ -83,7 +56,7 @@ class Calibrated:
 def calibrations(
     n_tokens: int, most_quanta: int, *, simulations: int, held_out: int, seed: int
 ) -> dict[str, Calibrated]:
-    """The calibration of language models and that with few quanta, both at `n_tokens`, by their estimator's name.
+    """The calibration of language models and that with few quanta of several cases, both at `n_tokens`, by their estimator's name.
 
     Raises:
         QuantaError: fewer than 40 samples, or fewer than 100 simulations beside those held out.
@@ -95,7 +68,7 @@ def calibrations(
     numbers = range(simulations)
     tables = {
         LANGUAGE: sims.simulate(numbers, n_tokens, seed=seed),
-        PARITY: simulate(numbers, n_tokens, most_quanta, seed=seed),
+        PARITY: cases.simulate(numbers, n_tokens, most_quanta, seed=seed),
     }
     found = {}
     for name, table in tables.items():
@@ -180,7 +153,7 @@ def _labels_known(problem: ParityProblem, probes: probing.Probes, learned: int |
 def _from_cosines(
     cosines: Float32[Array, "sample sample"], calibrated: Mapping[str, Calibrated]
 ) -> dict[str, dict[str, Any]]:
-    summaries = sims.summaries(cosines)
+    summaries = sims.summaries(cosines) | cases.summaries(cosines)
     found: dict[str, dict[str, Any]] = {}
     for name, own in calibrated.items():
         posterior = own.fitted.infer(summaries)

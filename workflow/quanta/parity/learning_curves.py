@@ -19,7 +19,7 @@ from quanta.theory import closed_form
 CURVE_COLUMNS = ("sweep", "alpha", "seed", "size", "step", "task", "loss_bits")
 NET_COLUMNS = ("sweep", "alpha", "seed", "size", "parameters", "last_step", "diverged_step", "precision")
 # estimators of the exponent, by the names that tables and figures give them
-LANGUAGE, PARITY = "calibrated, prior of language models", "calibrated, prior of few quanta"
+LANGUAGE, PARITY = "calibrated, prior of language models", "calibrated, prior of few quanta of several cases"
 ENVELOPE, TRUE_SIZES = "envelope", "sizes of the true tasks"
 TASKS, TASKS_LEARNED = "collisions of the true tasks", "collisions of the true tasks, K known"
 CASES, COSINES = "collisions of the true cases", "collisions by cosine"

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from quanta.catalogue import order_of_learning
+from quanta.parity.learning_curves import LANGUAGE
 from quanta.report import paper
 from quanta.report.wording import value_with_interval
 from quanta.scaling import recurrence
@@ -78,6 +79,7 @@ class Run:
     learning: Sequence[str]  # axes of learning, the main one first
     draws: pd.DataFrame  # qdg/stability.csv
     nulls: pd.DataFrame  # calibration/nulls.csv, the data first
+    on_nets: pd.DataFrame  # recorded: `parity.estimates.coverage` of nets whose α is known
     seeds: Mapping[str, Any] | None  # scaling/seeds_sharpness.json, if sizes have several seeds
     published: Mapping[str, Any]  # theory/fits.json, published exponents
     settings: Mapping[str, Any]  # of the run, by keys of the paper's numbers
@@ -107,6 +109,14 @@ class Run:
         """The envelope's slope with its interval from halves that were clustered again."""
         halves = self.draws.loc[self.draws["kind"] == "half", "slope"].to_numpy()
         return stability.half_sample_interval(self.qdg["envelope_slope"]["value"], halves)
+
+    @cached_property
+    def coverage_on_nets(self) -> dict[str, Any]:
+        """How often the simulator's intervals hold α of nets whose truth is known: nets, held, nominal."""
+        table = self.on_nets
+        of = table[(table["condition"] == "base") & (table["estimator"] == LANGUAGE)].iloc[0]
+        nets = int(of["nets"])
+        return {"nets": nets, "held": round(float(of["covered"]) * nets), "nominal": float(of["nominal"])}
 
     @cached_property
     def null_models(self) -> list[Any]:
@@ -247,7 +257,7 @@ def calibrated(run: Run) -> list[Row]:
     fit, pairs, coverage = (run.qdg[key] for key in ("calibrated_alpha", "alpha_by_collisions", "coverage"))
     return [
         Row("the simulator's exponent α", value_with_interval(fit), QDG, "calibrated_alpha",
-            verdict=("", "no measurement of α: see its coverage where the truth is known")),
+            verdict=("", no_measurement(run.coverage_on_nets))),
         Row("what the simulator says of its match", fit["verdict"], QDG, "calibrated_alpha.verdict"),
         Row(f"exponent α by collisions of pairs above a cosine of {pairs['threshold']:g}", value_with_interval(pairs), QDG,
             "alpha_by_collisions"),
@@ -256,6 +266,12 @@ def calibrated(run: Run) -> list[Row]:
         Row("slope with the clustering repeated on halves", value_with_interval(run.clustered_anew), "report/summary.json",
             "numbers.envelope_slope_clustered_anew"),
     ]  # fmt: skip
+
+
+def no_measurement(on_nets: Mapping[str, Any]) -> str:
+    """Why the simulator's exponent is no measurement of α: what its intervals are worth where α is known."""
+    held = f"holds α of {on_nets['held']} of {on_nets['nets']} nets whose α is known"
+    return f"no measurement of α: its {on_nets['nominal']:.0%} interval {held} (docs/parity.md)"
 
 
 def null_slopes(run: Run) -> list[Row]:
@@ -404,6 +420,7 @@ def numbers(run: Run, parity: Mapping[str, Any] | None) -> dict[str, Any]:
         "calibrated_alpha": run.qdg["calibrated_alpha"],
         "alpha_by_collisions": run.qdg["alpha_by_collisions"],
         "coverage": run.qdg["coverage"],
+        "coverage_on_nets": run.coverage_on_nets,
         "envelope_slope_clustered_anew": run.clustered_anew,
         "nulls": {null.model: null_words(null) for null in run.null_models},
         "selection": run.selection,

@@ -15,9 +15,7 @@ from quanta.storage import files
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     known, qdg, chosen = json.loads(params.problem), json.loads(params.qdg), json.loads(params.calibration)
-    calibrated = estimates.calibrations(
-        qdg["samples"], known["n_tasks"] * 2 ** known["k"], seed=params.first_seed, **chosen
-    )
+    calibrated = estimates.calibrations(qdg["samples"], known["n_tasks"], seed=params.first_seed, **chosen)
     parts = []
     for weights, curves, nets, (alpha, seed) in zip(
         inputs.weights, inputs.curves, inputs.nets, params.nets, strict=True

@@ -28,6 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         learning=params.learning,
         draws=read_table(inputs.stability, ("kind", "slope")),
         nulls=read_table(inputs.nulls, ("model", "slope", "distinguishable", "words")),
+        on_nets=read_table(inputs.on_nets, ("condition", "estimator", "nets", "covered", "nominal")),
         seeds=read_json(inputs.seeds[0]) if inputs.seeds else None,
         published=read_json(inputs.theory)["published"],
         settings=json.loads(params.settings),
@@ -66,7 +67,7 @@ def _parity(inputs: Any, alpha: float, differ: str) -> parity_comparison.Parity:
         estimates=read_table(inputs.parity_estimates, ("alpha", "seed", "condition", "estimator", "value")),
         recorded=list(zip((parity_comparison.LARGER, parity_comparison.PAPERS_TASKS), recorded, strict=True)),
         convergence=source(inputs.recorded_convergence, "alpha", "slope", "low", "high"),
-        coverage=source(inputs.recorded_parity_coverage, "condition", "estimator", "nets", "covered"),
+        coverage=source(inputs.on_nets, "condition", "estimator", "nets", "covered"),
     )
 
 
