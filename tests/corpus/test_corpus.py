@@ -154,7 +154,11 @@ def test_models_without_a_tokenizer_are_named_once_in_the_log(folder, tmp_path, 
     script("models/tokenizers")(
         names(folders=[*bare, folder]), names(compared=tmp_path / "made.json"), names(named='[["a"], ["b"], ["c"]]')
     )
-    assert json.loads((tmp_path / "made.json").read_text()) == {"compared": 1, "without": [str(path) for path in bare]}
+    assert json.loads((tmp_path / "made.json").read_text()) == {
+        "chat": [],
+        "compared": 1,
+        "without": [str(path) for path in bare],
+    }
     (warning,) = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     assert str(bare[0]) in warning and str(bare[1]) in warning
 

@@ -95,7 +95,7 @@ def find_step(
     """The step at which `rise` is `wanted` nats, to `tolerance` of it, with at most so many calls of `rise`.
 
     `expected` is a rough forecast of `rise` that grows with the step. A candidate is the forecast's, stretched so that it
-    is right at the last step; one outside of the bracket gives way to its middle. A rise that is not finite is too large.
+    is right at the last step; one outside of the bracket gives way to its middle, and so does every third. A rise that is not finite is too large.
     Where no step is found, `reached` is false and the step is the nearest that was tried.
     """
     goal = _inverse(expected, wanted)
@@ -112,7 +112,7 @@ def find_step(
         seen = _inverse(expected, found) if 0 < found < np.inf else 0.0
         step = step * goal / seen if seen else step * (GROWTH if found < wanted else 1 / GROWTH)
         step = min(step, GROWTH * low) if np.isinf(high) else step
-        if not low < step < high:
+        if not low < step < high or (done % 3 == 0 and low > 0 and np.isfinite(high)):  # a forecast may swing for ever
             step = (low * high) ** 0.5 if low else high / GROWTH
             step = GROWTH * low if np.isinf(step) else step
     return Found(best[1], best[2], evaluations, False)
