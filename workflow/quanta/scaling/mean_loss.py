@@ -66,8 +66,9 @@ def fit_mean_loss(
     A size that was trained with several seeds is one point, the mean over them: else sizes that are cheap to repeat would weigh
     more. The interval is of the test set, drawn anew by whole texts, and of the seed: each point is moved as another training
     would move it, by the deviation of log loss that the repeated sizes show, pooled, and uncertain itself by its degrees of
-    freedom. It is taken to be that of all sizes. Without a repeated size the seed is left out, and `interval_method` says so. Which sizes were trained is a choice, too: where the jackknife over sizes (`sizes_left_out`) has a
-    larger variance than test set and seed, as a bend makes, the interval has that one.
+    freedom. It is taken to be that of all sizes. Without a repeated size the seed is left out, and `interval_method` says so.
+    Which sizes were trained is a choice, too: where the jackknife over sizes (`sizes_left_out`) has a larger variance than test
+    set and seed, as a bend makes, the interval has that one.
 
     `bend` holds the slope at the smallest and at the largest size of a parabola in log-log, and whether a straight line is
     refused at 5 %: then there is no single power law over these sizes, and α_N is an average of local ones.
@@ -107,11 +108,10 @@ def fit_mean_loss(
         if deviation is None
         else {"of_log_loss": deviation, "degrees_of_freedom": freedom, "seeds_of_each_size": seeds.tolist()},
     }
-    drawn = _power_laws(points, moved)
+    of_seeds = _power_laws(points, moved)[:, 0]
     left_out_one, error = _jackknife(points, mean)
-    excess = float(np.sqrt(max(error**2 - drawn[:, 0].var(ddof=1), 0.0)))
+    excess = float(np.sqrt(max(error**2 - of_seeds.var(ddof=1), 0.0)))
     if excess:
-        drawn[:, 0] += excess * rng.standard_normal(draws)
         common["interval_method"] += ", and of the sizes, by the jackknife, where it is more"
     along = np.geomspace(points.min(), points.max(), 50)
     band = np.quantile(_curves(_power_laws(points, moved), along), ENDS_90, axis=0)
@@ -119,9 +119,9 @@ def fit_mean_loss(
     fits: dict[str, Any] = {
         "alpha_n": {
             "value": alpha,
-            "interval": _interval(drawn[:, 0]),
+            "interval": _interval(of_seeds + excess * rng.standard_normal(draws)),
             "interval_of_test_set": _interval(_power_laws(points, means)[:, 0]),
-            "interval_of_test_set_and_seed": _interval(_power_laws(points, moved)[:, 0]),
+            "interval_of_test_set_and_seed": _interval(of_seeds),
             "sizes_left_out": [
                 {"parameters": float(size), "value": value} for size, value in zip(points, left_out_one, strict=True)
             ],
@@ -132,20 +132,29 @@ def fit_mean_loss(
             **common,
         }
     }
-    floor = power_law_with_floor(points, mean) if len(points) > 3 else None
+    floor = _with_floor(points, mean, moved)
     if floor is not None:
-        searched = [power_law_with_floor(points, row) for row in moved[: max(draws // 5, 1)]]
-        found = np.array([fit for fit in searched if fit is not None])
-        fits["alpha_n_with_irreducible_loss"] = {
-            "value": floor[0],
-            "interval": _interval(found[:, 0]) if len(found) else None,
-            "scale_nats": floor[1],
-            "irreducible_nats": floor[2],
-            "irreducible_interval_nats": _interval(found[:, 2]) if len(found) else None,
-            "method": "least squares of log mean loss on log(E + A·N^−α), E ≥ 0, one point a size",
-            **common,
-        }
+        fits["alpha_n_with_irreducible_loss"] = floor | common
     return fits
+
+
+def _with_floor(
+    points: Float[Array, " size"], mean: Float[Array, " size"], moved: Float[Array, "draw size"]
+) -> dict[str, Any] | None:
+    """The fit with an irreducible loss, its intervals from a fifth of the draws; None for fewer than four sizes, or without a fit."""
+    floor = power_law_with_floor(points, mean) if len(points) > 3 else None
+    if floor is None:
+        return None
+    searched = [power_law_with_floor(points, row) for row in moved[: max(len(moved) // 5, 1)]]
+    found = np.array([fit for fit in searched if fit is not None])
+    return {
+        "value": floor[0],
+        "interval": _interval(found[:, 0]) if len(found) else None,
+        "scale_nats": floor[1],
+        "irreducible_nats": floor[2],
+        "irreducible_interval_nats": _interval(found[:, 2]) if len(found) else None,
+        "method": "least squares of log mean loss on log(E + A·N^−α), E ≥ 0, one point a size",
+    }
 
 
 def _power_laws(sizes: Array, losses: Float[Array, "draw size"]) -> Float[Array, "draw 2"]:
