@@ -37,9 +37,7 @@ LIMITS = {
     "docs/faq.md": Limit(bold=9, opens=False),
     "docs/architecture.md": Limit(cell=24),
     "docs/architectures.md": Limit(cell=29),
-    "docs/calibration.md": Limit(0.20, 76, 5, opens=False),
     "docs/choose-a-size.md": Limit(cell=19),
-    "docs/parity.md": Limit(0.34, 60, 16, 3, 30, opens=False),
 }
 # keys and captions with a longer sentence, by how they begin
 LONG = ("A second clustering of the same tokens", "At most so many clusters", "What of a cluster can be taken away")
