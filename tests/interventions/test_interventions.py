@@ -292,3 +292,16 @@ def test_what_is_of_the_group_or_shares_its_targets_is_not_all_else():
     near = np.array([False, False, False, False, True, True])
     found = scores.roles(rows, case, target, bigram, near)
     assert found.tolist() == ["first", "other", "", "", "else", "near", "plain"]
+
+
+def test_where_no_step_was_reached_every_table_has_its_columns():
+    """A tiny model may lose too little whatever the step: the run then says so and goes on."""
+    case = dict.fromkeys(groups.CASES, "") | {
+        "kind": groups.REMOVAL, "grouping": groups.CLUSTERS, "group": 0, "halving": halves.DOCUMENTS, "reached": False, "first": 4,
+    }  # fmt: skip
+    for cases in (pd.DataFrame([case]), pd.DataFrame(columns=list(groups.CASES))):
+        rows = pd.DataFrame(columns=list(groups.ROWS))
+        table = scores.table(cases, rows, {}, np.array([]), np.array([]), {}, seed=0)
+        assert list(table.columns) == [*cases.columns, *scores.COLUMNS] and table["score"].isna().all()
+        assert len(scores.of_clusters(table)) == len(cases) and not len(scores.medians(table, {}, seed=0))
+        assert scores.headline(scores.counts(table)).startswith("0 of 1 clusters" if len(cases) else "no cluster")

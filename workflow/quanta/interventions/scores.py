@@ -19,6 +19,11 @@ TIGHT = 0.2  # mean cosine within from which a cluster is called tight
 DRAWS = 400
 RULE = f"the other half's share is over {ALONE:g} above that of all else, at 90 %"
 FIXED = ("grouping", "group", "halving")
+# of `table`, beside those of the cases: there whether or not any step was reached
+COLUMNS = (
+    *(f"{share}{end}" for share in SHARES for end in ("", "_low", "_high", "_n")),
+    *("score", "score_low", "score_high", "alone"),
+)
 
 
 def roles(
@@ -112,7 +117,7 @@ def table(
         index = word(f"{one['kind']}, {one['grouping']}, {one['halving']}"), one["group"]
         own = shares(change, seed=seed, index=index)
         found.append(one | own | {"alone": bool(own["score_low"] > ALONE)})
-    return pd.DataFrame(found)
+    return pd.DataFrame(found).reindex(columns=[*cases_table.columns, *COLUMNS])
 
 
 def medians(table: pd.DataFrame, cosine_within: Mapping[str, Mapping[int, float]], *, seed: int) -> pd.DataFrame:
@@ -124,7 +129,9 @@ def medians(table: pd.DataFrame, cosine_within: Mapping[str, Mapping[int, float]
         columns kind, grouping, halving, subset (`all` or `tight`), share, groups, median, low, high.
     """
     found = []
-    for (kind, grouping, halving), part in table[table["reached"]].groupby(["kind", *FIXED[::2]], sort=False):
+    for (kind, grouping, halving), part in table[table["reached"].astype(bool)].groupby(
+        ["kind", *FIXED[::2]], sort=False
+    ):
         within = part["group"].map(dict(cosine_within.get(str(grouping), {})))
         for subset, chosen in (("all", part), ("tight", part[within > TIGHT])):
             rng = generator(seed, Purpose.INTERVENTION_BOOTSTRAP, word(f"{kind}, {grouping}, {halving}"), word(subset))

@@ -30,7 +30,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     figure, axes = drawing.canvas(params.look, rows=2, columns=2, ratio=0.95)
     removed = _by_grouping(axes[0, 0], shares, medians, groups.REMOVAL, "Taken away", "share of what the half lost")
     inserted = _by_grouping(axes[0, 1], shares, medians, groups.INSERTION, "Put in", "share of what the half gained")
-    axes[0, 0].legend(loc="lower right")
+    if len(removed):
+        axes[0, 0].legend(loc="lower right")
     drawn = _over_step(axes[1, 0], curves)
     _transfer(figure, axes[1, 1], matrix)
     data = {
@@ -39,7 +40,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         "step": drawn,
         "transfer": matrix[["source", "target", "share", "n"]],
     }
-    drawing.save(figure, outputs, drawing.panels({name: part for name, part in data.items() if len(part)}))
+    some = {name: part for name, part in data.items() if len(part)}
+    drawing.save(
+        figure, outputs, drawing.panels(some or {"removal": removed})
+    )  # no step was reached: a table without rows
 
 
 def _by_grouping(
