@@ -15,13 +15,15 @@ import pandas as pd
 import psutil
 import pytest
 from repository import SMOKE, command, copy_of_the_repository, environment, hashes, restore, smoke, snakemake
+from safetensors.numpy import save
 from support import ROOT, at_key, is_shown_as
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 
 AFTER_EMBEDDING = {
     "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figures_clusters",
-    "figures_calibration", "summary", "page",
+    "figures_calibration", "summary", "page", "halves", "interventions", "alone", "second_labels", "second_rank_frequency",
+    "second_stability", "second_describe", "second_agreement",
 }  # fmt: skip
 
 
@@ -220,7 +222,7 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
 
 
 def test_a_figure_option_reruns_figures_and_page_alone(plans):
-    stages = ("scaling", "clusters", "calibration", "theory", "parity")
+    stages = ("scaling", "clusters", "calibration", "theory", "parity", "known_skills")
     for option in ({"dpi": 60}, {"width_inches": 5}):
         assert set(planned(plans, {"figures": option})) == {"page", *(f"figures_{stage}" for stage in stages)}, option
 
@@ -228,7 +230,7 @@ def test_a_figure_option_reruns_figures_and_page_alone(plans):
 def test_other_cluster_numbers_rerun_clustering_and_what_follows(plans):
     assert set(planned(plans, {"qdg": {"n_clusters": [4, 16, 32]}})) == AFTER_EMBEDDING
     larger = planned(plans, {"qdg": {"n_clusters": [4, 16, 40]}})
-    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout"}
+    assert set(larger) == AFTER_EMBEDDING | {"enough", "embedding", "layout", "second_embedding", "second_layout"}
 
 
 def test_other_cluster_numbers_make_the_labels_anew_and_nothing_before(work):
@@ -273,7 +275,9 @@ def test_a_changed_function_of_the_library_reruns_the_stages_that_use_it(plans):
 
 def test_a_changed_script_reruns_itself_and_what_follows(plans):
     replace(plans / "workflow/scripts/rank_frequency/rank_frequency.py", "from typing", "import math\nfrom typing")
-    assert set(planned(plans)) == {"rank_frequency", "figures_calibration", "figures_clusters", "summary", "page"}
+    assert set(planned(plans)) == {
+        *("rank_frequency", "second_rank_frequency", "figures_calibration", "figures_clusters", "summary", "page")
+    }
 
 
 def test_comments_rerun_nothing(plans):
@@ -408,7 +412,7 @@ def test_a_given_checkpoint_that_is_changed_in_place_is_taken_again(fresh):
     for name in ("a", "b", "tokenizer"):
         (fresh / "given" / name).mkdir(parents=True)
         (fresh / "given" / name / "config.json").write_text("{}")
-        (fresh / "given" / name / "model.safetensors").write_bytes(b"weights")
+        (fresh / "given" / name / "model.safetensors").write_bytes(save({"weight": np.zeros(4, dtype=np.float32)}))
     models = {"source": "folder", "folder": {"path": "given", "final_step": 60}}
     over = {"models": models, "dynamics": {"model": None}, "qdg": {"model": "a"}}
     targets = ("--", "results/smoke/models/a/step60", "results/smoke/models/b/step60")
@@ -416,7 +420,7 @@ def test_a_given_checkpoint_that_is_changed_in_place_is_taken_again(fresh):
     smoke(fresh, *targets, over=over)
     (fresh / "given/b/notes.txt").write_text("none of the model")
     assert planned(fresh, over, *targets) == {}
-    (fresh / "given/b/model.safetensors").write_bytes(b"Weights")
+    (fresh / "given/b/model.safetensors").write_bytes(save({"weight": np.ones(4, dtype=np.float32)}))
     assert planned(fresh, over, *targets) == {"adopt": 1}
 
 
