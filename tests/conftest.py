@@ -22,7 +22,7 @@ def model():
     import torch
     from quanta.models import training
 
-    net = training.new_model(training.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
+    net = training.new_model(training.LadderSize("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=3)
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim > 1:

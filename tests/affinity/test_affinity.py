@@ -12,7 +12,7 @@ from quanta.corpus.encoding import as_tokens
 from quanta.errors import QuantaError
 from quanta.gradients.parameter_sets import parameter_set
 from quanta.gradients.token_gradients import token_gradients
-from quanta.models.training import Size, new_model
+from quanta.models.training import LadderSize, new_model
 from quanta.storage import files
 
 
@@ -102,7 +102,7 @@ def test_angular_similarity() -> None:
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return new_model(Size("tiny", 16, 2, 2), vocabulary=50, context=32, seed=0).eval()
+    return new_model(LadderSize("tiny", 16, 2, 2), vocabulary=50, context=32, seed=0).eval()
 
 
 DOCUMENTS = [[int(i) for i in np.random.default_rng(d).integers(0, 50, size=20)] for d in range(8)]

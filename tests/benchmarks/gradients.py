@@ -27,7 +27,7 @@ from quanta.gradients import engine, selection, token_gradients
 from quanta.gradients.engine import Engine
 from quanta.gradients.parameter_sets import parameter_set
 from quanta.models import pretrained
-from quanta.models.training import Size, new_model
+from quanta.models.training import LadderSize, new_model
 from torch import nn
 
 
@@ -319,7 +319,7 @@ def main() -> None:
     engine.keep_freed_memory()  # for every method alike
     n = chosen_options.samples
     if chosen_options.model == "70m":
-        model: Any = new_model(Size("70m", 512, 6, 8), vocabulary=50304, context=2048, seed=0).eval()
+        model: Any = new_model(LadderSize("70m", 512, 6, 8), vocabulary=50304, context=2048, seed=0).eval()
         rng, length = np.random.default_rng(0), chosen_options.length
         each = chosen_options.targets
         documents = [rng.integers(0, 50_000, size=length + 1) for _ in range(-(-n // each))]

@@ -58,7 +58,7 @@ def main() -> None:
     keep_freed_memory()
     torch.set_num_threads(1)
     shape = neox_shape.SHAPES[chosen.size]
-    size = training.Size(chosen.size, shape.width, shape.layers, shape.heads)
+    size = training.LadderSize(chosen.size, shape.width, shape.layers, shape.heads)
     model, other = (training.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0) for _ in range(2))
     for one in (model, other):
         one.eval().requires_grad_(False)

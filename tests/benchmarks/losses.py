@@ -80,7 +80,7 @@ def main() -> None:
     if chosen.device == "cpu":
         torch.set_num_threads(1)
     shape = neox_shape.SHAPES[chosen.size]
-    size = training.Size(chosen.size, shape.width, shape.layers, shape.heads)
+    size = training.LadderSize(chosen.size, shape.width, shape.layers, shape.heads)
     with torch.device(chosen.device):
         model = training.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
     model.eval().requires_grad_(False)

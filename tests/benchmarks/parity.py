@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "workflow"))
 
 from quanta.config.schema import read_schema, settle
 from quanta.devices import resolve_precision
-from quanta.parity.networks import Engine, Nets, adam
+from quanta.parity.networks import NetPasses, Nets, adam
 from quanta.parity.sparse_parity import FreshSamples, ParityProblem, log_spaced
 from quanta.parity.training import TrainingSettings, train
 
@@ -90,7 +90,7 @@ def seconds_batched(
 ) -> np.ndarray:
     """Seconds a step of the whole sweep, all nets together: wall clock, processor."""
     nets = Nets(problem, widths, device)
-    engine, optimizer, samples = Engine(nets, precision), adam(nets, 1e-3, 0.0), FreshSamples(problem, batch, device)
+    engine, optimizer, samples = NetPasses(nets, precision), adam(nets, 1e-3, 0.0), FreshSamples(problem, batch, device)
     for name, weight in nets.weights.items():
         weight.grad = engine.gradients[name]
     engine.backward(samples.batch(0))

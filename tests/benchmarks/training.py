@@ -34,7 +34,7 @@ def speed(size: str, way: str, seconds: float) -> float:
     torch.set_num_threads(1)
     width, layers, heads = SIZES[size]
     model = training.new_model(
-        training.Size(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
+        training.LadderSize(size, width, layers, heads), vocabulary=VOCABULARY, context=CONTEXT, seed=0
     ).train()
     kind, precision = way.split()
     if kind == "ours":

@@ -114,7 +114,7 @@ def test_batches_and_parts_change_nothing(folder, model_folder, exact, tmp_path,
 def test_other_weights_than_those_of_the_losses_are_refused(folder, model_folder, tmp_path):
     from quanta.models import training
 
-    other = training.new_model(training.Size("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=4)
+    other = training.new_model(training.LadderSize("small", 16, 2, 2), vocabulary=VOCABULARY, context=64, seed=4)
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(QuantaError, match=r"loss .* nats at document") as caught:
         take_gradients(folder, tmp_path / "other", tmp_path)

@@ -509,7 +509,7 @@ def test_descriptions_show_parts_of_a_character_as_bytes():
     rules = context_rules.conditions(selection, tokens, texts).names
     assert {"the target is ‘\\xa9’", "the token before it is ‘\\xc3’"} <= set(rules)
     documents = pd.DataFrame({"document": [0], "source": ["a"]})
-    assert composition.table(labels, selection, documents, texts)["target"].tolist() == ["\\xa9"]
+    assert composition.content(labels, selection, documents, texts)["target"].tolist() == ["\\xa9"]
 
 
 def test_a_tokenizer_without_a_decoder_is_read_by_its_other_parts():

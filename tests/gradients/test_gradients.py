@@ -18,7 +18,7 @@ from quanta.gradients.parameter_sets import parameter_set
 from quanta.gradients.sign_fold import Fold
 from quanta.gradients.token_gradients import token_gradients
 from quanta.losses import batching as losses_batching
-from quanta.models.training import Size, new_model
+from quanta.models.training import LadderSize, new_model
 from torch import nn
 
 VOCABULARY = 61
@@ -140,7 +140,7 @@ def test_own_backward_is_that_of_the_hooks(name: str) -> None:
 def test_parameter_sets_are_chosen_by_type() -> None:
     """Counts for pythia-70m's shape; the paper states 18,915,328 and its code took 18,903,040."""
     with torch.device("meta"):
-        model = new_model(Size("70m", 512, 6, 8), vocabulary=50304, context=2048, seed=0)
+        model = new_model(LadderSize("70m", 512, 6, 8), vocabulary=50304, context=2048, seed=0)
     counts = {kind: parameter_set(model, kind) for kind in ("paper", "clean", "all")}
     assert {kind: chosen.count for kind, chosen in counts.items()} == {
         "paper": 18_903_040,
@@ -482,7 +482,7 @@ def test_two_seeds_differ_and_one_repeats(neox: Any) -> None:
 
 def test_frozen_norms() -> None:
     """Ten gradients of one small model, as they were when this test was written: a guard against silent change."""
-    model = new_model(Size("frozen", 32, 3, 4), vocabulary=VOCABULARY, context=64, seed=0).eval()
+    model = new_model(LadderSize("frozen", 32, 3, 4), vocabulary=VOCABULARY, context=64, seed=0).eval()
     found, nats = token_gradients(model, documents(), [0, 1, 2, 3, 3, 3, 1, 4, 3, 2], [*POSITIONS, 16], features=None)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), NORMS, rtol=2e-4)
     np.testing.assert_allclose(nats, NATS, rtol=1e-5)

@@ -14,7 +14,7 @@ from quanta.errors import QuantaError
 from quanta.gradients import parameter_sets
 from quanta.gradients.token_gradients import token_gradients
 from quanta.interventions import contexts, direction, groups, halves, insertion, moving, removal, scores, transfer
-from quanta.models.training import Size, new_model
+from quanta.models.training import LadderSize, new_model
 from support import random_tokens
 
 
@@ -121,7 +121,7 @@ def test_a_group_is_inserted_where_it_was_last_unlearned():
 @pytest.mark.parametrize(("kind", "by_autograd"), [("neox", False), ("neox", True), ("gpt2", False), ("gemma2", False)])
 @pytest.mark.parametrize("parameters", ["clean", "all"])
 def test_the_direction_is_the_average_of_unit_gradients(kind, by_autograd, parameters):
-    net = new_model(Size("a", 16, 2, 2), vocabulary=61, context=32, seed=1) if kind == "neox" else tiny(kind)
+    net = new_model(LadderSize("a", 16, 2, 2), vocabulary=61, context=32, seed=1) if kind == "neox" else tiny(kind)
     net = net.eval().requires_grad_(False)
     vocabulary = min(net.config.vocab_size, 61)
     tokens = random_tokens([9, 14, 20, 5], vocabulary)
@@ -141,7 +141,7 @@ def test_the_direction_is_the_average_of_unit_gradients(kind, by_autograd, param
 
 
 def test_losses_of_shared_rows_are_those_of_each_token_alone():
-    net = new_model(Size("a", 16, 2, 2), vocabulary=61, context=32, seed=1).eval().requires_grad_(False)
+    net = new_model(LadderSize("a", 16, 2, 2), vocabulary=61, context=32, seed=1).eval().requires_grad_(False)
     tokens = random_tokens([9, 14, 20, 5], 61)
     document, position = np.array([2, 0, 2, 1, 3, 2]), np.array([19, 3, 4, 13, 1, 12])
     _, expected = token_gradients(net, tokens, document, position, features=5)

@@ -79,7 +79,7 @@ def test_an_untrained_net_predicts_no_skill():
 
 def test_training_is_the_same_for_a_seed():
     recipe = dataclasses.replace(language_set.RECIPE, steps=3, batch=4)
-    size = training.Size("tiny", 16, 1, 2)
+    size = training.LadderSize("tiny", 16, 1, 2)
     one, two = (language_set.train(Language(3), 0, recipe, size)[3] for _ in range(2))
     assert all((one[name] == two[name]).all() for name in one)
     assert one["gpt_neox.embed_in.weight"].shape == (VOCABULARY, 16)

@@ -251,7 +251,7 @@ def test_clusters_by_part_count_every_token_once():
 def test_parameters_of_the_shapes_are_those_of_the_models():
     for name, shape in neox_shape.SHAPES.items():
         with torch.device("meta"):
-            size = training.Size(name, shape.width, shape.layers, shape.heads)
+            size = training.LadderSize(name, shape.width, shape.layers, shape.heads)
             net = training.new_model(size, vocabulary=shape.vocabulary, context=2048, seed=0)
         assert pretrained.non_embedding_parameters(net) == shape.non_embedding
         assert sum(p.numel() for p in net.parameters()) == shape.parameters
@@ -262,7 +262,7 @@ def test_flops_are_those_that_torch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
     shape, n = neox_shape.Shape(32, 3, 2, 97), 40
-    net = training.new_model(training.Size("a", 32, 3, 2), vocabulary=97, context=64, seed=0)
+    net = training.new_model(training.LadderSize("a", 32, 3, 2), vocabulary=97, context=64, seed=0)
     net.set_attn_implementation("eager")  # attention as products that can be counted
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(input_ids=torch.zeros(1, n, dtype=torch.long))

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 def model_of(width: int, layers: int, heads: int, context: int):
     model = training.new_model(
-        training.Size("tiny", width, layers, heads), vocabulary=300, context=context, seed=width + heads
+        training.LadderSize("tiny", width, layers, heads), vocabulary=300, context=context, seed=width + heads
     )
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():  # gains, shifts and biases away from 1 and 0, or nothing would tell them apart

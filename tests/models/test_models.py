@@ -30,7 +30,9 @@ PYTHIA = {
 def test_non_embedding_parameters_are_the_papers(name):
     width, layers, heads, published = PYTHIA[name]
     with torch.device("meta"):
-        model = training.new_model(training.Size(name, width, layers, heads), vocabulary=50304, context=2048, seed=0)
+        model = training.new_model(
+            training.LadderSize(name, width, layers, heads), vocabulary=50304, context=2048, seed=0
+        )
     assert pretrained.non_embedding_parameters(model) == published
     assert published == 12 * layers * width**2 + 13 * layers * width + 2 * width, "the paper's formula"
     assert sum(p.numel() for p in model.parameters()) == published + 2 * 50304 * width
@@ -45,7 +47,7 @@ def test_tied_and_positional_embeddings_are_left_out():
 
 
 def new(seed=0, width=16):
-    return training.new_model(training.Size("a", width, 2, 2), vocabulary=61, context=32, seed=seed)
+    return training.new_model(training.LadderSize("a", width, 2, 2), vocabulary=61, context=32, seed=seed)
 
 
 def same(one, other):

@@ -11,7 +11,7 @@ from quanta.errors import QuantaError
 from quanta.models import pretrained, training, weights
 from support import names, random_tokens, script
 
-SIZE = training.Size("a", 16, 1, 2)
+SIZE = training.LadderSize("a", 16, 1, 2)
 
 
 def recipe(**changes):

@@ -117,7 +117,7 @@ def test_batch_of_nets_is_the_straightforward_trainer():
     # gather against one-hot, one difference against two logits, chunks against the whole batch: all at once
     nets = networks.Nets(PROBLEM, [5, 16])
     others = [straightforward(nets, net, 1e-2) for net in range(2)]
-    engine, optimizer = networks.Engine(nets, "float32"), networks.adam(nets, 1e-2, 0.0)
+    engine, optimizer = networks.NetPasses(nets, "float32"), networks.adam(nets, 1e-2, 0.0)
     engine.rows = 50
     engine._numbers = torch.arange(50)
     samples = sparse_parity.FreshSamples(PROBLEM, 128)
@@ -142,7 +142,7 @@ def test_gradients_are_those_of_autograd():
     batch = sparse_parity.FreshSamples(PROBLEM, 200).batch(0)
     entries, labels = other.dense(batch.tasks, sparse_parity.unpack(batch.packed, PROBLEM.n_bits).long())
     torch.nn.functional.cross_entropy(other.module(entries), labels).backward()
-    engine = networks.Engine(nets, "float32")
+    engine = networks.NetPasses(nets, "float32")
     engine.backward(batch)
     found, first, last = engine.gradients, other.module[0], other.module[2]
     assert torch.allclose(found["code_weight"].T, first.weight.grad[:, :8], atol=1e-7)
@@ -156,7 +156,7 @@ def test_weight_decay_acts_as_on_two_logits():
     nets = networks.Nets(PROBLEM, [6])
     other = straightforward(nets, 0, 1e-2)
     other.optimizer = torch.optim.AdamW(other.module.parameters(), lr=1e-2, weight_decay=0.3)
-    engine, optimizer = networks.Engine(nets, "float32"), networks.adam(nets, 1e-2, 0.3)
+    engine, optimizer = networks.NetPasses(nets, "float32"), networks.adam(nets, 1e-2, 0.3)
     for name, weight in nets.weights.items():
         weight.grad = engine.gradients[name]
     for step in range(20):
@@ -449,7 +449,7 @@ def test_bad_input_is_named():
     with pytest.raises(QuantaError, match="the width 5 twice"):
         networks.Nets(PROBLEM, [5, 8, 5])
     with pytest.raises(QuantaError, match="float16"):
-        networks.Engine(networks.Nets(PROBLEM, [5]), "float16")
+        networks.NetPasses(networks.Nets(PROBLEM, [5]), "float16")
     with pytest.raises(QuantaError, match="0 samples"):
         sparse_parity.TrainingSet(PROBLEM, 0, 10)
 
@@ -511,7 +511,7 @@ def test_crossings_and_convergence_of_planted_tasks():
     steps = np.geomspace(1, 1e5, 200)
     curves = 1 / (1 + (steps[:, None] * p / 3) ** 8)
     losses = pd.DataFrame(curves, index=pd.Index(steps, name="scale"), columns=range(1, 13))
-    table = convergence.emergence(losses, p)
+    table = convergence.drops(losses, p)
     expected = 3 / p * 9 ** (1 / 8)  # where the sigmoid is 0.1
     assert np.allclose(table["converged_scale"], expected, rtol=0.01)
     assert np.allclose(table["decades"], np.log10(81) / 8, atol=0.01)
@@ -520,7 +520,7 @@ def test_crossings_and_convergence_of_planted_tasks():
     assert fit["tasks_left_out"] == 0
     # the mean of sharp drops is smooth
     assert convergence.mean_curve_decades(losses, p) > 3 * table["decades"].iloc[0]
-    late = convergence.emergence(losses[losses.index < 100], p)
+    late = convergence.drops(losses[losses.index < 100], p)
     assert convergence.fit_convergence([late], draws=5, rng=np.random.default_rng(0))["tasks_left_out"] > 0
 
 

@@ -125,7 +125,7 @@ def test_the_power_law_is_told_for_every_seed_of_k_means():
     fit = zipf.fit_envelope(labels, one, (0.001, 0.1), draws=5, seed=3, show=40, again=[other])["power_law"]
     told = fit["over_seeds"]
     assert told["n_seeds"] == 2 == len(told["p_value"]) and told["p_value"][0] == fit["p_value"]
-    assert told["alpha"][1] == size_law.power_law(zipf.sizes(other), seed=3)["alpha"] != told["alpha"][0]
+    assert told["alpha"][1] == size_law.fit_sizes(zipf.sizes(other), seed=3)["alpha"] != told["alpha"][0]
 
 
 def test_bootstrap_is_the_seeds_alone():
@@ -146,19 +146,19 @@ def test_maximum_likelihood_finds_a_power_law():
     """p(s) ∝ s^-γ: the fitted γ lies within three standard errors, and the fit is not refused."""
     rng = np.random.default_rng(0)
     sizes = rng.zipf(2.0, 800)
-    fit = size_law.power_law(sizes[sizes < 10**6], draws=30)
+    fit = size_law.fit_sizes(sizes[sizes < 10**6], draws=30)
     assert abs(fit["gamma"] - 2) < 3 * fit["standard_error"] and fit["p_value"] > 0.1
     assert fit["alpha"] == pytest.approx(1 / (fit["gamma"] - 1) - 1)
 
 
 def test_maximum_likelihood_refuses_a_lump():
     sizes = np.random.default_rng(0).poisson(40, 400)
-    fit = size_law.power_law(sizes, draws=30)
+    fit = size_law.fit_sizes(sizes, draws=30)
     assert fit["p_value"] < 0.1 or fit["n_clusters"] < 100
 
 
 def test_equal_clusters_have_no_law():
-    assert size_law.power_law(np.full(50, 7))["gamma"] is None
+    assert size_law.fit_sizes(np.full(50, 7))["gamma"] is None
 
 
 def test_all_tokens_in_one_cluster_is_said():

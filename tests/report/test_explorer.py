@@ -397,7 +397,7 @@ def test_the_rule_that_made_a_cluster_is_found():
     assert sorted(rule) == [4, 17] and f1 == 1
     labels = pd.DataFrame({"n_clusters": 2, "token": range(400), "label": np.where(member, 0, 1)})
     found = context_rules.Conditions([f"condition {i}" for i in range(30)], csc_matrix(holds))
-    table = context_rules.describe(labels, pd.DataFrame({"document": np.arange(400) // 10}), found)
+    table = context_rules.best_rules(labels, pd.DataFrame({"document": np.arange(400) // 10}), found)
     assert sorted(json.loads(table.loc[0, "rule"])) == ["condition 17", "condition 4"]
     assert (table.loc[0, ["precision", "recall", "precision_held_out", "recall_held_out"]] == 1).all()
 
@@ -408,7 +408,7 @@ def test_held_out_scores_tell_chance_from_structure():
     holds = csc_matrix((rng.random((300, 200)) < 0.05).astype(np.float32))
     labels = pd.DataFrame({"n_clusters": 20, "token": range(300), "label": rng.integers(0, 20, 300)})
     found = context_rules.Conditions([str(i) for i in range(200)], holds)
-    table = context_rules.describe(labels, pd.DataFrame({"document": np.arange(300)}), found)
+    table = context_rules.best_rules(labels, pd.DataFrame({"document": np.arange(300)}), found)
 
     def f1(kind):
         p, r = table[f"precision{kind}"].fillna(0), table[f"recall{kind}"].fillna(0)
@@ -428,12 +428,12 @@ def test_pieces_of_one_text_lie_on_one_side_of_the_held_out_split():
     labels = pd.DataFrame({"n_clusters": 20, "token": range(400), "label": text})
     found = context_rules.Conditions([str(i) for i in range(30)], holds)
     selection = pd.DataFrame({"document": document})
-    by_piece, by_text = (context_rules.describe(labels, selection, found, groups) for groups in (None, text))
+    by_piece, by_text = (context_rules.best_rules(labels, selection, found, groups) for groups in (None, text))
     assert (by_piece["recall_held_out"] == 1).all()
     assert by_text["recall_held_out"].isna().all(), "a cluster of one text has no other side"
     two = labels.assign(label=text // 2, n_clusters=10)
-    assert (context_rules.describe(two, selection, found, text)["recall_held_out"] < 0.5).all()
-    alone = context_rules.describe(two, selection, found, np.zeros(400, dtype=int))
+    assert (context_rules.best_rules(two, selection, found, text)["recall_held_out"] < 0.5).all()
+    alone = context_rules.best_rules(two, selection, found, np.zeros(400, dtype=int))
     assert alone["recall_held_out"].isna().all() and alone["recall"].notna().all(), "one text has no halves"
 
 

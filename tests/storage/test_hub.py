@@ -511,7 +511,7 @@ def test_the_address_is_the_public_one_unless_set(monkeypatch):
 
 def test_pythia_70m_in_its_real_shape_from_the_hub_to_losses(server, tmp_path):
     """Random weights, but every size as published: 50,304 logits, 512 × 6, 2048 positions, float16, 18,915,328."""
-    model = training.new_model(training.Size("pythia-70m", 512, 6, 8), vocabulary=50304, context=2048, seed=1)
+    model = training.new_model(training.LadderSize("pythia-70m", 512, 6, 8), vocabulary=50304, context=2048, seed=1)
     server.add(NAME, "real", published(model))
     pin = pinned(tmp_path, "real")
     assert pin.size > 160e6, "as the real file: 166 MB"
@@ -587,7 +587,7 @@ def tiny_pythia(running, tokenizer_files):
     for seed, (name, (width, layers)) in enumerate(SIZES.items()):
         for step in (1000, 143000) if name == "pythia-70m-v0" else (143000,):
             net = training.new_model(
-                training.Size(name, width, layers, 2), vocabulary=PADDED, context=128, seed=seed + step
+                training.LadderSize(name, width, layers, 2), vocabulary=PADDED, context=128, seed=seed + step
             )
             files = published(net) | tokenizer_files | {"pytorch_model.bin": b"pickle", "README.md": b"#"}
             running.add(f"EleutherAI/{name}", f"step{step}", files)

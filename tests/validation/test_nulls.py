@@ -117,7 +117,7 @@ def test_the_data_as_a_null_model_are_the_data(data, calibrated, how):
     vectors, _ = spectral.embedding(cosine.angular(cosines), 16)
     labels = how(vectors, ks, seed=0)
     _, draws = stability.resample(main_line.of_cosines(cosines, how), vectors, labels, shares, how, draws=4, seed=0)
-    table, _ = null_comparison.table(
+    table, _ = null_comparison.compared(
         {"itself": cosines}, cosines, membership.as_table(labels), draws, calibrated, how,
         n_clusters=ks, shares=shares, n_tokens=100, seed=0,
     )  # fmt: skip
@@ -135,7 +135,7 @@ def test_a_null_of_fewer_tokens_is_held_against_the_data_at_as_many(data, calibr
     draws = pd.DataFrame({"kind": "half", "slope": stability.half_slopes(cosines, ks, shares, draws=2, seed=0)})
     chosen = np.random.default_rng(5).choice(300, 60, replace=False)
     made = {"some": cosines[np.ix_(chosen, chosen)]}
-    table, _ = null_comparison.table(
+    table, _ = null_comparison.compared(
         made,
         cosines,
         membership.as_table(labels),

@@ -59,7 +59,7 @@ def _area(near: Array, far: Array) -> float:
     return float(below.mean() / (2 * len(far)))
 
 
-def describe(
+def facts(
     cosines: Array,
     held: Int[Array, " held"],
     labels: Mapping[int, Array],
@@ -99,7 +99,7 @@ def describe(
     return pd.concat(rows, ignore_index=True).merge(stability, on=["n_clusters", "label"], how="left")
 
 
-def table(labels: pd.DataFrame, selection: pd.DataFrame, documents: pd.DataFrame, texts: Texts) -> pd.DataFrame:
+def content(labels: pd.DataFrame, selection: pd.DataFrame, documents: pd.DataFrame, texts: Texts) -> pd.DataFrame:
     """A row a cluster of every clustering, in the order of n_clusters and label.
 
     Columns: n_clusters, label, fingerprint, size (tokens), n_sources, target (text of its commonest target token) and purity

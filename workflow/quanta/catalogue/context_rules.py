@@ -192,7 +192,7 @@ def occurrences(
     return found
 
 
-def describe(
+def best_rules(
     labels: pd.DataFrame, selection: pd.DataFrame, found: Conditions, groups: Int[Array, " token"] | None = None
 ) -> pd.DataFrame:
     """The best rule of every cluster at every k.

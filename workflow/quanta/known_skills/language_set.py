@@ -19,7 +19,7 @@ from quanta.models import training
 from quanta.storage import writing
 
 CONTEXT = 64
-SIZE = training.Size("known skills", width=64, layers=2, heads=4)
+SIZE = training.LadderSize("known skills", width=64, layers=2, heads=4)
 RECIPE = training.Recipe(steps=2000, batch=32, context=CONTEXT, learning_rate=4e-3, warmup_steps=100, weight_decay=0.01)
 EARLIER = (200, 400, 800)  # steps of the first net that are kept for its loss curves
 LEARNED_NATS, BELOW_NATS, WINDOW = 0.3, 0.1, 10
@@ -27,7 +27,7 @@ TRAINING, SAMPLES, BY_FREQUENCY = 0, 2, 3  # parts of the texts
 Weights = dict[str, torch.Tensor]
 
 
-def net(weights: Mapping[str, Any] | None, seed: int, size: training.Size = SIZE) -> GPTNeoXForCausalLM:
+def net(weights: Mapping[str, Any] | None, seed: int, size: training.LadderSize = SIZE) -> GPTNeoXForCausalLM:
     """A net with the weights given, or as it starts."""
     found = training.new_model(size, vocabulary=VOCABULARY, context=CONTEXT, seed=seed)
     if weights is not None:
@@ -40,7 +40,7 @@ def train(
     language: Language,
     seed: int,
     recipe: training.Recipe = RECIPE,
-    size: training.Size = SIZE,
+    size: training.LadderSize = SIZE,
     steps: Sequence[int] = (),
 ) -> dict[int, Weights]:
     """Train a net on the language's texts; its weights at `steps` and at the end. `seed` draws weights and order of texts."""

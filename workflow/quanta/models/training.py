@@ -224,7 +224,7 @@ def train(
 
 
 @dataclass(frozen=True)
-class Size:
+class LadderSize:
     """One size of a GPT-NeoX ladder."""
 
     name: str
@@ -233,7 +233,7 @@ class Size:
     heads: int
 
 
-def new_model(size: Size, *, vocabulary: int, context: int, seed: int) -> GPTNeoXForCausalLM:
+def new_model(size: LadderSize, *, vocabulary: int, context: int, seed: int) -> GPTNeoXForCausalLM:
     """A GPT-NeoX model with fresh weights, shaped as Pythia is: parallel residual, rotary on a quarter of each head.
 
     Weights depend on `seed` alone; the global random state is left as it was.

@@ -24,7 +24,7 @@ def crossing(scales: Array, losses: Array, level: float) -> float:
     return float(np.exp(np.log(scales[i - 1]) + share * np.log(scales[i] / scales[i - 1])))
 
 
-def emergence(losses: pd.DataFrame, frequencies: Array) -> pd.DataFrame:
+def drops(losses: pd.DataFrame, frequencies: Array) -> pd.DataFrame:
     """When each task drops, and how sharply, along the scale of a table from `task_losses`.
 
     Columns: task, frequency, converged_scale (loss below 0.1 bits), half_scale (below 0.5), decades (from 0.9 down to 0.1
@@ -56,7 +56,7 @@ def mean_curve_decades(losses: pd.DataFrame, frequencies: Array) -> float | None
 
 
 def fit_convergence(tables: Sequence[pd.DataFrame], *, draws: int, rng: np.random.Generator) -> dict[str, Any]:
-    """Slope of log steps to convergence on log frequency (the theory: −1), over tables of `emergence`, one a seed.
+    """Slope of log steps to convergence on log frequency (the theory: −1), over tables of `drops`, one a seed.
 
     Tasks that do not converge are left out and counted; this bends the slope up, because they are the slow ones. The
     interval (90 %) is by bootstrap over seeds and tasks.

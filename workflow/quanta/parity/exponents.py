@@ -113,7 +113,7 @@ def fit_all(
                     continue
                 groups.append(losses)
                 keys = {"alpha": alpha, "seed": number, "resource": resource}
-                table = convergence.emergence(losses, frequencies)
+                table = convergence.drops(losses, frequencies)
                 tables.append(table)
                 emerged.append(table.assign(**keys))
                 points.append(

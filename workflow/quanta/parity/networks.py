@@ -107,7 +107,7 @@ class Nets:
         return sorted(found)
 
 
-class Engine:
+class NetPasses:
     """Forward and backward passes of all nets over a batch, chunk by chunk."""
 
     def __init__(self, nets: Nets, precision: str = "float32") -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 from quanta.arrays import Array
 from quanta.errors import QuantaError
 from quanta.parity import networks
-from quanta.parity.networks import CHUNK_BYTES, DTYPES, Engine, Nets
+from quanta.parity.networks import CHUNK_BYTES, DTYPES, NetPasses, Nets
 from quanta.parity.sparse_parity import Batch, ParityProblem, Samples, held_out, log_spaced
 from quanta.progress import Progress
 from quanta.storage import training_state
@@ -135,7 +135,7 @@ class _Training:
         self, nets: Nets, settings: TrainingSettings, label: str, checkpoint: Checkpoint | None, wanted: frozenset[int]
     ) -> None:
         self.nets, self.settings, self.label, self.checkpoint, self.wanted = nets, settings, label, checkpoint, wanted
-        self.engine = Engine(nets, settings.precision)
+        self.engine = NetPasses(nets, settings.precision)
         self.optimizer = networks.adam(nets, settings.learning_rate, settings.weight_decay)
         self._attach()
         self.exam = held_out(nets.problem, settings.held_out_per_task, nets.device)

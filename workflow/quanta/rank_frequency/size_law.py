@@ -12,7 +12,7 @@ EXPONENTS = np.arange(1.01, 6.0, 0.01)  # γ of p(s) ∝ s^-γ
 FEWEST = 10  # clusters that a tail must hold
 
 
-def power_law(cluster_sizes: Array, *, draws: int = 200, seed: int = 0) -> dict[str, Any]:
+def fit_sizes(cluster_sizes: Array, *, draws: int = 200, seed: int = 0) -> dict[str, Any]:
     """Discrete power law p(s) ∝ s^-γ for sizes s ≥ s_min by maximum likelihood (Clauset, Shalizi and Newman 2009).
 
     s_min minimises the Kolmogorov-Smirnov distance. A Zipf law p_k ∝ k^-(α+1) of quanta makes γ = 1 + 1/(α+1).

@@ -65,14 +65,14 @@ def slope(curve: Array, first: int, last: int) -> float:
 
 
 def over_seeds(labels: Sequence[Array], *, seed: int) -> dict[str, Any]:
-    """What `power_law` says of clusterings that differ in the seed of k-means alone: each one's γ, α and p-value.
+    """What `size_law.fit_sizes` says of clusterings that differ in the seed of k-means alone: each one's γ, α and p-value.
 
     One clustering's p-value is no verdict: it hangs on the seed more than on anything else.
 
     Returns:
         n_seeds, and for gamma, alpha and p_value the values, a seed each (None where there is no fit).
     """
-    fits = [size_law.power_law(sizes(own), seed=seed) for own in labels]
+    fits = [size_law.fit_sizes(sizes(own), seed=seed) for own in labels]
     return {"n_seeds": len(fits)} | {name: [fit[name] for fit in fits] for name in ("gamma", "alpha", "p_value")}
 
 
@@ -152,7 +152,7 @@ def fit_envelope(
             "ranks": [first, reach],
             "n_identities": len(null),
         },
-        "power_law": size_law.power_law(sizes(chosen), seed=seed)
+        "power_law": size_law.fit_sizes(sizes(chosen), seed=seed)
         | {"of_n_clusters": show, "method": "maximum likelihood of a discrete power law on cluster sizes"}
         | {"over_seeds": over_seeds([chosen, *again], seed=seed)}
         if len(chosen)

@@ -105,7 +105,7 @@ def sampled(
     return membership.as_table(found), pd.DataFrame({"draw": range(len(slopes)), "kind": "half", "slope": slopes}), ks
 
 
-def table(
+def compared(
     made: Mapping[str, Array],
     cosines: Float[Array, "token token"],
     labels: pd.DataFrame,

@@ -21,8 +21,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     texts = decoding.Texts(vocabulary.load_tokenizer(Path(inputs.tokenizer).parent))
     documents = files.read_table(inputs.documents, ("document", "source"))
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
-    rules = context_rules.describe(labels, chosen, context_rules.conditions(chosen, tokens, texts), text)
-    table = composition.table(labels, chosen, documents, texts).merge(rules, on=["n_clusters", "label"], validate="1:1")
+    rules = context_rules.best_rules(labels, chosen, context_rules.conditions(chosen, tokens, texts), text)
+    table = composition.content(labels, chosen, documents, texts).merge(
+        rules, on=["n_clusters", "label"], validate="1:1"
+    )
     files.write_table(outputs.table, table)
 
 

@@ -28,7 +28,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     where = device()
     settled = devices.settle_precision(size["precision"], where)
     recipe = training.Recipe(learning_rate=size["learning_rate"], precision=settled, **shared)
-    shape = training.Size(**{key: size[key] for key in ("name", "width", "layers", "heads")})
+    shape = training.LadderSize(**{key: size[key] for key in ("name", "width", "layers", "heads")})
     seed = params.seed + size["seed"]
     model = training.new_model(shape, vocabulary=tokenizer.get_vocab_size(), context=recipe.context, seed=seed)
     model = model.to(where)

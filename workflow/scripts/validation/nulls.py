@@ -49,7 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     )
     simulations = files.read_table(inputs.simulations, ("simulation", "planted_alpha", "planted_n_tokens"))
     known, _ = regression.split(simulations, params.held_out)  # as for the data: one calibration, of known coverage
-    table, curves = null_comparison.table(
+    table, curves = null_comparison.compared(
         null_models.make(data),
         cosines,
         labels,

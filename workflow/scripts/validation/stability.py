@@ -47,7 +47,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         "bigram": contexts.bigrams(tokens, document, position),
         "source": text,
     }
-    files.write_table(outputs.clusters, composition.describe(cosines, held, labels, groups, scores))
+    files.write_table(outputs.clusters, composition.facts(cosines, held, labels, groups, scores))
     files.write_table(outputs.tree, lineage.tree(labels))
     files.write_table(outputs.draws, draws)
     files.write_table(outputs.lineage, lineage.across(labels))
