@@ -605,7 +605,7 @@ def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):
     dense, vectors = pd.read_parquet(qdg / "labels.parquet"), np.load(qdg / "embedding.npy")
     over = {"qdg": {"graph": "neighbours", "neighbours": 100}}
     assert not {"gradients", "features", "select", "train", "affinity"} & set(planned(work, over))
-    for name in ("affinity", "affinity_of_losses"):
+    for name in ("affinity", "affinity_of_losses", "second/affinity"):
         (qdg / f"{name}.npy").unlink()
     smoke(work, over=over)
     n = len(vectors)
