@@ -114,7 +114,7 @@ def test_a_model_that_reads_a_token_before_each_text_is_run_with_it(folder):
     assert probe["architecture"] == "LlamaForCausalLM" and probe["parameter_set"] == "clean"
     assert (results / "models/probe.json").stat().st_mtime < (results / "losses/small/step0.npy").stat().st_mtime
     told = "small looks like a chat model: its tokenizer has a chat template."
-    assert told in output[: output.index("Take small at step 0")], "before the first job"
+    assert told in output[: output.index("Copy small at step 0")], "before the first job"
     assert told in (results / "report/index.html").read_text(encoding="utf-8")
     described = pd.read_parquet(results / "qdg/descriptions.parquet")
     assert not described["target"].str.contains("▁|<0x").any(), "tokens as people read them"
