@@ -41,7 +41,7 @@ def interval(fit: dict[str, Any], digits: int = 2) -> str:
 def of_run(folder: str) -> dict[str, str]:
     """Facts of a finished default run, by name."""
     run = quanta.load(folder)
-    summary, alpha = run.summary["numbers"], run.fits.scaling["alpha_n"]
+    summary = run.summary["numbers"]
     counts = {
         (one["kind"], one["grouping"], one["halving"]): one for one in run.read("interventions/alone.json")["counts"]
     }
@@ -52,18 +52,11 @@ def of_run(folder: str) -> dict[str, str]:
 
     drops = summary["seeds"]["recurs"]["drop"]["another seed"]
     order = summary["order_of_learning"][f"step of {ORDER}"]
-    second = run.read("qdg/second/fits.json")["envelope_slope"]
-    groupings = {grouping for _, grouping, _ in counts}
     facts = {
-        "alpha_n": interval(alpha, 3),
-        "alpha_smallest": number(alpha["bend"]["alpha_at_smallest"]),
-        "alpha_largest": number(alpha["bend"]["alpha_at_largest"]),
         "slope": interval(summary["envelope_slope"]),
-        "slope_second": number(second["value"]),
-        "simulator_alpha": interval(summary["calibrated_alpha"]),
         "rho": interval(order),
-        "drops": f"{drops['value']:.0%}",
-        "drops_expected": f"{drops['expected']:.0%}",
+        "drops": f"{100 * drops['value']:.0f} %",
+        "drops_expected": f"{100 * drops['expected']:.0f} %",
         "alone": alone("clusters"),
         "alone_bare": alone("clusters", "no common bigram"),
         "alone_random": alone("random"),
@@ -71,9 +64,6 @@ def of_run(folder: str) -> dict[str, str]:
         "headline": "\n```\n" + "\n".join(run.summary["headline"]) + "\n```\n",
         "table": "\n" + table(run) + "\n",
     }
-    further = next((name for name in ("standardised",) if name in groupings), None)
-    if further:
-        facts |= {"alone_second": alone(further), "alone_second_bare": alone(further, "no common bigram")}
     for null in run.nulls.iloc[1:].to_dict("records"):
         if pd.notna(null["slope"]):
             facts["null." + re.sub(r"\W+", "_", null["model"]).strip("_")] = number(null["slope"])
@@ -92,7 +82,6 @@ def of_records() -> dict[str, str]:
     return {
         "known.best": number(held["√|g|, first attention", "neighbours, spectral"]),
         "known.paper": number(held["cosine", "angular, spectral"]),
-        "known.context": number(held["baseline: context", "neighbours, spectral"]),
         "coverage": f"{coverage['covered'] * coverage['nets']:.0f} of {coverage['nets']:.0f}",
     }
 

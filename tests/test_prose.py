@@ -303,15 +303,18 @@ MINUS = r"[−-]?"
 FACTS = {
     "slope of the default run": (
         ("docs/figures.md", rf"envelope's slope is ({MINUS}0\.\d+ \[[^\]]+\])"),
-        [("README.md", rf"slope of the rank-frequency envelope \|[^|]*\| ({MINUS}0\.\d+ \[[^\]]+\])")],
+        [
+            (page, rf"slope of the rank.frequency envelope \|[^|]*\| ({MINUS}0\.\d+ \[[^\]]+\])")
+            for page in ("README.md", "docs/numbers.md")
+        ],
     ),
     "drops that recur": (
         ("docs/dynamics.md", r"more than 1 nat between neighbouring model sizes \| (\d+ %)"),
-        [("README.md", r"(\d+ %)[^.]{0,20} recur in another seed"), ("docs/dynamics.md", r"model sizes, (\d+ %) recur")],
+        [("README.md", r"(\d+ %)[^.]{0,20} recur with another seed"), ("docs/dynamics.md", r"model sizes, (\d+ %) recur")],
     ),
     "drops that would recur by chance": (
         ("docs/dynamics.md", r"more than 1 nat between neighbouring model sizes \| \d+ % \| (\d+ %)"),
-        [("README.md", r"(\d+ %) would if seeds"), ("docs/dynamics.md", r"and (\d+ %) would recur")],
+        [("README.md", r"(\d+ %)[^.]{0,9} would by chance"), ("docs/dynamics.md", r"and (\d+ %) would recur")],
     ),
     "time of the smoke run": (
         ("config/smoke.yaml", r"Time: ([^.]+)\."),
