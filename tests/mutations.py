@@ -225,7 +225,7 @@ FUNCTIONS = (
                 "baddbmm_(left[:, p.first : p.last], right, beta=beta)",
                 "baddbmm_(left[:, p.first : p.last], right, beta=0)",
             ),
-            M("no wrap at the end", "buffer[:, : self.length - k] += buffer[:, k:]", "pass"),
+            M("no wrap at the end", "buffer[:, : self.length - k] += buffer[:, k : self.length]", "pass"),
             M("stride not prime to k", "while k < parameters.count and math.gcd(stride, k) > 1:", "while False:"),
             M("all matrices begin at 0", "start += m.rows * stride", "start += 0"),
             M(

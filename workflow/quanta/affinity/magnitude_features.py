@@ -190,7 +190,7 @@ class MagnitudeFold(Fold):
         for matrix in parameters.matrices:
             self._add(alone, matrix, self._of(means, matrix)[None])
         self._add_vectors(alone, means[None, parameters.vectors_begin :])
-        self._constant = self._folded(alone)[0].clone()
+        self._constant = self._sums(alone)[0].clone()
 
     @staticmethod
     def _of(flat: torch.Tensor, matrix: Matrix) -> torch.Tensor:
@@ -240,7 +240,7 @@ class MagnitudeFold(Fold):
         """(sample, k)."""
         assert isinstance(buffer, torch.Tensor)
         length = buffer[:, -1:].sqrt()
-        return self._folded(buffer).div_(length).sub_(self._constant)
+        return self._sums(buffer).div_(length).sub_(self._constant)
 
     def _add(self, buffer: torch.Tensor, matrix: Matrix, size: torch.Tensor) -> None:
         """Add (sample, row, column) of magnitudes, weighted."""
@@ -258,8 +258,7 @@ class MagnitudeFold(Fold):
         else:
             wrapped(buffer[:, : self.features], weighted, self._vectors_start)
 
-    def _folded(self, buffer: torch.Tensor) -> torch.Tensor:
-        k = self.features
-        if self.length > k:
-            buffer[:, : self.length - k] += buffer[:, k : self.length]
-        return buffer[:, :k]
+    def _sums(self, buffer: torch.Tensor) -> torch.Tensor:
+        found = super().finish(buffer)
+        assert isinstance(found, torch.Tensor)
+        return found

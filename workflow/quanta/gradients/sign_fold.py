@@ -160,9 +160,9 @@ class Fold:
     def finish(self, buffer: Buffer) -> Buffer:
         """(sample, k): what lies past k is added to the beginning."""
         k = self.features
-        if self.length == k or isinstance(buffer, list):
+        if isinstance(buffer, list):
             return buffer
-        buffer[:, : self.length - k] += buffer[:, k:]
+        buffer[:, : self.length - k] += buffer[:, k : self.length]
         return buffer[:, :k]
 
 

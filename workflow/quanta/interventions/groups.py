@@ -25,6 +25,7 @@ REMOVAL, INSERTION = "removal", "insertion"  # kinds of intervention
 # what a token counts as that is looked at
 FIRST, OTHER, SAME_TARGET, SAME_BIGRAM, PANEL, PLAIN = "first", "other", "target", "bigram", "panel", "plain"
 ROWS = ("kind", "grouping", "group", "halving", "step_share", "role", "token", "base_nats", "change_nats")
+MEMBERS = ("grouping", "group", "token")
 CASES = ("kind", "grouping", "group", "halving", "size", "first", "second", "at", "step", "nats", "evaluations", "reached",
          "why")  # fmt: skip
 COLUMNS = ("grouping", "group", "size", "halving", "half", "token", "curve", "at")
@@ -124,6 +125,11 @@ class Case:
     def name(self) -> dict[str, Any]:
         """Columns that name it."""
         return {"grouping": self.group.grouping, "group": self.group.number, "halving": self.halving}
+
+
+def members(table: pd.DataFrame) -> dict[tuple[str, int], Array]:
+    """Tokens of every group by (grouping, number), from a table with the columns `MEMBERS`."""
+    return {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in table.groupby(["grouping", "group"])}
 
 
 def cases(table: pd.DataFrame, members: dict[tuple[str, int], Array]) -> list[Case]:

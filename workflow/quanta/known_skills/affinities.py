@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from quanta.affinity import cosine, magnitudes
+from quanta.affinity import cosine, kinds, magnitudes
 from quanta.arrays import Array, Float, Float32
 from quanta.errors import QuantaError
 from quanta.known_skills.evidence import Evidence, View
@@ -115,9 +115,7 @@ def fisher(view: View) -> Float32[Array, "sample sample"]:
 
 def whitened(view: View) -> Float32[Array, "sample sample"]:
     """Unit gradients preconditioned by their full covariance over the samples, damped by a tenth of its mean eigenvalue."""
-    values, vectors = np.linalg.eigh(signed(view).astype(np.float64))
-    values = np.maximum(values, 0)
-    return cosines_of(vectors * np.sqrt(values / (values + 0.1 * values.mean())))
+    return cosines_of(kinds.whitened(view.gradients, 0.1))
 
 
 def _of_blocks(view: View, names: list[str]) -> Float32[Array, "sample sample"]:

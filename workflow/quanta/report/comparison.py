@@ -369,16 +369,12 @@ def bend_words(alpha: Mapping[str, Any]) -> str:
 
 def slope_words(run: Run) -> str:
     """The slope of cluster sizes, and which null models have it as well."""
-    slope, same, tested = (
-        run.qdg["envelope_slope"],
-        told_apart(run, False),
-        told_apart(run, True) + told_apart(run, False),
-    )
-    value = f"the slope of cluster size over rank is {value_with_interval(slope)}"
-    if not tested:
+    same, other = told_apart(run, False), told_apart(run, True)
+    value = f"the slope of cluster size over rank is {value_with_interval(run.qdg['envelope_slope'])}"
+    if not same and not other:
         return f"{value}; no null model was tested"
     if not same:
-        return f"{value}; each of {len(tested)} null models has another slope"
+        return f"{value}; each of {len(other)} null models has another slope"
     return f"{value}; it cannot be distinguished from that of {', '.join(same)}: no evidence of quanta by itself"
 
 

@@ -108,13 +108,14 @@ def fit_mean_loss(
         if deviation is None
         else {"of_log_loss": deviation, "degrees_of_freedom": freedom, "seeds_of_each_size": seeds.tolist()},
     }
-    of_seeds = _power_laws(points, moved)[:, 0]
+    fitted = _power_laws(points, moved)
+    of_seeds = fitted[:, 0]
     left_out_one, error = _jackknife(points, mean)
     excess = float(np.sqrt(max(error**2 - of_seeds.var(ddof=1), 0.0)))
     if excess:
         common["interval_method"] += ", and of the sizes, by the jackknife, where it is more"
     along = np.geomspace(points.min(), points.max(), 50)
-    band = np.quantile(_curves(_power_laws(points, moved), along), ENDS_90, axis=0)
+    band = np.quantile(_curves(fitted, along), ENDS_90, axis=0)
     alpha, scale = power_law(points, mean)
     fits: dict[str, Any] = {
         "alpha_n": {

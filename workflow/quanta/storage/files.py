@@ -141,6 +141,12 @@ def read_table(path: str | Path, columns: tuple[str, ...] = (), *, text: bool = 
     return table
 
 
+def part_of(path: str | Path) -> tuple[int, int]:
+    """Which part a file is, and of how many, by its name: (1, 8) of `features.part1of8.npy`."""
+    part, of = Path(path).suffixes[-2].removeprefix(".part").split("of")
+    return int(part), int(of)
+
+
 def truth(value: Any) -> bool | None:
     """The truth in a table's cell, also where it was read from a CSV file as text; None where the cell is empty.
 

@@ -5,7 +5,6 @@ Those of the default settings come with the project (`quanta.calibration.shipped
 Makes: `calibration/simulations.part{shard}of{shards}.parquet`: what was planted (`planted_…`) and the summaries.
 """
 
-from pathlib import Path
 from typing import Any
 
 from quanta.calibration import shipped
@@ -14,8 +13,8 @@ from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    part, of = Path(outputs.simulations).suffixes[-2].removeprefix(".part").split("of")
-    numbers = range(int(part), params.simulations, int(of))
+    part, of = files.part_of(outputs.simulations)
+    numbers = range(part, params.simulations, of)
     tokens = min(params.tokens, int(files.read_json(inputs.counts)["selected"]))
     table = shipped.simulate(numbers, params.simulations, tokens, seed=params.seed)
     files.write_table(outputs.simulations, table)

@@ -3,7 +3,6 @@
 Makes: float32 (token, feature) of the part, and a record of how they were made, with the losses in nats.
 """
 
-from pathlib import Path
 from typing import Any
 
 from quanta.corpus import encoding
@@ -11,13 +10,13 @@ from quanta.gradients import selection, shards, token_gradients
 from quanta.jobs.job import device, run
 from quanta.losses import batching
 from quanta.models import pretrained
+from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
-    part, of = Path(outputs.features).suffixes[-2].removeprefix(".part").split("of")
-    rows = batching.shard(len(table), int(part), int(of))
+    rows = batching.shard(len(table), *files.part_of(outputs.features))
     chosen = table.iloc[rows.start : rows.stop]
     model = pretrained.load(inputs.model, device())
     how: Any = {key: getattr(params, key) for key in ("features", "seed", "parameters", "precision")}

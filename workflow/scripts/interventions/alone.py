@@ -24,8 +24,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets)
     chosen = selection.read_selection(inputs.selection, tokens)
     halves = files.read_table(inputs.halves, groups.COLUMNS)
-    members = files.read_table(inputs.groups, ("grouping", "group", "token"))
-    own = {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in members.groupby(["grouping", "group"])}
+    own = groups.members(files.read_table(inputs.groups, groups.MEMBERS))
     cases = {(c.group.grouping, c.group.number, c.halving): c for c in groups.cases(halves, own)}
     place = {name: i for i, name in enumerate(cases)}
     cases_table = _joined(inputs.cases, groups.CASES, place)

@@ -14,7 +14,7 @@ from quanta.catalogue import contexts as catalogue_contexts
 from quanta.clustering import assignment, main_line, membership
 from quanta.corpus import encoding
 from quanta.gradients import selection
-from quanta.interventions import groups
+from quanta.interventions import groups, halves
 from quanta.jobs.job import run
 from quanta.losses import stored
 from quanta.storage import files
@@ -69,7 +69,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
 
 
 def _halved(found: list[groups.Group], table: pd.DataFrame) -> list[groups.Group]:
-    whole = table[(table["halving"] == "documents") & (table["half"] >= 0)]
+    whole = table[(table["halving"] == halves.DOCUMENTS) & (table["half"] >= 0)]
     names = set(zip(whole["grouping"], whole["group"], strict=True))
     return [group for group in found if (group.grouping, group.number) in names]
 

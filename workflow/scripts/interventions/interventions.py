@@ -5,7 +5,6 @@ Makes: `interventions/cases.part…` (columns in `quanta.interventions.groups.CA
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,8 @@ EXACT = 1e-4  # nats, from which on stored losses are another precision's, and a
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     chosen = selection.read_selection(inputs.selection, tokens)
-    part, of = Path(outputs.cases).suffixes[-2].removeprefix(".part").split("of")
-    table = groups.part(files.read_table(inputs.halves, groups.COLUMNS), int(part), int(of))
-    members = files.read_table(inputs.groups, ("grouping", "group", "token"))
-    own = {(str(g), int(i)): rows["token"].to_numpy() for (g, i), rows in members.groupby(["grouping", "group"])}
+    table = groups.part(files.read_table(inputs.halves, groups.COLUMNS), *files.part_of(outputs.cases))
+    own = groups.members(files.read_table(inputs.groups, groups.MEMBERS))
     cases = groups.cases(table, own)
     documents = files.read_table(inputs.panel, ("document",))["document"].to_numpy()
     known: Any = stored.read_losses(inputs.losses[0], tokens)

@@ -22,7 +22,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     for source, target in zip(map(Path, inputs.models), map(Path, outputs.losses), strict=True):
         name = f"{source.parent.name} {source.name}"
         whole = len(target.suffixes) == 1
-        part, of = (0, 1) if whole else map(int, target.suffixes[-2].removeprefix(".part").split("of"))
+        part, of = (0, 1) if whole else files.part_of(target)
         key = together.key([source, inputs.tokens, inputs.offsets, inputs.beginning], facts | {"part": [part, of]})
         if whole and together.is_made([target], key):
             log.info("losses of %s are there as they would be made", name)
