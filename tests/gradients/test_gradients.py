@@ -11,7 +11,7 @@ import transformers
 from architectures import tiny
 from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.errors import QuantaError
-from quanta.gradients import batching, shards, sign_fold
+from quanta.gradients import batching, engine, shards, sign_fold
 from quanta.gradients import token_gradients as gradients_token_gradients
 from quanta.gradients.engine import Engine
 from quanta.gradients.parameter_sets import parameter_set
@@ -202,6 +202,33 @@ def test_a_layer_whose_hook_sees_another_input_is_taken_whole() -> None:
     names = [p.name for p in parameter_set(model).members]
     found, _ = token_gradients(model, documents(), [3], [20], features=None)
     assert_close(found, by_autograd(model, documents()[3], 20, names)[0][None])
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gpt2", "llama with biases"])
+def test_the_probe_of_a_large_model_takes_a_part_of_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large model the probe compares some modules, each with all of its members."""
+    monkeypatch.setattr(engine, "PROBED_PARAMETERS", 100)
+    model = build(name)
+    probed = Engine(model, as_tokens([]), features=None, seed=0, parameters="clean")
+    part = engine._some(probed.parameters)
+    assert 0 < len(part.members) < len(probed.parameters.members)
+    engine.check_gradients(probed)
+    assert not probed.parameters.whole
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_large_vocabulary_is_summed_as_exactly_for_few_samples_as_for_many(samples: int) -> None:
+    """Rows of the unembedding have much in common, as Gemma's: what is left of a sum over tokens is small."""
+    settings = LLAMA | {"vocab_size": 2**17, "bos_token_id": 0, "eos_token_id": 0}
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(transformers.LlamaConfig(**settings)).eval()
+    model.lm_head.weight.data += 0.5
+    ids = [np.random.default_rng(i).integers(0, 2**17, size=9).tolist() for i in range(samples)]
+    where = np.arange(samples)
+    found, _ = token_gradients(model, ids, where, np.full(samples, 8), features=None, parameters="clean")
+    names = [p.name for p in parameter_set(model, "clean").members]
+    exact = model.double()
+    assert_close(found, np.stack([by_autograd(exact, row, 8, names)[0] for row in ids]), tolerance=3e-5)
 
 
 def test_a_model_that_lets_no_gradient_through_is_refused_by_name() -> None:

@@ -386,16 +386,22 @@ def _apart(
 
 
 def _some(parameters: ParameterSet) -> ParameterSet:
-    """Members spread over the model, few enough for the probe, as a set of their own."""
-    members = list(parameters.members)
+    """Modules spread over the model, few enough for the probe, as a set of their own.
+
+    A module comes with all its members: the gradient of a bias is taken together with its weight's.
+    """
+    of_module: dict[str, list[Any]] = {}
+    for member in parameters.members:
+        of_module.setdefault(member.name.rpartition(".")[0], []).append(member)
     step = max(-(-parameters.count // PROBED_PARAMETERS), 1)
-    first = {_pattern(member.name): member.name for member in reversed(members)}  # one of each kind, and some more
-    chosen = {*first.values(), *(member.name for member in members[::step])}
+    first = {_pattern(name): name for name in reversed(of_module)}  # one of each kind, and some more
+    chosen = {*first.values(), *list(of_module)[::step]}
     kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
     begin = 0
-    for member in [member for member in members if member.name in chosen]:
-        kept[type(member)].append(replace(member, begin=begin))
-        begin += member.size
+    for member in parameters.members:
+        if member.name.rpartition(".")[0] in chosen:
+            kept[type(member)].append(replace(member, begin=begin))
+            begin += member.size
     return ParameterSet(parameters.kind, tuple(kept[Matrix]), tuple(kept[Vector]))
 
 
