@@ -1,6 +1,7 @@
 """Tiny random models of every causal class of the installed transformers, from their configurations, made small by rule."""
 
 import contextlib
+import functools
 import warnings
 from typing import Any
 
@@ -54,7 +55,8 @@ EXACT: dict[str, Any] = {
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2,
            "cls_token_id": 1, "mask_token_id": 3, "forced_eos_token_id": None, "forced_bos_token_id": None, "bos_index": 1,
            "eos_index": 2, "pad_index": 3, "unk_index": 4, "mask_index": 5}  # fmt: skip
-# what rules cannot know of a class
+INDEXER = {"indexer_budget": 64, "indexer_compress_ratio": 4, "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": HEAD}
+# what rules cannot know of a class; a dot leads into a configuration within
 OWN: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "reformer": {"attn_layers": ["local", "local"], "axial_pos_shape": (8, 8), "axial_pos_embds_dim": (8, 24), "is_decoder": True,
@@ -64,16 +66,29 @@ OWN: dict[str, dict[str, Any]] = {
     "lfm2": {"layer_types": ["conv", "full_attention"]},
     "ctrl": {"dff": 48},
     "mamba2": {"head_dim": 2 * WIDTH // HEADS},
-    "cpmant": {"prompt_types": 32, "prompt_length": 32},
+    "cpmant": {"prompt_types": 4, "prompt_length": 4, "segment_types": 4},
+    "bailing_hybrid": {"n_group": 1, "num_experts_per_tok": 2},
+    "deepseek_v2": {"num_experts_per_tok": 2},
+    "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
+    "dbrx": {"attn_config.rope_theta": 10000.0, "attn_config.clip_qkv": 8.0},
+    "deepseek_v4": {"head_dim": 32, "o_groups": 2},
+    "qwen4_exp": {f"text_config.{name}": value for name, value in INDEXER.items()},
+    "qwen4_exp_text": INDEXER,
+    "hrm_text": {"num_layers_per_stack": 1, "num_hidden_layers": 8},
+    "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 1, "num_hidden_layers": 3,
+             "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "zamba": {"attention_hidden_size": 2 * WIDTH, "attention_head_dim": 2 * HEAD, "num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},
     "lfm2_moe": {"layer_types": ["conv", "full_attention"]},
     "bamba": {"attn_layer_indices": [1]},
     "granitemoehybrid": {"layer_types": ["linear_attention", "full_attention"]},
-    "cohere_compass_text": {"layer_types": ["full_attention", "full_attention"]},
+    "cohere_compass_text": {"layer_types": ["full_attention"] * 2,
+                            "rope_parameters": {"full_attention": {"rope_type": "default", "rope_theta": 10000.0}}},
     "xmod": {"languages": ["en_XX"], "default_language": "en_XX"},
     "xlm": {"causal": True},
     "flaubert": {"causal": True},
     "prophetnet": {"pad_token_id": 3},
-    "zamba2": {"mamba_headdim": 2 * WIDTH // HEADS, "n_mamba_heads": HEADS, "attention_head_dim": 2 * HEAD,
+    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2, "hybrid_layer_ids": [1, 3],
+               "mamba_headdim": 2 * WIDTH // HEADS, "n_mamba_heads": HEADS, "attention_head_dim": 2 * HEAD,
                "attention_hidden_size": 2 * WIDTH},
 }  # fmt: skip
 # bidirectional as they come, decoders where their configuration says so
@@ -138,7 +153,8 @@ def tiny(kind: str, *, decoder: bool = True, seed: int = 0, **changes: Any) -> A
         if decoder and hasattr(config, "is_decoder"):
             settings = DECODERS | settings
         for name, value in settings.items():
-            setattr(config, name, value)
+            *within, last = name.split(".")
+            setattr(functools.reduce(getattr, within, config), last, value)
         with torch.device("meta"):
             size = sum(p.numel() for p in transformers.AutoModelForCausalLM.from_config(config).parameters())
         if size > LARGEST:

@@ -2,6 +2,7 @@
 
 import pytest
 from quanta.config import demands
+from quanta.losses import batching
 from quanta.models.neox_shape import SHAPES
 
 LADDER = {  # benchmarks of `snakemake --configfile config/train.yaml`: seconds and MB of 4.2 million tokens, vocabulary 1024
@@ -49,6 +50,15 @@ def test_parts_follow_the_work_and_nothing_else():
     assert demands.parts(None) == demands.parts(0.1) == demands.parts(40) == 1
     assert demands.parts(60) == 2
     assert demands.parts(1e9) == 16
+
+
+def test_no_part_is_without_documents():
+    """300 documents are three blocks: a fourth job would load the model for nothing."""
+    assert demands.BLOCK == batching.BLOCK
+    assert demands.parts(1e9, 300) == 3 and demands.parts(1e9, 1) == 1 and demands.parts(60, 10_000) == 2
+    for documents in (1, 128, 129, 300, 5000):
+        jobs = demands.parts(1e9, documents)
+        assert all(len(batching.shard(documents, index, jobs)) for index in range(jobs))
 
 
 def test_small_items_share_jobs_of_half_a_minute_within_their_group():

@@ -82,6 +82,7 @@ def gradients_minutes(size: Size, samples: float, context: int, *, gpu: bool) ->
 
 FORECAST = 60e9  # FLOP/s of a core in the products of small models
 TOKEN = 5e-6  # s a token that no FLOP explain
+BLOCK = 128  # documents, or tokens with gradients, that stay together in a job: quanta.losses.batching
 PART = 30.0  # s of work that are worth a process of their own: its imports take 5
 
 
@@ -95,12 +96,16 @@ def gradients_seconds(parameters: int, samples: float, context: int) -> float:
     return samples * context / 2 * (TOKEN + 12 * parameters / FORECAST)
 
 
-def parts(seconds: float | None, most: int = 16) -> int:
+def parts(seconds: float | None, items: int | None = None, most: int = 16) -> int:
     """Jobs that share some work: one for each half a minute, at most `most`; 1 where the time is not known.
+
+    Documents or tokens (`items`) go to jobs in whole blocks, so that more jobs than blocks would have nothing to do.
 
     The number follows from the work and not from the cores of this machine, so that another machine, or another
     `--cores`, plans the same jobs.
     """
+    if items is not None:
+        most = min(most, max(-(-items // BLOCK), 1))
     return 1 if seconds is None else min(max(round(seconds / PART), 1), most)
 
 

@@ -226,7 +226,8 @@ class Plan:
         settings = self.config["losses"]
         own = {entry["model"]: entry["shards"] for entry in settings["shards_by_model"]}
         number = own.get(member.rpartition("/")[0], settings["shards"])
-        return demands.parts(self.losses_seconds(member)) if number == "auto" else int(number)
+        documents = self.config["corpus"]["documents"]
+        return demands.parts(self.losses_seconds(member), documents) if number == "auto" else int(number)
 
     def _losses_jobs(self) -> LossesJobs:
         """Only members that the same stages read are put together, so that a new one makes no more anew than it would alone.
@@ -297,7 +298,7 @@ class Plan:
         size = self.parameters(qdg["model"])
         context = self.config["corpus"]["context"]
         seconds = None if size is None else demands.gradients_seconds(size, qdg["tokens"], context)
-        return demands.parts(seconds) if qdg["shards"] == "auto" else int(qdg["shards"])
+        return demands.parts(seconds, qdg["tokens"]) if qdg["shards"] == "auto" else int(qdg["shards"])
 
     def features_parts(self) -> list[str]:
         """Files of the parts of the gradients' features."""
