@@ -55,7 +55,13 @@ EXACT: dict[str, Any] = {
 SPECIAL = {"bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2,
            "cls_token_id": 1, "mask_token_id": 3, "forced_eos_token_id": None, "forced_bos_token_id": None, "bos_index": 1,
            "eos_index": 2, "pad_index": 3, "unk_index": 4, "mask_index": 5}  # fmt: skip
-INDEXER = {"indexer_budget": 64, "indexer_compress_ratio": 4, "indexer_n_heads": 2, "indexer_kv_heads": 1, "indexer_head_dim": HEAD}
+INDEXER = {
+    "indexer_budget": 64,
+    "indexer_compress_ratio": 4,
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": HEAD,
+}
 # what rules cannot know of a class; a dot leads into a configuration within
 OWN: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
@@ -75,6 +81,8 @@ OWN: dict[str, dict[str, Any]] = {
     "qwen4_exp": {f"text_config.{name}": value for name, value in INDEXER.items()},
     "qwen4_exp_text": INDEXER,
     "hrm_text": {"num_layers_per_stack": 1, "num_hidden_layers": 8},
+    "blt": {"encoder_hash_byte_group_vocab": 101},
+    "xlstm": {"hidden_size": 128, "embedding_dim": 128, "num_heads": 2, "num_blocks": LAYERS},
     "dory": {"n_input_layers": 1, "n_recurrent_layers": 1, "n_output_layers": 1, "num_hidden_layers": 3,
              "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
     "zamba": {"attention_hidden_size": 2 * WIDTH, "attention_head_dim": 2 * HEAD, "num_hidden_layers": 4, "layers_block_type": ["linear_attention", "hybrid"] * 2},

@@ -25,9 +25,10 @@ from torch import nn
 
 PAGE = ROOT / "docs/architectures.md"
 # one of each way that a model can differ: plain, capped, scaled, normalised, of several layers, of convolutions, of
-# states, of experts in stacks, of weights used without a call, of lists of positions, of an inner decoder
+# states, of experts in stacks, of weights used without a call, of lists of positions, of an inner decoder, of blocks that
+# share weights, of layers of groups
 FAMILIES = ["llama", "gemma2", "cohere2", "nanochat", "granite", "bert", "opt", "lfm2", "olmo_hybrid", "qwen3_5_text", "rwkv",
-            "mamba", "mixtral", "phimoe", "bart", "gemma3", "xlm"]  # fmt: skip
+            "mamba", "mixtral", "phimoe", "bart", "gemma3", "xlm", "zamba", "deepseek_v4"]  # fmt: skip
 LOSS = 1e-3  # nats
 GRADIENT = 1e-3  # of its length
 LENGTHS = (5, 9, 17, 30, 2)

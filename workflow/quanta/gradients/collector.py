@@ -125,14 +125,14 @@ def hooks(
             parameter.fill_(value if name == "weight" else 0.0)
         return twin
 
-    def watch(own: nn.Module) -> Callable[..., torch.Tensor | None]:
+    def watch(own: nn.Module, matrix: Matrix | None) -> Callable[..., torch.Tensor | None]:
         # a norm is affine in its weight, whether that counts from 0 or from 1: the difference is what it multiplies
         twins = (filled(own, 1), filled(own, 0)) if is_norm(own) else None
 
         def hook(
             module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any], output: Any
         ) -> torch.Tensor | None:
-            if not isinstance(output, torch.Tensor):
+            if not isinstance(output, torch.Tensor) or not (matrix is None or matrix.maps(inputs, settings, output)):
                 return None  # the probe finds that nothing came, and the gradient is taken whole
             called.add(module)
             taker, lowest = now.taker, not output.requires_grad
@@ -161,7 +161,7 @@ def hooks(
         return with_state(output, wanted.repeat(1, -(-HEAD_ROWS // len(last)), 1))
 
     with torch.no_grad():
-        watched = [(module, watch(module)) for module, _, _ in by_module(parameters)]
+        watched = [(module, watch(module, matrix)) for module, matrix, _ in by_module(parameters)]
     handles = [head_of(model).trunk.register_forward_hook(targets_only)]
     handles += [module.register_forward_hook(hook, with_kwargs=True) for module, hook in watched]
     for member in parameters.whole:

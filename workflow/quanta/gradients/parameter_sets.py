@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from transformers import PreTrainedModel
@@ -49,6 +50,12 @@ class Matrix:
     def size(self) -> int:
         """Number of its parameters."""
         return self.rows * self.columns
+
+    def maps(self, inputs: Sequence[Any], settings: dict[str, Any], output: torch.Tensor) -> bool:
+        """Whether a call's input and output have the widths of the whole weight: a layer of groups has not."""
+        entry = inputs[0] if inputs else next(iter(settings.values()))
+        wide, high = (self.rows, self.columns) if self.transposed else (self.columns, self.rows)
+        return bool(entry.shape[-1] == wide and output.shape[-1] == high)
 
 
 @dataclass(frozen=True)
@@ -156,6 +163,14 @@ def is_norm(module: nn.Module) -> bool:
     return "weight" in own and all(p.ndim == 1 for p in own.values()) and set(own) <= {"weight", "bias"}
 
 
+def _once(modules: list[Any]) -> list[Any]:
+    """The first of those that share a weight, as blocks may; its gradient is the sum over all of them."""
+    first: dict[int, Any] = {}
+    for module in modules:
+        first.setdefault(id(module.weight), module)
+    return list(first.values())
+
+
 def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
     """The parameters of `kind` (see `KINDS`).
 
@@ -175,12 +190,12 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
     inside = {id(m) for m in blocks(model).modules()}
     names = {id(m): name for name, m in model.named_modules()}
     linear = [m for m in _modules(model) if isinstance(m, nn.Linear | Conv1D) and m is not unembed]
-    linear = [m for m in linear if kind == "all" or id(m) in inside]
+    linear = _once([m for m in linear if kind == "all" or id(m) in inside])
     base = set(model.base_model.modules())
     norms = [m for m in _modules(model) if m in base and is_norm(m)]
     outside = [m for m in norms if id(m) not in inside]
     # were there several (a norm of the embeddings), the final one is defined last
-    chosen_norms = {"clean": [], "paper": outside[-1:], "all": [m for m in _modules(model) if is_norm(m)]}[kind]
+    chosen_norms = {"clean": [], "paper": outside[-1:], "all": _once([m for m in _modules(model) if is_norm(m)])}[kind]
 
     matrices, begin = [], 0
     for module in linear:
@@ -219,7 +234,8 @@ def parameter_set(model: PreTrainedModel, kind: str = "paper") -> ParameterSet:
             begin += parameter.numel()
 
     taken = {m.name for m in matrices} | {v.name for v in vectors}
-    left_out = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False) if name not in taken}
+    kept = {p for name, p in model.named_parameters(remove_duplicate=False) if name in taken}
+    left_out = {name: p.numel() for name, p in model.named_parameters(remove_duplicate=False) if p not in kept}
     weights = {p: name for name, p in blocks(model).named_parameters() if p.ndim > 1}
     own = {p for m in linear for p in m.parameters()} | {p for _, _, p in further}
     missing = {p: name for p, name in weights.items() if p not in own}
