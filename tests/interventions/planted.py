@@ -75,3 +75,4 @@ def cases(made, labels, halving="documents", grouping=groups.CLUSTERS):
 
 
 HOW = {"nats": 2.0, "tolerance": 0.05, "evaluations": 12, "others": 6}
+INSERT = {"nats": 1.0, "steps": 4, "tolerance": 0.05, "others": 6}
