@@ -69,7 +69,7 @@ def bench(net=None, **corpus_settings):
 def cases(made, labels, halving="documents", grouping=groups.CLUSTERS):
     """Cases of a labelling, each group halved."""
     found = groups.of_labels(grouping, labels, least=8)
-    table = groups.table(found, made.document, made.bigram, half_tokens=6, no_bigram=[grouping], seed=0)
+    table = groups.table(found, made.document, made.position, made.bigram, half_tokens=6, no_bigram=[grouping], seed=0)
     every = groups.cases(table, {(g.grouping, g.number): g.tokens for g in found})
     return [case for case in every if case.halving == halving]
 

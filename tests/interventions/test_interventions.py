@@ -11,6 +11,7 @@ import torch
 from architectures import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta import arrays
 from quanta.errors import QuantaError
 from quanta.gradients import neox, parameter_sets
 from quanta.gradients.token_gradients import token_gradients
@@ -221,7 +222,7 @@ def test_a_gain_that_is_out_of_reach_is_said_after_a_bounded_number_of_tries(ben
     panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
     cases, rows = removal.as_tables([insertion.insert(made, case, panel, **planted.INSERT | {"nats": 50.0})])
     assert not cases["reached"].any() and cases["why"].iloc[0].endswith("of 50 nats")
-    assert 0 < cases["evaluations"].iloc[0] <= insertion.TRIES * planted.INSERT["steps"] and len(rows)
+    assert 0 < cases["evaluations"].iloc[0] <= 3 * planted.INSERT["steps"] and len(rows)
 
 
 def test_what_no_parameter_reaches_is_neither_taken_nor_put_in_and_is_said():
@@ -250,7 +251,7 @@ def test_a_parameter_that_never_varies_is_not_moved(bench):
     )  # fmt: skip
     names = [member.name for member in made.chosen.members]
     still = [name for name, part in zip(names, way, strict=True) if not part.any()]
-    assert any("query_key_value" in name for name in still) and len(still) < len(names)
+    assert {name for name in names if "query_key_value" in name} <= set(still) and len(still) < len(names)
     own = direction.parameters_of(made.model, made.chosen)
     before = [parameter.clone() for parameter in own]
     with moving.moving(own) as weights:
@@ -290,12 +291,42 @@ def test_halves_share_no_document_and_where_asked_no_bigram(places, seed):
             assert not set(bigram[first]) & set(bigram[second])
 
 
+def test_a_half_is_cut_to_the_less_context_of_twice_as_many_tokens():
+    position = np.random.default_rng(0).permutation(100)
+    tokens = np.arange(0, 100, 2)
+    chosen = groups.shorter(tokens, position, 5)
+    spread = tokens[arrays.evenly(50, 10)]
+    assert chosen.tolist() == sorted(spread[np.argsort(position[spread])[:5]].tolist())
+    assert groups.shorter(tokens[:4], position, 5).tolist() == tokens[:4].tolist()
+
+
+def test_tokens_outside_are_of_least_context_and_of_one_role_each(bench):
+    made, skill = bench
+    case = planted.cases(made, skill)[0]
+    found = removal.looked_at(made, case, 2)
+    assert found["other"].tolist() == case.second.tolist()
+    labels = np.where(np.isin(np.arange(len(skill)), case.group.tokens[:8]), 0, -1)
+    case = next(c for c in planted.cases(made, labels) if c.group.number == 0)
+    found = removal.looked_at(made, case, 2)
+    for role in ("target", "bigram"):
+        every = removal.looked_at(made, case, 100)[role]
+        assert not set(every) & set(case.group.tokens) and len(found[role]) == min(2, len(every))
+        assert sorted(made.position[found[role]]) == sorted(made.position[every])[:2]
+    assert not set(found["target"]) & set(found["bigram"]) and len(found["bigram"])
+
+
 def test_a_cluster_of_one_document_has_no_halves_and_is_said(bench):
     made, _ = bench
     labels = np.repeat([0, 1], [10, len(made.document) - 10])
     document = np.where(labels == 0, 7, made.document + 100)
     table = groups.table(
-        groups.of_labels(groups.CLUSTERS, labels, least=8), document, made.bigram, half_tokens=6, no_bigram=[], seed=0
+        groups.of_labels(groups.CLUSTERS, labels, least=8),
+        document,
+        made.position,
+        made.bigram,
+        half_tokens=6,
+        no_bigram=[],
+        seed=0,
     )
     assert table.loc[table["group"] == 0, "token"].tolist() == [-1]
     case = groups.cases(table, {(groups.CLUSTERS, k): np.flatnonzero(labels == k) for k in (0, 1)})[0]

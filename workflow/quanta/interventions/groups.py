@@ -73,9 +73,16 @@ def some(groups: list[Group], number: int) -> list[Group]:
     return [by_size[i] for i in evenly(len(by_size), number)]
 
 
+def shorter(tokens: Int[Array, " member"], position: Int[Array, " token"], number: int) -> Int[Array, " chosen"]:
+    """At most so many of the tokens: of twice as many, evenly spread, the ones of least context; rising."""
+    spread = tokens[evenly(len(tokens), 2 * number)]
+    return np.sort(spread[np.argsort(position[spread], kind="stable")[:number]])
+
+
 def table(
     groups: Iterable[Group],
     document: Int[Array, " token"],
+    position: Int[Array, " token"],
     bigram: Int[Array, " token"],
     *,
     half_tokens: int,
@@ -85,7 +92,7 @@ def table(
     """All halves: a row per group, halving, half (0 or 1) and token. `no_bigram` names groupings that have that halving too.
 
     A group that cannot be halved has one row per halving with half and token −1, so that it is not lost. A half is cut to
-    `half_tokens` evenly spread tokens.
+    `half_tokens` tokens (`shorter`).
 
     Returns:
         columns grouping, group, size (of the whole group), halving, half, token, curve (false), at (empty).
@@ -96,7 +103,7 @@ def table(
         for halving in halves.HALVINGS if group.grouping in twice else halves.HALVINGS[:1]:
             index = word(f"{group.grouping}, {halving}"), group.number
             pair = halves.HOW[halving](group.tokens, document, bigram, seed=seed, index=index) or ()
-            found = [(half, int(t)) for half, own in enumerate(pair) for t in own[evenly(len(own), half_tokens)]]
+            found = [(half, int(t)) for half, own in enumerate(pair) for t in shorter(own, position, half_tokens)]
             for half, token in found or [(-1, -1)]:
                 rows.append((group.grouping, group.number, len(group.tokens), halving, half, token, False, ""))
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))

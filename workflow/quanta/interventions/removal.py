@@ -106,9 +106,10 @@ def looked_at(bench: Bench, case: Case, number: int) -> dict[str, Array]:
     target = groups.outside(
         case.group.tokens, bench.target, case.first, near | np.isin(bench.bigram, bench.bigram[case.first])
     )
-    found = {groups.OTHER: case.second, groups.SAME_TARGET: target, groups.SAME_BIGRAM: bigram}
-    short = {role: np.sort(own[np.argsort(bench.position[own], kind="stable")[:number]]) for role, own in found.items()}
-    return short | {groups.OTHER: case.second}
+    found = {groups.OTHER: case.second}
+    for role, own in ((groups.SAME_TARGET, target), (groups.SAME_BIGRAM, bigram)):
+        found[role] = np.sort(own[np.argsort(bench.position[own], kind="stable")[:number]])
+    return found
 
 
 def no_case(kind: str, case: Case, why: str) -> dict[str, Any]:

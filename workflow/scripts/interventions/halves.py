@@ -49,6 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = groups.table(
         found,
         document,
+        position,
         bigram,
         half_tokens=params.half_tokens,
         no_bigram=[*params.clusterings, groups.TARGET],
