@@ -5,7 +5,7 @@
 Trains one net per seed as the known skills do (30 tasks of 3 of 20 bits, width 100, α = 0.4), draws samples of every learned task,
 and removes each case (a task with a pattern of its bits) as the stage `interventions` removes a cluster: weights move up the mean
 unit gradient of half of its samples until that half has lost so many nats. Prints a row per seed and set of weights, and writes
-all of them to `docs/results/parity-removal/shares.csv`. About 15 CPU seconds.
+all of them to `docs/results/parity-removal/shares.csv`. Less than a minute.
 """
 
 import argparse

@@ -97,6 +97,23 @@ def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench,
     )
 
 
+def test_clusters_that_take_next_to_nothing_from_their_own_half_are_no_unit():
+    """Clusters 0 and 1 take 1 % from each other and from themselves, clusters 2 and 3 half as much as from themselves."""
+    shares = {
+        (0, 0): 0.01,
+        (0, 1): 0.01,
+        (1, 0): 0.01,
+        (1, 1): 0.01,
+        (2, 2): 0.8,
+        (2, 3): 0.4,
+        (3, 2): 0.4,
+        (3, 3): 0.8,
+    }
+    rows = [("clusters", i, j, shares.get((i, j), 0.0), 2, 0.1) for i in range(4) for j in range(4)]
+    found = transfer.units(pd.DataFrame(rows, columns=pd.Index(transfer.MATRIX)))
+    assert found["unit"].tolist() == [0, 1, 2, 2]
+
+
 def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
     """At weights that lack skill 1."""
     made, skill = bench

@@ -222,8 +222,8 @@ def panel(
         read = at <= until[own]
         wanted = ~read & (label >= 0)
         wanted &= nth - np.bincount(pair, weights=read)[pair] < left[label]
-        before = np.cumsum(wanted) - wanted
-        gain = before + wanted - np.maximum.accumulate(np.where(begins, before, 0))
+        before: Array = np.cumsum(wanted) - wanted
+        gain: Array = before + wanted - np.maximum.accumulate(np.where(begins, before, 0))
         best = int(np.argmax(np.where(wanted, gain / np.maximum(at - until[own], 1), 0)))
         name = int(own[best])
         left -= np.bincount(label[wanted & (own == name) & (at <= at[best])], minlength=len(left))
