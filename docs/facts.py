@@ -47,8 +47,7 @@ def of_run(folder: str) -> dict[str, str]:
     }
 
     def alone(grouping: str, halving: str = "documents") -> str:
-        one = counts[("removal", grouping, halving)]
-        return f"{one['alone']} of {one['groups'] if halving == 'documents' else one['halved']}"
+        return _alone(counts[("removal", grouping, halving)], halving)
 
     drops = summary["seeds"]["recurs"]["drop"]["another seed"]
     order = summary["order_of_learning"][f"step of {ORDER}"]
@@ -61,9 +60,12 @@ def of_run(folder: str) -> dict[str, str]:
         "alone_bare": alone("clusters", "no common bigram"),
         "alone_random": alone("random"),
         "alone_bigrams": alone("bigram"),
+        "removal": "\n" + removal_table(run, counts) + "\n",
+        "insertion": "\n" + insertion_table(run, counts) + "\n",
         "headline": "\n```\n" + "\n".join(run.summary["headline"]) + "\n```\n",
         "table": "\n" + table(run) + "\n",
     }
+    facts |= shares(run)
     for null in run.nulls.iloc[1:].to_dict("records"):
         if pd.notna(null["slope"]):
             facts["null." + re.sub(r"\W+", "_", null["model"]).strip("_")] = number(null["slope"])
@@ -79,11 +81,104 @@ def of_records() -> dict[str, str]:
     ]
     coverage = pd.read_csv(ROOT / "docs/results/parity-seeds/coverage.csv").set_index(["condition", "estimator"])
     coverage = coverage.loc[("base", LANGUAGE)]
+    parity = pd.read_csv(ROOT / "docs/results/parity-removal/shares.csv")
+    rows = [["seed", "learned tasks", "cases", "same case", "same task and answer", "same task, other answer", "other tasks"],
+            ["---"] * 7]  # fmt: skip
+    for one in parity[parity["weights"] == "all"].to_dict("records"):
+        found = [f"{number(one[f'{name}_median'], 3)} [{number(one[f'{name}_low'], 3)}, {number(one[f'{name}_high'], 3)}]"
+                 for name in ("same_case", "same_answer", "other_answer", "other_tasks")]  # fmt: skip
+        rows.append([str(one["seed"]), str(one["learned_tasks"]), str(one["reached"]), *found])
     return {
+        "parity_removal": "\n" + _lines(rows) + "\n",
         "known.best": number(held["√|g|, first attention", "neighbours, spectral"]),
         "known.paper": number(held["cosine", "angular, spectral"]),
         "coverage": f"{coverage['covered'] * coverage['nets']:.0f} of {coverage['nets']:.0f}",
     }
+
+
+def _medians(run: Any) -> dict[tuple[str, str, str, str], pd.DataFrame]:
+    """Medians of the interventions by kind, grouping, halving and subset; each by share."""
+    table = run.read("interventions/medians.csv")
+    names = ["kind", "grouping", "halving", "subset"]
+    return {(str(k), str(g), str(h), str(s)): part.set_index("share") for (k, g, h, s), part in table.groupby(names)}
+
+
+def shares(run: Any) -> dict[str, str]:
+    """Medians that a page states in a sentence, by name."""
+    medians = _medians(run)
+    wanted = {
+        "tight": ("clusters", "documents", "tight", 2),
+        "bare": ("clusters", "no common bigram", "all", 2),
+        "bare_target": ("target", "no common bigram", "all", 2),
+        "random": ("random", "documents", "all", 3),
+        "bigrams": ("bigram", "documents", "all", 2),
+    }
+    return {
+        f"removal.{name}": number(medians["removal", grouping, halving, subset].loc["other", "median"], digits)
+        for name, (grouping, halving, subset, digits) in wanted.items()
+        if ("removal", grouping, halving, subset) in medians
+    }
+
+
+GROUPS = {"clusters": "clusters", "": "clusters of the second affinity", "bigram": "bigrams", "target": "targets",
+          "untrained": "clusters of an untrained model", "random": "random groups"}  # fmt: skip
+REMOVED = ("target", "bigram", "near", "else", "plain")
+
+
+def _rows(run: Any, kind: str) -> list[tuple[str, str, str, str, pd.DataFrame]]:
+    """Words, grouping, halving, subset and medians of each row of a table of interventions, in the order of `GROUPS`."""
+    medians, found = _medians(run), []
+    second = {grouping for _, grouping, _, _ in medians} - set(GROUPS)
+    for name, words in GROUPS.items():
+        for grouping in sorted(second) if not name else [name]:
+            for halving in ("documents", "no common bigram"):
+                for subset, more in (("all", ""), ("tight", ", mean cosine above 0.2")):
+                    if (kind, grouping, halving, subset) in medians:
+                        found.append(
+                            (words + more, grouping, halving, subset, medians[kind, grouping, halving, subset])
+                        )
+    return found
+
+
+def _cells(part: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """The other half's median with its interval, and the medians of further shares; empty where there are none."""
+    own = part.loc["other"]
+    digits = 3 if abs(own["median"]) < 0.01 else 2
+    first = f"{number(own['median'], digits)} [{number(own['low'], digits)}, {number(own['high'], digits)}]"
+    return [first, *(number(part.loc[name, "median"], 3) if name in part.index else "" for name in names)]
+
+
+def _alone(one: dict[str, Any], halving: str) -> str:
+    return f"{one['alone']} of {one['groups'] if halving == 'documents' else one['halved']}"
+
+
+def _lines(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def removal_table(run: Any, counts: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+    """What removals took: a row per grouping, way to halve, and subset."""
+    rows = [["groups", "halves", "n", "the other half", "same target", "same bigram", "near", "all else", "plain text", "alone"],
+            ["---"] * 10]  # fmt: skip
+    for words, grouping, halving, subset, part in _rows(run, "removal"):
+        how = "by documents" if halving == "documents" else halving
+        alone = _alone(counts["removal", grouping, halving], halving) if subset == "all" else ""
+        rows.append([words, how, str(int(part.loc["other", "groups"])), *_cells(part, REMOVED), alone])
+    return _lines(rows)
+
+
+def insertion_table(run: Any, counts: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+    """What insertions gave: a row per grouping."""
+    rows = [
+        ["groups", "gained enough", "the other half", "same target", "all else", "plain text", "alone"],
+        ["---"] * 7,
+    ]
+    for words, grouping, halving, subset, part in _rows(run, "insertion"):
+        one = counts["insertion", grouping, halving]
+        if subset == "all":
+            gained = f"{one['reached']} of {one['groups']}"
+            rows.append([words, gained, *_cells(part, ("target", "else", "plain")), _alone(one, halving)])
+    return _lines(rows)
 
 
 def table(run: Any) -> str:

@@ -69,9 +69,10 @@ def bench(net=None, **corpus_settings):
 def cases(made, labels, halving="documents", grouping=groups.CLUSTERS):
     """Cases of a labelling, each group halved."""
     found = groups.of_labels(grouping, labels, least=8)
-    table = groups.table(found, made.document, made.bigram, half_tokens=6, no_bigram=[grouping], seed=0)
+    table = groups.table(found, made.document, made.position, made.bigram, half_tokens=6, no_bigram=[grouping], seed=0)
     every = groups.cases(table, {(g.grouping, g.number): g.tokens for g in found})
     return [case for case in every if case.halving == halving]
 
 
 HOW = {"nats": 2.0, "tolerance": 0.05, "evaluations": 12, "others": 6}
+INSERT = {"nats": 1.0, "steps": 4, "tolerance": 0.05, "others": 6}

@@ -1,5 +1,6 @@
 """Interventions: a planted unit is taken alone, unrelated tokens take nothing, and whatever is moved is put back."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from architectures import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from quanta import arrays
 from quanta.errors import QuantaError
-from quanta.gradients import parameter_sets
+from quanta.gradients import neox, parameter_sets
 from quanta.gradients.token_gradients import token_gradients
 from quanta.interventions import contexts, direction, groups, halves, insertion, moving, removal, scores, transfer
 from quanta.models.training import LadderSize, new_model
@@ -28,7 +30,7 @@ def removed(bench):
     """Cases, their tables and rows: every planted skill taken away, by documents and without common bigrams."""
     made, skill = bench
     cases = [*planted.cases(made, skill), *planted.cases(made, skill, halves.NO_BIGRAM)]
-    panel = removal.Panel.of(made, made.document, 40)
+    panel = removal.Panel.of(made, made.document, made.position, 40)
     found = removal.as_tables([removal.remove(made, case, panel, **planted.HOW) for case in cases])
     return cases, *found
 
@@ -63,7 +65,7 @@ def test_half_of_unrelated_tokens_takes_nothing_from_the_others(bench):
     first, second = (np.flatnonzero(np.isin(skill, some))[:6] for some in ((0, 1), (2, 3)))
     group = groups.Group(groups.RANDOM, 0, np.sort(np.concatenate([first, second])))
     case = groups.Case(group, halves.DOCUMENTS, first, second)
-    panel = removal.Panel.of(made, made.document[:4], 8)
+    panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
     table = scored(made, [case], removal.as_tables([removal.remove(made, case, panel, **planted.HOW)]))
     assert table["reached"].all() and abs(table["other"].iloc[0]) < 0.05 and not table["alone"].iloc[0]
 
@@ -78,7 +80,7 @@ def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench,
         for k in range(5)
         for own in [np.flatnonzero(labels == k)]
     ]
-    panel = removal.Panel.of(made, made.document, 8)
+    panel = removal.Panel.of(made, made.document, made.position, 8)
     table, rows = removal.as_tables([removal.remove(made, case, panel, **planted.HOW) for case in cases])
     nats = {(groups.CLUSTERS, int(k)): float(x) for k, x in zip(table["group"], table["nats"], strict=True)}
     between = np.eye(5)
@@ -95,6 +97,23 @@ def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench,
     )
 
 
+def test_clusters_that_take_next_to_nothing_from_their_own_half_are_no_unit():
+    """Clusters 0 and 1 take 1 % from each other and from themselves, clusters 2 and 3 half as much as from themselves."""
+    shares = {
+        (0, 0): 0.01,
+        (0, 1): 0.01,
+        (1, 0): 0.01,
+        (1, 1): 0.01,
+        (2, 2): 0.8,
+        (2, 3): 0.4,
+        (3, 2): 0.4,
+        (3, 3): 0.8,
+    }
+    rows = [("clusters", i, j, shares.get((i, j), 0.0), 2, 0.1) for i in range(4) for j in range(4)]
+    found = transfer.units(pd.DataFrame(rows, columns=pd.Index(transfer.MATRIX)))
+    assert found["unit"].tolist() == [0, 1, 2, 2]
+
+
 def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
     """At weights that lack skill 1."""
     made, skill = bench
@@ -102,8 +121,8 @@ def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
     net.gpt_neox.layers[0].mlp.dense_4h_to_h.weight[:, 1] = 0.0
     there = replace(made, model=net, chosen=parameter_sets.parameter_set(net, "clean"))
     case = next(case for case in planted.cases(made, skill) if case.group.number == 1)
-    panel = removal.Panel.of(there, made.document, 8)
-    found = insertion.insert(there, case, panel, nats=1.0, steps=4, others=6)
+    panel = removal.Panel.of(there, made.document, made.position, 8)
+    found = insertion.insert(there, case, panel, **planted.INSERT)
     table = scored(made, [case], removal.as_tables([found]))
     assert table["reached"].all() and table["other"].iloc[0] > 0.6 and abs(table["else"].iloc[0]) < 0.1
 
@@ -111,8 +130,20 @@ def test_what_is_put_in_is_gained_by_the_other_half_alone(bench):
 def test_a_group_is_inserted_where_it_was_last_unlearned():
     final, group = np.zeros(4), np.array([0, 1])
     earlier = [np.array([5.0, 5, 0, 0]), np.array([3.0, 3, 9, 9]), np.array([1.0, 1, 9, 9])]
+    earlier = [np.append(losses, 0.0) for losses in earlier]
+    final = np.append(final, 0.0)
     assert groups.checkpoint(group, final, earlier, 2.0) == 1
     assert groups.checkpoint(group, final, earlier[2:], 2.0) is None
+
+
+def test_no_group_is_inserted_where_a_checkpoint_predicts_next_to_nothing():
+    """At the second checkpoint a fifth of the tokens has a loss below one nat, at the first a tenth has."""
+    final, group = np.zeros(10), np.array([0, 1])
+    barely, enough = np.full(10, 3.0), np.full(10, 3.0)
+    barely[9], enough[8:] = 0.9, 0.9
+    assert groups.checkpoint(group, final, [barely], 2.0) is None
+    assert groups.checkpoint(group, final, [barely, enough], 2.0) == 1
+    assert groups.checkpoint(group, final, [enough, barely], 2.0) is None
 
 
 # --------------------------------------------------------------------------------------------------------- directions
@@ -151,6 +182,20 @@ def test_losses_of_shared_rows_are_those_of_each_token_alone():
     assert len(own.batches[0].ids) < len(document)
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("parallel", [True, False])
+def test_states_by_hand_are_those_of_the_model(layers, parallel):
+    net = new_model(LadderSize("a", 16, layers, 2), vocabulary=61, context=32, seed=1).eval().requires_grad_(False)
+    net.config.use_parallel_residual = parallel
+    for layer in net.gpt_neox.layers:
+        layer.use_parallel_residual = parallel
+    ids = torch.randint(0, 61, (3, 12), generator=torch.Generator().manual_seed(0))
+    rows, last = torch.tensor([2, 0, 2, 1, 2]), torch.tensor([11, 4, 0, 7, 5])
+    found = neox.Neox(net, torch.float32).states(ids, rows, last)
+    expected = net(input_ids=ids, output_hidden_states=True).hidden_states[-1][rows, last]
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 # --------------------------------------------------------------------------------------------------------- step and weights
 
 
@@ -180,12 +225,56 @@ def test_a_step_that_never_reaches_its_loss_is_said_after_a_bounded_number_of_ev
 def test_the_table_says_what_was_not_reached(bench):
     made, skill = bench
     case = planted.cases(made, skill)[0]
-    panel = removal.Panel.of(made, made.document[:4], 8)
+    panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
     tables = removal.as_tables([removal.remove(made, case, panel, **planted.HOW | {"nats": 1e6, "evaluations": 3})])
     assert tables[0]["why"].tolist() == ["no step of 3 took 1e+06 nats"]
     table = scored(made, [case], tables)
     assert not table["reached"].any() and table["alone"].isna().all()
     assert scores.counts(table)[0]["alone"] == 0 and scores.counts(table)[0]["groups"] == 1
+
+
+def test_a_gain_that_is_out_of_reach_is_said_after_a_bounded_number_of_tries(bench):
+    made, skill = bench
+    case = next(case for case in planted.cases(made, skill) if case.group.number == 1)
+    panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
+    cases, rows = removal.as_tables([insertion.insert(made, case, panel, **planted.INSERT | {"nats": 50.0})])
+    assert not cases["reached"].any() and cases["why"].iloc[0].endswith("of 50 nats")
+    assert 0 < cases["evaluations"].iloc[0] <= 3 * planted.INSERT["steps"] and len(rows)
+
+
+def test_what_no_parameter_reaches_is_neither_taken_nor_put_in_and_is_said():
+    """An unembedding of zeros: every loss is constant, so every gradient is zero."""
+    net = planted.model()
+    net.lm_head.weight.zero_()
+    made, skill = planted.bench(net)
+    assert not made.norms.any()
+    case = planted.cases(made, skill)[0]
+    panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
+    cases, _ = removal.as_tables(
+        [removal.remove(made, case, panel, **planted.HOW), insertion.insert(made, case, panel, **planted.INSERT)]
+    )
+    assert not cases["reached"].any() and (cases["why"].str.len() > 0).all()
+    assert cases["evaluations"].tolist() == [planted.HOW["evaluations"], 0]
+    assert scored(made, [case], (cases, removal.as_tables([])[1]))["alone"].isna().all()
+
+
+def test_a_parameter_that_never_varies_is_not_moved(bench):
+    """Attention of the planted net writes nothing whatever it reads: its queries, keys and values have no gradient."""
+    made, skill = bench
+    first = planted.cases(made, skill)[0].first
+    way, _ = direction.summed(
+        made.model, made.tokens, made.chosen, made.document[first], made.position[first], 1 / made.norms[first] / len(first),
+        batch_tokens=64,
+    )  # fmt: skip
+    names = [member.name for member in made.chosen.members]
+    still = [name for name, part in zip(names, way, strict=True) if not part.any()]
+    assert {name for name in names if "query_key_value" in name} <= set(still) and len(still) < len(names)
+    own = direction.parameters_of(made.model, made.chosen)
+    before = [parameter.clone() for parameter in own]
+    with moving.moving(own) as weights:
+        weights.move(way, 1e3)
+        same = [name for name, a, b in zip(names, own, before, strict=True) if torch.equal(a, b)]
+    assert same == still
 
 
 def test_weights_are_put_back_to_the_byte_whatever_happens(bench, removed):
@@ -219,19 +308,49 @@ def test_halves_share_no_document_and_where_asked_no_bigram(places, seed):
             assert not set(bigram[first]) & set(bigram[second])
 
 
+def test_a_half_is_cut_to_the_less_context_of_twice_as_many_tokens():
+    position = np.random.default_rng(0).permutation(100)
+    tokens = np.arange(0, 100, 2)
+    chosen = groups.shorter(tokens, position, 5)
+    spread = tokens[arrays.evenly(50, 10)]
+    assert chosen.tolist() == sorted(spread[np.argsort(position[spread])[:5]].tolist())
+    assert groups.shorter(tokens[:4], position, 5).tolist() == tokens[:4].tolist()
+
+
+def test_tokens_outside_are_of_least_context_and_of_one_role_each(bench):
+    made, skill = bench
+    case = planted.cases(made, skill)[0]
+    found = removal.looked_at(made, case, 2)
+    assert found["other"].tolist() == case.second.tolist()
+    labels = np.where(np.isin(np.arange(len(skill)), case.group.tokens[:8]), 0, -1)
+    case = next(c for c in planted.cases(made, labels) if c.group.number == 0)
+    found = removal.looked_at(made, case, 2)
+    for role in ("target", "bigram"):
+        every = removal.looked_at(made, case, 100)[role]
+        assert not set(every) & set(case.group.tokens) and len(found[role]) == min(2, len(every))
+        assert sorted(made.position[found[role]]) == sorted(made.position[every])[:2]
+    assert not set(found["target"]) & set(found["bigram"]) and len(found["bigram"])
+
+
 def test_a_cluster_of_one_document_has_no_halves_and_is_said(bench):
     made, _ = bench
     labels = np.repeat([0, 1], [10, len(made.document) - 10])
     document = np.where(labels == 0, 7, made.document + 100)
     table = groups.table(
-        groups.of_labels(groups.CLUSTERS, labels, least=8), document, made.bigram, half_tokens=6, no_bigram=[], seed=0
+        groups.of_labels(groups.CLUSTERS, labels, least=8),
+        document,
+        made.position,
+        made.bigram,
+        half_tokens=6,
+        no_bigram=[],
+        seed=0,
     )
     assert table.loc[table["group"] == 0, "token"].tolist() == [-1]
     case = groups.cases(table, {(groups.CLUSTERS, k): np.flatnonzero(labels == k) for k in (0, 1)})[0]
-    panel = removal.Panel.of(made, made.document[:4], 8)
+    panel = removal.Panel.of(made, made.document[:4], made.position[:4], 8)
     cases, rows = removal.as_tables([removal.remove(made, case, panel, **planted.HOW)])
     assert cases["why"].tolist() == [removal.NO_HALVES] and not len(rows)
-    cases, rows = removal.as_tables([insertion.insert(made, case, panel, nats=1, steps=2, others=2)])
+    cases, rows = removal.as_tables([insertion.insert(made, case, panel, **planted.INSERT)])
     assert cases["why"].tolist() == [removal.NO_HALVES] and not len(rows)
 
 
@@ -240,6 +359,9 @@ def test_parts_hold_every_case_once_and_whole():
         [("clusters", g, 9, h, half, t, False, "") for g in range(7) for h in halves.HALVINGS for half in (0, 1) for t in range(3)],
         columns=groups.COLUMNS,
     )  # fmt: skip
+    for part in (groups.part(groups_table, i, 2) for i in range(2)):  # no job gets one halving alone
+        counts = part.drop_duplicates(["group", "halving"])["halving"].value_counts()
+        assert set(counts.index) == set(halves.HALVINGS) and counts.max() - counts.min() <= 1
     for number in (1, 2, 5, 20):
         parts = [groups.part(groups_table, i, number) for i in range(number)]
         assert sorted(i for part in parts for i in part.index) == list(groups_table.index)
@@ -250,10 +372,31 @@ def test_parts_hold_every_case_once_and_whole():
 def test_the_panel_holds_what_was_asked_of_each_cluster():
     rng = np.random.default_rng(0)
     document, position, label = rng.integers(0, 40, 300), rng.integers(1, 60, 300), rng.integers(-1, 12, 300)
-    chosen = groups.panel(document, position, label, each=2, seed=0)
-    counts = np.bincount(label[np.isin(document, chosen) & (label >= 0)], minlength=12)
+    chosen, until = groups.panel(document, position, label, each=2, seed=0)
+    ends = np.zeros(40, dtype=int)
+    ends[chosen] = until
+    counts = np.bincount(label[(position <= ends[document]) & (label >= 0)], minlength=12)
     assert len(set(chosen)) == len(chosen) < 40
     assert (counts >= np.minimum(2, np.bincount(label[label >= 0], minlength=12))).all()
+    last = np.array([np.isin(p, position[(document == d) & (label >= 0)]) for d, p in zip(chosen, until, strict=True)])
+    assert last.all() and ends.sum() < 0.3 * np.bincount(document, minlength=40).clip(max=1) @ np.full(40, 59)
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=7), st.integers(1, 900))
+def test_no_other_batches_of_contexts_cost_less(lengths, batch_tokens):
+    lengths = np.sort(np.array(lengths))[::-1]
+    n = len(lengths)
+
+    def cost(cuts):
+        padded = [int(lengths[begin]) * (end - begin) for begin, end in itertools.pairwise(cuts)]
+        fits = all(
+            p <= batch_tokens or end - begin == 1
+            for p, (begin, end) in zip(padded, itertools.pairwise(cuts), strict=True)
+        )
+        return sum(padded) + contexts.A_BATCH * len(padded) if fits else np.inf
+
+    every = ([0, *middle, n] for size in range(n) for middle in itertools.combinations(range(1, n), size))
+    assert cost(contexts.cheapest(lengths, batch_tokens)) == min(map(cost, every)) < np.inf
 
 
 def test_random_groups_have_the_clusters_sizes():

@@ -188,6 +188,38 @@ class Neox:
         return Forward(done, x, cos, sin)
 
     @torch.no_grad()
+    def states(self, ids: torch.Tensor, rows: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+        """Normed states (sample, width) that the unembedding takes, of documents `rows` at input position `last`; nothing is kept.
+
+        In the last block only keys and values are computed at every position.
+        """
+        base: Any = self.model.gpt_neox
+        x = base.embed_in(ids).float()
+        cos, sin = base.rotary_emb(x, position_ids=torch.arange(ids.shape[1], device=ids.device)[None])
+        for layer in self.layers[:-1]:
+            qkv = self._linear(layer.attention.query_key_value, layer.input_layernorm(x))
+            x = self._after(layer, x, self._attention(qkv, cos, sin))
+        layer = self.layers[-1]
+        entry = layer.input_layernorm(x).to(self.dtype)
+        query = nn.functional.linear(entry[rows, last], self.last_q, self.last_bq).view(len(rows), self.heads, 1, -1)
+        kv = nn.functional.linear(entry, self.last_kv, self.last_bkv)
+        key, value = kv.view(*entry.shape[:2], self.heads, -1).transpose(1, 2).chunk(2, dim=-1)
+        query = self._rotate(query, cos[0, last][:, None, None], sin[0, last][:, None, None])
+        past = (torch.arange(ids.shape[1], device=ids.device) <= last[:, None])[:, None, None]
+        key = self._rotate(key, cos[:, None], sin[:, None])
+        attended = nn.functional.scaled_dot_product_attention(query, key[rows], value[rows], attn_mask=past)
+        found: torch.Tensor = base.final_layer_norm(self._after(layer, x[rows, last], attended.reshape(len(rows), -1)))
+        return found
+
+    def _after(self, layer: Any, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """What a block makes of its input x and of its heads' outputs, both (…, width)."""
+        heads_out = self._linear(layer.attention.dense, attended)
+        up = self._linear(
+            layer.mlp.dense_h_to_4h, layer.post_attention_layernorm(x if self.parallel else x + heads_out)
+        )
+        return x + heads_out + self._linear(layer.mlp.dense_4h_to_h, nn.functional.gelu(up, approximate=self.gelu))
+
+    @torch.no_grad()
     def backward(
         self, forward: Forward, rows: torch.Tensor | None, last: torch.Tensor, targets: torch.Tensor, taker: Taker
     ) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Losses of chosen tokens under weights that move: contexts are laid out once and run through the model again and again."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -9,11 +10,30 @@ from transformers import PreTrainedModel
 
 from quanta.arrays import Array, Float, Int
 from quanta.corpus.encoding import Tokens
+from quanta.gradients import neox
 from quanta.losses import batching
 from quanta.models.head import head_of
 
-PADDED = 0.85  # a row shorter than so much of a batch's longest goes into another batch
+A_BATCH = 100  # tokens that take as long as what a batch takes besides its tokens
 AT_ONCE = 4096  # predictions that are unembedded together
+
+
+def cheapest(lengths: Int[Array, " row"], batch_tokens: int) -> list[int]:
+    """Where runs of rows, whose lengths fall, begin and end, so that padding and batches together cost least.
+
+    A run has at most `batch_tokens` tokens with padding, or one row.
+    """
+    n = len(lengths)
+    cost, after = np.zeros(n + 1), np.zeros(n, dtype=np.int64)
+    for begin in reversed(range(n)):
+        most = max(min(batch_tokens // max(int(lengths[begin]), 1), n - begin), 1)
+        whole = np.arange(1, most + 1) * lengths[begin] + A_BATCH + cost[begin + 1 : begin + most + 1]
+        after[begin] = begin + 1 + int(np.argmin(whole))
+        cost[begin] = whole.min()
+    cuts = [0]
+    while cuts[-1] < n:
+        cuts.append(int(after[cuts[-1]]))
+    return cuts
 
 
 @dataclass(frozen=True)
@@ -47,11 +67,9 @@ class Contexts:
         np.maximum.at(lengths, row, positions)
         of = documents[np.unique(key, return_index=True)[1]]
         order = np.argsort(-lengths, kind="stable")
-        while len(order):
-            longest = int(lengths[order[0]])
-            size = max(batch_tokens // (longest + before), 1)
-            near = int(np.searchsorted(-lengths[order], -PADDED * longest, side="right"))
-            now, order = order[: min(size, max(near, 1))], order[min(size, max(near, 1)) :]
+        cuts = cheapest(lengths[order] + before, batch_tokens)
+        for begin, end in pairwise(cuts):
+            now = order[begin:end]
             inside = np.flatnonzero(np.isin(row, now))
             ids = batching.pad([tokens.document(int(of[i]))[: lengths[i]] for i in now])
             targets = [int(tokens.document(int(documents[i]))[positions[i]]) for i in inside]
@@ -75,8 +93,12 @@ class Contexts:
     def losses(self, model: PreTrainedModel) -> Float[Array, " n"]:
         """Losses in nats under the model's present weights, in the order that was asked for; float64 of float32 numbers."""
         head, found = head_of(model), np.empty(self.number)
+        twin = neox.Neox(model, torch.float32) if neox.supports(model) else None
         for batch in self.batches:
-            state = head.hidden(batch.ids)[batch.rows, batch.last]
+            if twin is not None:
+                state = twin.states(batch.ids, batch.rows, batch.last)
+            else:
+                state = head.hidden(batch.ids)[batch.rows, batch.last]
             for begin in range(0, len(state), AT_ONCE):
                 cut = slice(begin, begin + AT_ONCE)
                 logits = head.logits(state[cut]).float()

@@ -21,6 +21,7 @@ MEANINGS = {
     TARGET: "equal targets",
     RANDOM: "random groups of the clusters' sizes",
 }
+SURE, SAYS = 1.0, 0.2  # nats, and a share of the selected tokens: what a checkpoint has to predict to be given more
 REMOVAL, INSERTION = "removal", "insertion"  # kinds of intervention
 # what a token counts as that is looked at
 FIRST, OTHER, SAME_TARGET, SAME_BIGRAM, PANEL, PLAIN = "first", "other", "target", "bigram", "panel", "plain"
@@ -72,9 +73,16 @@ def some(groups: list[Group], number: int) -> list[Group]:
     return [by_size[i] for i in evenly(len(by_size), number)]
 
 
+def shorter(tokens: Int[Array, " member"], position: Int[Array, " token"], number: int) -> Int[Array, " chosen"]:
+    """At most so many of the tokens: of twice as many, evenly spread, the ones of least context; rising."""
+    spread = tokens[evenly(len(tokens), 2 * number)]
+    return np.sort(spread[np.argsort(position[spread], kind="stable")[:number]])
+
+
 def table(
     groups: Iterable[Group],
     document: Int[Array, " token"],
+    position: Int[Array, " token"],
     bigram: Int[Array, " token"],
     *,
     half_tokens: int,
@@ -84,7 +92,7 @@ def table(
     """All halves: a row per group, halving, half (0 or 1) and token. `no_bigram` names groupings that have that halving too.
 
     A group that cannot be halved has one row per halving with half and token −1, so that it is not lost. A half is cut to
-    `half_tokens` evenly spread tokens.
+    `half_tokens` tokens (`shorter`).
 
     Returns:
         columns grouping, group, size (of the whole group), halving, half, token, curve (false), at (empty).
@@ -95,7 +103,7 @@ def table(
         for halving in halves.HALVINGS if group.grouping in twice else halves.HALVINGS[:1]:
             index = word(f"{group.grouping}, {halving}"), group.number
             pair = halves.HOW[halving](group.tokens, document, bigram, seed=seed, index=index) or ()
-            found = [(half, int(t)) for half, own in enumerate(pair) for t in own[evenly(len(own), half_tokens)]]
+            found = [(half, int(t)) for half, own in enumerate(pair) for t in shorter(own, position, half_tokens)]
             for half, token in found or [(-1, -1)]:
                 rows.append((group.grouping, group.number, len(group.tokens), halving, half, token, False, ""))
     return pd.DataFrame(rows, columns=pd.Index(COLUMNS))
@@ -144,9 +152,10 @@ def cases(table: pd.DataFrame, members: dict[tuple[str, int], Array]) -> list[Ca
 
 
 def part(table: pd.DataFrame, index: int, parts: int) -> pd.DataFrame:
-    """The rows of one of several jobs: whole groups, dealt out in turn so that jobs take about as long."""
-    number = table.groupby(["grouping", "group", "halving"], sort=False).ngroup()
-    return table[number % parts == index]
+    """The rows of one of several jobs: whole groups, dealt out in turn within each halving so that jobs take about as long."""
+    number = table.groupby(["grouping", "group"], sort=False).ngroup()
+    later = table["halving"] != halves.DOCUMENTS
+    return table[(number + later) % parts == index]
 
 
 def check_labels(name: str, labels: pd.DataFrame, n_clusters: int) -> None:
@@ -193,26 +202,35 @@ def outside(
 
 def panel(
     document: Int[Array, " token"], position: Int[Array, " token"], label: Int[Array, " token"], *, each: int, seed: int
-) -> Int[Array, " document"]:
-    """Documents that hold `each` tokens of every cluster, or all it has, chosen greedily for little context; in that order.
+) -> tuple[Int[Array, " document"], Int[Array, " document"]]:
+    """Documents, and the position up to which each is read, that hold `each` tokens of every cluster, or all it has.
 
-    A document's worth is the number of its tokens that are still wanted per token of context. `label` is below 0 where a
-    token is of no cluster that counts. Ties are broken at random.
+    Chosen greedily for little context: what is read next is the beginning of a document, or more of one, with the most
+    tokens that are still wanted per token of context. `label` is below 0 where a token is of no cluster that counts.
+    Ties are broken at random. In the order of their choice.
     """
-    names = np.unique(document)
-    names = generator(seed, Purpose.INTERVENTION_GROUPS, 1).permutation(names)
-    tokens = [np.flatnonzero(document == name) for name in names]
-    cost = np.array([position[own].max() for own in tokens], dtype=float)
+    names, own = np.unique(document, return_inverse=True)
+    shuffled = generator(seed, Purpose.INTERVENTION_GROUPS, 1).permutation(len(names))
+    order = np.lexsort((position, shuffled[own]))
+    own, at, label = own[order], position[order], label[order]
+    begins = np.concatenate([[True], own[1:] != own[:-1]])
+    pair = np.unique(np.stack([own, label]), axis=1, return_inverse=True)[1].ravel()  # of document and cluster
+    nth = pd.Series(pair).groupby(pair).cumcount().to_numpy()  # of its pair, by position
     left = np.minimum(np.bincount(label[label >= 0], minlength=int(label.max()) + 1), each)
-    counts = [np.bincount(label[own][label[own] >= 0], minlength=len(left)) for own in tokens]
-    chosen: list[int] = []
+    until, chosen = np.zeros(len(names), dtype=np.int64), list[int]()
     while left.any():
-        worth = np.array([np.minimum(count, left).sum() for count in counts]) / cost
-        worth[chosen] = -1
-        best = int(np.argmax(worth))
-        chosen.append(best)
-        left = np.maximum(left - counts[best], 0)
-    return np.asarray(names[chosen])
+        read = at <= until[own]
+        wanted = ~read & (label >= 0)
+        wanted &= nth - np.bincount(pair, weights=read)[pair] < left[label]
+        before: Array = np.cumsum(wanted) - wanted
+        gain: Array = before + wanted - np.maximum.accumulate(np.where(begins, before, 0))
+        best = int(np.argmax(np.where(wanted, gain / np.maximum(at - until[own], 1), 0)))
+        name = int(own[best])
+        left -= np.bincount(label[wanted & (own == name) & (at <= at[best])], minlength=len(left))
+        until[name] = at[best]
+        chosen.append(name)
+    picked = np.array(list(dict.fromkeys(chosen)), dtype=np.int64)
+    return names[picked], until[picked]
 
 
 def checkpoint(
@@ -223,8 +241,10 @@ def checkpoint(
 ) -> int | None:
     """Index of the last of the earlier checkpoints at which the group still loses so much more than in the end.
 
-    `final` and `earlier` are losses of all selected tokens in nats. None where it is never so much more.
+    `final` and `earlier` are losses of all selected tokens in nats. None where it is never so much more, and where that
+    checkpoint predicts less than `SAYS` of all selected tokens with a loss below `SURE`: its unembedding is still so short
+    that no state makes a token likely, whatever the blocks are moved to.
     """
     more = [float(np.mean(losses[group] - final[group])) for losses in earlier]
     late = [i for i, nats in enumerate(more) if nats >= unlearned_nats]
-    return late[-1] if late else None
+    return late[-1] if late and np.mean(earlier[late[-1]] < SURE) >= SAYS else None

@@ -48,7 +48,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Panel:
-    """Documents that are read after every intervention: all selected tokens in them, and some of the others, plain text."""
+    """Beginnings of documents that are read after every intervention: all selected tokens in them, and some of the others, plain text."""
 
     tokens: Int[Array, " token"]
     plain: tuple[Int[Array, " place"], Int[Array, " place"]]
@@ -56,16 +56,22 @@ class Panel:
     contexts: Contexts
 
     @classmethod
-    def of(cls, bench: Bench, documents: Int[Array, " document"], number: int, losses: Array | None = None) -> "Panel":
-        """All selected tokens of these documents, and `number` evenly spread other predictions of what is read of them.
+    def of(
+        cls,
+        bench: Bench,
+        documents: Int[Array, " document"],
+        until: Int[Array, " document"],
+        number: int,
+        losses: Array | None = None,
+    ) -> "Panel":
+        """All selected tokens of these documents up to `until`, and `number` evenly spread other predictions of what is read of them.
 
         `losses` has one a token of the corpus; without it they are computed. Those of selected tokens are the bench's.
         """
-        inside = np.flatnonzero(np.isin(bench.document, documents))
-        places = []
-        for name in documents:
-            own = bench.position[bench.document == name]
-            places += [(int(name), p) for p in range(1, int(own.max()) + 1) if p not in own]
+        ends = dict(zip(documents.tolist(), until.tolist(), strict=True))
+        inside = np.flatnonzero(bench.position <= np.array([ends.get(d, -1) for d in bench.document.tolist()]))
+        known = set(zip(bench.document[inside].tolist(), bench.position[inside].tolist(), strict=True))
+        places = [(d, p) for d, end in ends.items() for p in range(1, end + 1) if (d, p) not in known]
         picked = [places[i] for i in evenly(len(places), number)]
         plain = np.array([d for d, _ in picked], dtype=np.int64), np.array([p for _, p in picked], dtype=np.int64)
         contexts = bench.contexts(inside, plain)
@@ -93,14 +99,17 @@ def looked_at(bench: Bench, case: Case, number: int) -> dict[str, Array]:
     """Tokens by role besides the panel: the second half, and at most `number` outside of the group for each other role.
 
     Those of the same bigram and of the same target exclude each other, and neither is from a document of the first half.
+    They are the ones of least context, as the panel's are.
     """
     near = np.isin(bench.document, bench.document[case.first])
     bigram = groups.outside(case.group.tokens, bench.bigram, case.first, near)
     target = groups.outside(
         case.group.tokens, bench.target, case.first, near | np.isin(bench.bigram, bench.bigram[case.first])
     )
-    found = {groups.OTHER: case.second, groups.SAME_TARGET: target, groups.SAME_BIGRAM: bigram}
-    return {role: own if role == groups.OTHER else own[evenly(len(own), number)] for role, own in found.items()}
+    found = {groups.OTHER: case.second}
+    for role, own in ((groups.SAME_TARGET, target), (groups.SAME_BIGRAM, bigram)):
+        found[role] = np.sort(own[np.argsort(bench.position[own], kind="stable")[:number]])
+    return found
 
 
 def no_case(kind: str, case: Case, why: str) -> dict[str, Any]:

@@ -78,6 +78,8 @@ def wide(matrix: pd.DataFrame, column: str = "share") -> pd.DataFrame:
 def units(matrix: pd.DataFrame) -> pd.DataFrame:
     """Which clusters of one clustering are one unit: each takes from the other at least half of what it takes from its own other half.
 
+    A cluster that takes less than `LEAVES` from its own other half is one with no other.
+
     Returns:
         columns grouping, group, own (share of its own other half), unit (the smallest group that it is one with), most, most_share (the
         other cluster that loses most with it).
@@ -85,7 +87,7 @@ def units(matrix: pd.DataFrame) -> pd.DataFrame:
     shares = wide(matrix)
     values, own = shares.to_numpy(), np.diag(shares.to_numpy()).copy()
     with np.errstate(invalid="ignore"):
-        pulls = (values >= JOINED * own[:, None]) & (own[:, None] > 0)
+        pulls = (values >= JOINED * own[:, None]) & (own[:, None] >= LEAVES)
     one = pulls & pulls.T
     np.fill_diagonal(one, val=True)
     unit = np.arange(len(own))

@@ -1,7 +1,8 @@
 """What is intervened on: groups of selected tokens, their halves, the checkpoint of each insertion, and a panel of documents.
 
 Makes: `interventions/groups.parquet` (grouping, group, token), `interventions/halves.parquet` (columns in
-`quanta.interventions.groups.COLUMNS`), `interventions/panel.csv` (document, in the order of its choice).
+`quanta.interventions.groups.COLUMNS`), `interventions/panel.csv` (document, and
+the position until which it is read, in the order of their choice).
 """
 
 from typing import Any
@@ -48,6 +49,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = groups.table(
         found,
         document,
+        position,
         bigram,
         half_tokens=params.half_tokens,
         no_bigram=[*params.clusterings, groups.TARGET],
@@ -64,8 +66,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     files.write_table(outputs.halves, table)
     label = clustered[params.clusterings[0]].copy()
     label[~np.isin(label, [group.number for group in main_groups])] = -1
-    documents = groups.panel(document, position, label, each=params.panel_tokens, seed=seed)
-    files.write_table(outputs.panel, pd.DataFrame({"document": documents}))
+    documents, until = groups.panel(document, position, label, each=params.panel_tokens, seed=seed)
+    files.write_table(outputs.panel, pd.DataFrame({"document": documents, "until": until}))
 
 
 def _halved(found: list[groups.Group], table: pd.DataFrame) -> list[groups.Group]:
@@ -87,7 +89,7 @@ def _checkpoints(
                 if index is not None:
                     at[group.number] = params.earlier[index]
         able = [group for group in found if group.grouping == grouping and group.number in at]
-        number = params.insertions if grouping in params.clusterings else params.insertions // 2
+        number = params.insertions if grouping == params.clusterings[0] else params.insertions // 2
         number = 0 if grouping == groups.UNTRAINED else number
         marks |= {(grouping, group.number): at[group.number] for group in groups.some(able, number)}
     return marks

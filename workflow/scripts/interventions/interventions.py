@@ -21,7 +21,7 @@ from quanta.models import pretrained
 from quanta.progress import Progress
 from quanta.storage import files
 
-SMALL = 10  # documents of the panel that are read where no transfer between clusters is measured
+SMALL = 16  # documents of the panel that are read where no transfer between clusters is measured
 EXACT = 1e-4  # nats, from which on stored losses are another precision's, and are computed again
 
 
@@ -31,15 +31,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     table = groups.part(files.read_table(inputs.halves, groups.COLUMNS), *files.part_of(outputs.cases))
     own = groups.members(files.read_table(inputs.groups, groups.MEMBERS))
     cases = groups.cases(table, own)
-    documents = files.read_table(inputs.panel, ("document",))["document"].to_numpy()
+    read = files.read_table(inputs.panel, ("document", "until"))[["document", "until"]].to_numpy()
     known: Any = stored.read_losses(inputs.losses[0], tokens)
     bench = _bench(inputs.model, tokens, chosen, cases, inputs.features, params)
     few = arrays.evenly(len(chosen), 8)
     if np.abs(bench.contexts(few).losses(bench.model) - bench.losses[few]).max() > EXACT:
         known, bench = None, replace(bench, losses=bench.contexts(np.arange(len(chosen))).losses(bench.model))
-    large = removal.Panel.of(bench, documents, params.plain_tokens, known)
-    fewer = documents[arrays.evenly(len(documents), SMALL)]
-    small = removal.Panel.of(bench, fewer, params.plain_tokens // 4, known)
+    large = removal.Panel.of(bench, *read.T, params.plain_tokens, known)
+    fewer = read[arrays.evenly(len(read), SMALL)].T
+    small = removal.Panel.of(bench, *fewer, params.plain_tokens // 4, known)
     inserted = [case for case in cases if case.at]
     progress = Progress("interventions", len(cases) + len(inserted), "groups")
     found = []
@@ -51,10 +51,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     folders = dict(zip(params.earlier, inputs.earlier, strict=True))
     for at in dict.fromkeys(sorted(case.at for case in inserted)):
         there = _bench(folders[at], tokens, chosen, [], [], params)
-        panel = removal.Panel.of(there, fewer, params.plain_tokens // 4)
+        panel = removal.Panel.of(there, *fewer, params.plain_tokens // 4)
         for case in inserted:
             if case.at == at:
-                how = {"nats": params.insertion_nats, "steps": params.insertion_steps}
+                how = {"nats": params.insertion_nats, "steps": params.insertion_steps, "tolerance": params.tolerance}
                 found.append(insertion.insert(there, case, panel, others=params.other_tokens, **how))
                 progress.advance()
     progress.done()
