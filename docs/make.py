@@ -161,6 +161,14 @@ if __name__ == "__main__":
     derived = documents()
     stale = [path for path, text in derived.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
-        sys.exit(f"not fresh, run `make docs`: {', '.join(str(p.relative_to(ROOT)) for p in stale)}" if stale else 0)
+        wrong = [f"not fresh, run `make docs`: {path.relative_to(ROOT)}" for path in stale]
+        for path, text in facts.pages().items():
+            if path.relative_to(ROOT).as_posix() in facts.OWN_TABLES:
+                continue
+            wrong += [
+                f"{path.relative_to(ROOT)}: put <!--=name-->…<!--/--> around {one}, as docs/facts.py says"
+                for one in facts.unmarked(text, facts.known())
+            ]
+        sys.exit("\n".join(wrong) or 0)
     for path in stale:
         path.write_text(derived[path], encoding="utf-8")

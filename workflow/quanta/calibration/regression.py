@@ -176,7 +176,7 @@ class Calibration:
         x = simulations[self.names].to_numpy(dtype=np.float64)
         if not np.isfinite(x).all():
             name = self.names[int(np.argwhere(~np.isfinite(x))[0][1])]
-            raise QuantaError("calibration", f"summary {name} is not finite", "finite summaries", "make them anew")
+            raise QuantaError("calibration", f"summary {name} is not finite", "finite summaries", "make them again")
         self.alpha = simulations["planted_alpha"].to_numpy(dtype=np.float64)
         self.guess = Regression(x, self.alpha)
         self.out_of_fold = np.empty(len(x))
