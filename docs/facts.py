@@ -130,7 +130,7 @@ def unmarked(text: str, facts: dict[str, str]) -> list[str]:
     found = [
         f"{one} ({name})"
         for one, name in telling(facts).items()
-        if re.search(rf"(?<![\d.,-]){re.escape(one)}(?![\d,])", text)
+        if re.search(rf"(?<![\d.,-]){re.escape(one)}(?!\d|,\d)", text)
     ]
     named = (one.strip() for one in re.split(r"(?<=[.!?:|]) ", text) if "default run" in one)
     settings = re.compile("|".join(map(re.escape, OF_THE_SETTING)))

@@ -76,7 +76,8 @@ def configuration(schema: Mapping[str, Any]) -> str:
         for key, e in plain.items():
             full = f"{name}.{key}" if name else key
             choices = f" One of {', '.join(f'`{c}`' for c in e['enum'])}." if "enum" in e else ""
-            lines.append(f"| `{full}` | {_shown(e['default'])} | {e['description']}{choices} |")
+            cells = (f"`{full}`", _shown(e["default"]), f"{e['description']}{choices}")
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
         for key, e in entry["properties"].items():
             if e.get("type") == "object":
@@ -97,7 +98,7 @@ def _shown(default: Any) -> str:
         return "<br>".join(
             f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default
         )
-    return f"`{json.dumps(default)}`"
+    return f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
 def packages() -> str:

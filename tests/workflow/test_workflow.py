@@ -580,9 +580,11 @@ def test_what_is_derived_for_the_documentation_is_fresh(fresh):
     assert done.returncode == 0, done.stderr
     replace(fresh / "docs/architecture.md", "| `corpus` | ", "| `texts` | ")
     replace(fresh / "config/README.md", "| `seed` |", "| `sed` |")
+    replace(fresh / "docs/theory.md", "# Theory", "# Theory\n\nIn the default run α is 0.124.")
     done = subprocess.run(check, **here)
     assert done.returncode != 0
     assert "docs/architecture.md" in done.stderr and "config/README.md" in done.stderr and "make docs" in done.stderr
+    assert "docs/theory.md: put <!--=name-->" in done.stderr
 
 
 def test_the_slurm_profile_plans(fresh):
