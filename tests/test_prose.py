@@ -4,6 +4,7 @@ Each check is a function of a text. Small texts show that it can fail, and a tes
 state are compared at the end.
 """
 
+import ast
 import importlib
 import re
 import runpy
@@ -50,7 +51,8 @@ WITHOUT_GLOSSARY |= {"docs/affinities.md", "docs/interventions.md", "docs/known-
 # words that a reader of English as a second language stumbles over, or that only this project uses
 BANNED = re.compile(
     r"\b(mend(s|ed|ing)?|rooms?|surprise|luck|even odds|anew|beside|leftovers?|nobody asks|(not )?to be had|"
-    r"(is|are|was|were) (told|said)|held against|holds? the truth|from nothing|as language models are done)\b",
+    r"(is|are|was|were) (told|said)|told (apart|here)|held against|holds? the truth|from nothing|goes on|come by|"
+    r"as language models are done|what stands)\b",
     re.IGNORECASE,
 )
 # what no page is about: how the project is made, and on what occasion a sentence was written
@@ -66,6 +68,25 @@ TERMS = {  # abbreviation: what stands with it, or before it, where a page has i
     "DAG": "graph",
     "BPE": "byte-level",
 }
+
+
+def told_by_code(path: Path) -> list[str]:
+    """Texts of three words and more that a Python file has, and that are no docstrings: errors, logs, titles, notes."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    silent = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in silent]
+    return [text for text in texts if isinstance(text, str) and len(text.split()) > 2]
+
+
+def told_by_the_page() -> list[str]:
+    """Texts of the page: of its template without tags, and of its code."""
+    template = (ROOT / "workflow/report/page.html").read_text(encoding="utf-8")
+    texts = re.sub(r"\{%.*?%\}|<style.*?</style>", "", template, flags=re.DOTALL)
+    found = [re.sub(r"<[^>]+>", " ", part) for part in re.split(r"</(?:p|li|h\d|td|th)>", texts)]
+    for path in (ROOT / "workflow/report/explorer").glob("*.js"):
+        code = re.sub(r"/\*.*?\*/|(?<= )// .*?$", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        found += [a or b for a, b in re.findall(r'"([^"\n]{12,})"|`([^`\n]{12,})`', code)]
+    return [text.strip() for text in found if len(text.split()) > 2]
 
 
 def plain(text: str) -> str:
@@ -203,6 +224,7 @@ def test_banned_words_are_seen_outside_of_code():
     assert banned("Start anew, beside `the room`: the *mend*.\n\n| luck |") == ["anew", "beside", "mend", "luck"]
     assert banned("`tests/test_rooms.py` amends a mushroom. Fix it again.") == []
     assert banned("```\nanew\n```\nIt is said that it is to be had.") == ["is said", "to be had"]
+    assert banned("It goes on when told apart.") == ["goes on", "told apart"]
 
 
 def test_abbreviations_are_spelled_out_where_they_are_first():
@@ -324,6 +346,24 @@ def test_the_longest_texts_of_keys_messages_and_captions_are_short():
     assert len(texts) > 200
     for text in texts:
         assert not banned(text) and (lengths(text)[1] <= 32 or text.startswith(LONG)), text
+
+
+def test_messages_titles_and_the_page_have_no_banned_word():
+    """Errors and logs of library and scripts, texts of the page, and comments of configurations, rules and profile."""
+    texts = [text for path in (ROOT / "workflow").rglob("*.py") for text in told_by_code(path)]
+    texts += told_by_the_page()
+    for path in (*(ROOT / "config").glob("*.yaml"), *(ROOT / "slurm").glob("*.yaml"), *(ROOT / "rules").glob("*.smk")):
+        texts += re.findall(r"# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(texts) > 1500
+    assert [(text, found) for text in texts if (found := BANNED.findall(text))] == []
+
+
+def test_the_sentences_of_the_page_and_of_configurations_are_short():
+    for text in told_by_the_page():
+        assert lengths(text)[1] <= 32, text
+    for path in (ROOT / "config").glob("*.yaml"):
+        comments = re.findall(r"^ *# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert lengths("\n\n".join(comments))[1] <= 32, path
 
 
 def test_every_file_that_a_rule_makes_is_in_the_list_of_files():

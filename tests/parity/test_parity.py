@@ -314,7 +314,7 @@ def test_the_same_training_goes_on(tmp_path, monkeypatch, caplog):
         run_script("parity/fresh", tmp_path / "kept")
     live()
     run_script("parity/fresh", tmp_path / "kept")
-    assert "goes on from step 28" in caplog.text
+    assert "continues from step 28" in caplog.text
 
 
 def test_a_kill_during_the_last_training_set_trains_no_other_again(tmp_path, monkeypatch):

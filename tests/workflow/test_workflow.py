@@ -215,7 +215,7 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
     shutil.rmtree(given / "models/tiny-a")
     target = "results/given/scaling/mean_loss.csv"
     output = smoke(work, "--forcerun", "adopt", "--", target, over=over, fails=True)
-    assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
+    assert "as family.csv next to the models says" in output and "tiny-a/step60" in output
 
 
 # -------------------------------------------------------------------------------------------------- what reruns

@@ -151,7 +151,7 @@ class Run:
     nulls = _table("calibration/nulls.csv", "null models: slope, and whether the data differ")
     coverage = _table("calibration/coverage.csv", "intervals of α on held-out simulations")
     resolution = _table("calibration/resolution.csv", "α against the cosine that makes two tokens one quantum")
-    parity_exponents = _table("parity/exponents.csv", "exponents on sparse parity beside the theory's")
+    parity_exponents = _table("parity/exponents.csv", "exponents on sparse parity, with the theory's")
     parity_convergence = _table("parity/convergence.csv", "steps to convergence on sparse parity against frequency")
     paper_against_ours = _table("report/paper_against_ours.csv", "the paper's numbers against this run's")
     features = _array("qdg/features.npy", "sketched gradients (N, k), not normalised; none in exact mode", "float32")
