@@ -111,7 +111,7 @@ def paragraphs(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """Sentences of three words and more."""
-    ends = re.compile(r"(?<=[.!?])[*)”]*\s+(?=[*\[(“]*[A-ZαρL0-9c])")
+    ends = re.compile(r"(?<=[.!?])[*)”]*\s+(?=[*\[(“]*[A-ZαρL0-9c≤–])")
     return [one for paragraph in paragraphs(text) for one in ends.split(paragraph) if len(one.split()) > 2]
 
 

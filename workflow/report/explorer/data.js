@@ -142,15 +142,15 @@ Q.MEASURES = {
   purity_source: { name: "source purity", digits: 3, meaning: "share of the commonest source" },
   f1: { name: "held-out F1", sort: "held-out F1 of its description", digits: 2, first: 1, meaning: "harmonic mean of the description's precision and recall on documents that it was not found on" },
   fall: { name: "fall", sort: "fall in loss over model sizes", digits: 2, unit: "nats", first: 1, meaning: "mean loss under the smallest model minus that under the largest" },
-  sharpness: { name: "sharpness", sort: "sharpness of the fall", digits: 2, first: 1, meaning: "largest drop between neighbouring model sizes, as a share of the fall; above 1 if the loss rises elsewhere, – if the fall is below 0.1 nats" },
+  sharpness: { name: "sharpness", sort: "sharpness of the fall", digits: 2, first: 1, meaning: "largest drop between neighbouring model sizes, as a share of the fall. It is above 1 if the loss rises elsewhere. –: the fall is below 0.1 nats" },
   largest: { name: "loss, largest model", sort: "loss of the largest model", digits: 3, unit: "nats", first: 1, meaning: "mean loss under the largest model" },
-  skill: { name: "skill", sort: "skill beyond the target", digits: 3, first: 1, meaning: "chance that a token is nearer to a token of its cluster than to one outside with the same target; one half if the cluster is no more than its target, – if there is no such token outside" },
+  skill: { name: "skill", sort: "skill beyond the target", digits: 3, first: 1, meaning: "chance that a token is nearer to a token of its cluster than to one outside with the same target. At one half, the cluster is no more than its target. –: there is no such token outside" },
   cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for unrelated tokens" },
   stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
-  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights move until half of its tokens have lost 2 nats; this is the share of that loss which the other half has too, with its 90 % interval" },
-  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share minus the share that tokens outside lose (those of its targets, or all others, whichever is larger), with its 90 % interval; if the low end is above 0.25, the cluster can be removed alone" },
-  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the same share if the halves have no bigram in common; – if there are no such halves" },
+  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights move until half of its tokens have lost 2 nats. The other half loses this share of it, with its 90 % interval" },
+  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share minus the share that tokens outside lose, with its 90 % interval. Outside are those of its targets, or all others, whichever lose more. Above 0.25 at its low end, the cluster can be removed alone" },
+  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the same share if the halves have no bigram in common. –: there are no such halves" },
 };
 if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];
 for (const { column, axis, reference } of Q.meta.learned) {
@@ -158,7 +158,7 @@ for (const { column, axis, reference } of Q.meta.learned) {
   Q.MEASURES[column] = {
     name: `learned at ${size ? "model size" : axis}`, sort: size ? "model size at which learned" : `step learned, ${axis.replace(/^step of /, "")}`, digits: 0, first: -1, unit: size ? "parameters" : "steps",
     learned: size ? Q.meta.members[Q.meta.by_size[0]].parameters : 1, // the first point of the axis
-    meaning: `where half of its tokens are learned, with a 90 % interval; a token is learned when ${reference}; ≤: at the first point already; –: not at the last point`,
+    meaning: `where half of its tokens are learned, with a 90 % interval. A token is learned when ${reference}. ≤: at the first point already. –: not at the last point`,
   };
 }
 
