@@ -28,7 +28,7 @@ ALONE = "interventions/alone.json"
 BY_SIZE, SELECTION = "scaling/tokens_by_size.json", "qdg/selection.json"
 RECURS = {  # kinds of `recurrence`, as a reader is told; `{drop}` is the threshold in nats
     "drop": "drops of more than {drop:g} nats between neighbouring model sizes",
-    "sharp": "tokens with 80 % of their fall between two neighbouring model sizes",
+    "sharp": "tokens with a sharp fall",
     "monogenic": "monogenic tokens",
     "polygenic": "polygenic tokens",
 }
@@ -202,9 +202,9 @@ def single_tokens(run: Run) -> list[Row]:
     return [
         Row("monogenic tokens, share of all predictions", f"{monogenic:.2e}", BY_SIZE, "monogenic / predictions", "few",
             is_few(monogenic, run)),
-        Row(f"of tokens that fall by at least {size['fall_nats']:g} nats: 80 % of the fall between two neighbouring model sizes",
+        Row(f"sharp falls, as a share of tokens that fall by at least {size['fall_nats']:g} nats",
             f"{size['sharp'] / fell:.3f}", BY_SIZE, "sharp / fell", "few", is_few(size["sharp"] / fell, run)),
-        Row("of the same tokens: the loss rises elsewhere by more than 10 % of the fall", f"{size['not_monotone'] / fell:.3f}",
+        Row("of the same tokens: the loss rises elsewhere by over 10 % of the fall", f"{size['not_monotone'] / fell:.3f}",
             BY_SIZE, "not_monotone / fell"),
     ]  # fmt: skip
 
@@ -294,7 +294,7 @@ def null_words(null: Any) -> str:
 def learning(run: Run) -> list[Row]:
     """The hypothesis that frequent quanta are learned first, and what speaks against reading it off cluster size."""
     found = [
-        Row(f"rank correlation of cluster size with when a cluster is learned, {over(axis)}", value_with_interval(line), LEARNED,
+        Row(f"rank correlation of cluster size and time of learning, {over(axis)}", value_with_interval(line), LEARNED,
             correlation_key(line), "negative (hypothesis)", is_negative(line))
         for axis, line in run.learned.items()
     ]  # fmt: skip
