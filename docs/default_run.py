@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from quanta.catalogue import order_of_learning
 
 SHOW = 100  # the number of clusters that the pages speak of
 MODELS = ("neox-1m", "neox-150k")  # whose steps are followed; the first is clustered
@@ -64,7 +65,7 @@ def facts(run: Any) -> dict[str, str]:
 def clusters(run: Any) -> dict[str, str]:
     """What the clusters are like."""
     found = run.descriptions.merge(run.contexts.drop(columns="size"), on=["n_clusters", "label"])
-    by = dict(found.groupby("n_clusters"))
+    by = {k: found[found["n_clusters"] == k] for k in (50, SHOW, 250)}
     own = by[SHOW]
     mixed = own[own["cosine_within"] < MIXED]
     names = ("stability_seeds", "stability_halves", "purity_target", "purity_bigram", "purity_source", "skill")
@@ -128,7 +129,7 @@ def learning(run: Any) -> dict[str, str]:
     shown = [
         ("the cluster's tokens", first, "untrained", "size", None, "clusters"),
         ("the cluster's tokens", second, "untrained", "size", None, "clusters"),
-        ("the cluster's tokens", "size", "one half", "size", None, "clusters"),
+        ("the cluster's tokens", "size", order_of_learning.main_reference("size").name, "size", None, "clusters"),
         ("the cluster's tokens", first, "untrained", "size", "target", "clusters"),
         ("the target, in the corpus", first, "untrained", "target", None, "clusters"),
         ("the rule, in the corpus", first, "untrained", "rule", None, "clusters"),
