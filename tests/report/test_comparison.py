@@ -144,12 +144,7 @@ def test_rows_hold_the_runs_numbers_and_judge_them():
     assert found["tokens clustered"].verdict == ("", "set so in this run's configuration")
     assert found["of these, by induction"].ours == "0.250"
     assert found["monogenic tokens, share of all predictions"].verdict[1].startswith("not compared: other models")
-    assert (
-        found[
-            "sharp falls, as a share of tokens that fall by at least 0.5 nats"
-        ].verdict[0]
-        == ""
-    )
+    assert found["sharp falls, as a share of tokens that fall by at least 0.5 nats"].verdict[0] == ""
     assert found["exponent α by collisions of pairs above a cosine of 0.5"].ours == "no value"
     assert found["slope of null model: tiny"].ours == "no slope (words)"
     assert found["published α_D within a factor 2 of α_N/(α_N + 1)"].ours == "3 of 4"
