@@ -266,7 +266,7 @@ def test_a_number_of_the_default_run_without_marks_is_found(monkeypatch):
         facts.written("<!--=none--><!--/-->", known)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, "CHANGELOG.md"])
 def test_the_sentences_of_a_page_are_short(page):
     limit = LIMITS.get(page, Limit())
     share, longest = lengths(read(page))
@@ -275,7 +275,7 @@ def test_the_sentences_of_a_page_are_short(page):
     assert share <= limit.share and longest <= limit.longest, f"{share:.2f}, {longest} words: {worst}"
 
 
-@pytest.mark.parametrize("page", [*PAGES, "config/README.md"])
+@pytest.mark.parametrize("page", [*PAGES, "config/README.md", "CHANGELOG.md"])
 def test_a_page_has_no_banned_words_and_does_not_speak_of_its_making(page):
     found = banned(read(page))
     assert len(found) <= LIMITS.get(page, Limit()).banned, found
