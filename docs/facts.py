@@ -7,6 +7,7 @@ them in docs/results/default/facts.json, and writes them into the pages. `make d
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,10 @@ def pages() -> dict[Path, str]:
 
 
 def keep(folder: str) -> None:
-    """Read the facts of a finished default run and keep them."""
+    """Read the facts of a finished default run and keep them, and the figures that pages show."""
+    for picture in (ROOT / "docs/images").glob("*.png"):
+        made = Path(folder) / "report/figures" / picture.name
+        if made.exists():
+            shutil.copyfile(made, picture)
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     KEPT.write_text(json.dumps(of_run(folder), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

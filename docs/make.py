@@ -84,7 +84,8 @@ def configuration(schema: Mapping[str, Any]) -> str:
                 section(f"{name}.{key}" if name else key, e)
 
     section("", schema)
-    return "\n".join(lines).rstrip() + "\n"
+    lines.append("[Glossary](../docs/glossary.md): one meaning per word.")
+    return "\n".join(lines) + "\n"
 
 
 def _time(name: str) -> str:

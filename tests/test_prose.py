@@ -323,6 +323,11 @@ def test_every_page_is_two_clicks_from_the_readme():
     assert "docs/gradients.md" not in reachable(0)
 
 
+def test_every_picture_is_shown_by_a_page():
+    shown = {path for page in PAGES for path, _ in links(page, read(page))}
+    assert {f"docs/images/{path.name}" for path in (ROOT / "docs/images").iterdir()} <= shown
+
+
 def test_every_page_has_its_place_on_the_site():
     placed = set(re.findall(r"[\w-]+\.md", read("mkdocs.yml")))
     assert {Path(page).name for page in PAGES if page.startswith("docs/")} <= placed
