@@ -6,6 +6,7 @@ state are compared at the end.
 
 import ast
 import importlib
+import json
 import re
 import runpy
 from pathlib import Path
@@ -353,6 +354,13 @@ def test_messages_titles_and_the_page_have_no_banned_word():
         texts += re.findall(r"# (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert len(texts) > 1500
     assert [(text, found) for text in texts if (found := BANNED.findall(text))] == []
+
+
+def test_the_notebook_speaks_as_the_pages_do():
+    cells = json.loads(read("docs/notebook/results.ipynb"))["cells"]
+    text = "\n\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    assert opening(text) and not banned(text) and lengths(text)[1] <= 28
+    assert 'run.plot("' in "".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
 
 
 def test_the_sentences_of_the_page_and_of_configurations_are_short():

@@ -140,7 +140,7 @@ class Run:
     documents = _table("corpus/documents.parquet", "held-out documents with their sources")
     mean_loss = _table("scaling/mean_loss.csv", "mean loss of every model and step, nats")
     density = _table("scaling/density.parquet", "densities of token losses, bits")
-    token_curves = _table("scaling/tokens_by_size.parquet", "tokens by how their loss falls over sizes")
+    token_curves = _table("scaling/tokens_by_size.parquet", "tokens by how their loss falls over model sizes")
     tokens = _table("qdg/tokens.parquet", "selected tokens: document, position, token id, loss")
     labels = _table("qdg/labels.parquet", "label of every token in every clustering")
     rank_frequency = _table("qdg/rank_frequency.csv", "cluster sizes by rank; the envelope has n_clusters = 0")
@@ -185,7 +185,7 @@ class Run:
             for name, what in (
                 ("fits", f"fitted numbers: {', '.join(r.name for r in _results(self.fits) if _exists(self, r))}"),
                 ("corpus", "token ids and offsets of the held-out documents"),
-                ("losses(model)", "losses of a model, one a token of the corpus, nats"),
+                ("losses(model)", "losses of a model, one per token of the corpus, nats"),
                 ("token_losses", "losses of the selected tokens under all models, nats"),
                 ("context(token)", "a selected token with the text around it"),
                 ("clustering(k)", "labels at one number of clusters"),
