@@ -801,7 +801,7 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
             "value": [0.3, 0.7, 0.1],
             "low": [0.1, 0.5, np.nan],
             "high": [0.5, 0.9, np.nan],
-            "verdict": ["measured", "cannot tell: the interval is wide", None],
+            "verdict": ["like the simulations", "cannot tell: the interval is wide", None],
         }
     )
     found = estimates.coverage(estimates.with_coverage(table), calibrated)

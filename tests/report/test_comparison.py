@@ -51,7 +51,7 @@ def a_run(**changes):
         qdg={
             "envelope_slope": {"value": -1.2, "ranks": [3, 30], "n_tokens": 300, "interval": [-1.3, -1.1]},
             "identity_slope": {"value": -0.9},
-            "calibrated_alpha": {"value": 0.2, "interval": [0.1, 0.3], "verdict": "measured"},
+            "calibrated_alpha": {"value": 0.2, "interval": [0.1, 0.3], "verdict": "like the simulations"},
             "alpha_by_collisions": {"value": None, "threshold": 0.5},
             "coverage": {"found": 0.9, "n": 20},
         },
@@ -268,7 +268,7 @@ def parity(**changes):
         columns=["alpha", "resource", "exponent", "low", "high"],
     )
     coverage = pd.DataFrame({"condition": ["base", "one pattern"], "estimator": parity_comparison.LANGUAGE})
-    estimates = coverage.assign(alpha=0.4, seed=[1, 0], value=0.4, low=0.3, high=0.5, verdict="measured")
+    estimates = coverage.assign(alpha=0.4, seed=[1, 0], value=0.4, low=0.3, high=0.5, verdict="like the simulations")
     source = parity_comparison.Source
     run = parity_comparison.Parity(
         alpha=0.4,
@@ -314,7 +314,7 @@ def test_parity_rows_are_of_the_files_they_name():
     assert found["QDG on parity: adjusted Rand against true tasks, base"].ours == "0.700"
     assert found["QDG on parity: slope of the envelope (true: -1.40)"].verdict == ("", "not compared: fewer tasks")
     calibrated = found["QDG on parity, as language models: the simulator's α (true: 0.4), 90 % interval"]
-    assert calibrated.ours == "0.40 [0.30, 0.50], measured" and "seed=1; condition=base" in calibrated.key
+    assert calibrated.ours == "0.40 [0.30, 0.50], like the simulations" and "seed=1; condition=base" in calibrated.key
     assert {row.file for row in found.values()} == {
         "parity/fits.json", "parity/scores.csv", "parity/envelopes.csv", "docs/r.csv", "docs/c.csv", "docs/v.csv",
         "parity/calibration/estimates.csv",

@@ -358,11 +358,11 @@ def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_
 
 
 def shown(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Rows as text: whole numbers as they are, others to four digits, nothing for what is missing."""
+    """Rows as text: whole numbers as they are, others to three places, `<0.001` if positive and below it, nothing for what is missing."""
 
     def text(value: Any) -> str:
         if isinstance(value, float):
-            return "" if np.isnan(value) else f"{value:.4g}"
+            return "" if np.isnan(value) else "<0.001" if 0 < value < 0.001 else f"{value:.3f}"
         return "" if value is None else str(value)
 
     return [{str(name): text(value) for name, value in row.items()} for row in table.to_dict(orient="records")]
