@@ -57,6 +57,12 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     )
 
 
+def listed(texts: Iterable[str]) -> str:
+    """Texts as a list in a sentence."""
+    *most, last = texts
+    return f"{', '.join(most)} and {last}"
+
+
 def facts(run: Any) -> dict[str, str]:
     """All of them by name."""
     parts = (clusters, learning, losses, shape, calibration, nulls, parity)
@@ -207,6 +213,22 @@ def losses(run: Any) -> dict[str, str]:
     curves = fallen[fallen["model"] == MODELS[0]].pivot(index="label", columns="step", values="mean_loss_nats")
     half = (curves.iloc[:, 0] + curves.iloc[:, -1]) / 2
     counts = curves.le(half, axis=0).idxmax(axis=1).value_counts().sort_index()
+    sizes = run.mean_loss.drop_duplicates("model").set_index("model")["non_embedding_parameters"]
+    means = {name: float(np.mean([mean[model, last] for model in seeds(name)])) for name in names}
+
+    def local(first: str, second: str) -> str:
+        return number(-np.log(means[second] / means[first]) / np.log(sizes[second] / sizes[first]))
+
+    spread = [(name, [mean[model, last] for model in seeds(name)]) for name in names]
+    slopes["local.smallest"], slopes["local.largest"] = local(names[0], names[1]), local(names[-2], names[-1])
+    slopes["table.spread"] = table(
+        ("model size", "spread of the loss between seeds, nats"),
+        (
+            (name.removeprefix("neox-"), number(max(values) - min(values), 3))
+            for name, values in spread
+            if len(values) > 1
+        ),
+    )
     return slopes | {
         f"loss.{MODELS[0]}": number(mean[MODELS[0], last]),
         "table.losses": table(("model", "loss, each seed", "below 0.1 nats, each seed"), rows),
@@ -264,6 +286,9 @@ def calibration(run: Any) -> dict[str, str]:
             ("planted α", "−(α+1)", "envelope", "true sizes", "strength"),
             ([number(x, 3) for x in (row.alpha, -row.alpha - 1, row.slope, row.true_slope, row.strength)] for row in naive.itertuples()),
         ),
+        "naive.flattest": listed(number(x) for x in naive.nlargest(3, "slope")["slope"]),
+        "naive.flattest.alpha": listed(number(x) for x in naive.nlargest(3, "slope")["alpha"]),
+        "resolution.ends": " to ".join(number(x) for x in resolution["alpha"].iloc[[0, -1]]),
         "table.estimators": table(
             ("estimator", "bias", "sd", "rmse", "coverage", "width"),
             ([row.estimator, *(number(x, 3) for x in (row.bias, row.sd, row.rmse, row.coverage, row.width))] for row in estimators.itertuples()),
@@ -328,7 +353,11 @@ def nulls(run: Any) -> dict[str, str]:
     )
     toy = run.read("calibration/toy.csv")
     toy = toy[toy["exponent"] != 1.3]
+    off = (toy["exponent"] + toy["slope"]).abs()
+    errs = (toy["alpha_collisions"] + 1 - toy["exponent"]).abs()
     return {
+        "toy.off": f"{off.min():.2f} to {off.max():.2f}",
+        "toy.collisions": f"{errs.max():.2f}",
         "table.nulls": table(columns, (row(null) for null in run.nulls.itertuples())),
         "table.toy": table(
             ("planted α + 1", "noise", "−slope of the envelope", "−slope of the true sizes", "α + 1 by collisions, 90 % sampling"),
@@ -384,7 +413,18 @@ def parity(run: Any) -> dict[str, str]:
         slopes.append(
             (what, "0", number(others.loc[name, "true_sizes_slope"]), number(others.loc[name, "envelope_slope"]))
         )
+    pairs = run.read("parity/qdg/alpha0.4/0/pairs.csv").set_index(["condition", "pair"])["median"]
+    at8 = scores[scores["n_clusters"] == 8].set_index("name")["adjusted_rand"]
     return {
+        "parity.same_case": number(pairs["base", "same task, same pattern"]),
+        "parity.other_case": number(pairs["base", "same task, other pattern, same label"]),
+        "parity.other_label": number(pairs["base", "same task, other label"]),
+        "parity.one8": number(at8["one pattern"]),
+        "parity.equal8": number(at8["equal, one pattern"]),
+        "parity.noise1": number(best("noise 1")["adjusted_rand"], 3),
+        "parity.noise3": number(best("noise 3")["adjusted_rand"], 3),
+        "parity.half": number(best("300 samples")["adjusted_rand"], 3),
+        "parity.envelope": number(others.loc["base", "envelope_slope"]),
         "parity.tasks": number(best("base")["adjusted_rand"]),
         "parity.cases": number(best("base")["cases"]),
         "parity.unsigned": number(best("unsigned")["adjusted_rand"]),

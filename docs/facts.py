@@ -84,7 +84,7 @@ def of_records() -> dict[str, str]:
 def table(run: Any) -> str:
     """Rows of a run's table of the paper's numbers against ours that the paper has, and a few further ones."""
     found = run.paper_against_ours.astype(object).fillna("").astype(str)
-    kept = found[(found["paper"] != "") | found["key"].isin(BESIDE)]
+    kept = found[((found["paper"] != "") & ~found["quantity"].str.contains("recorded")) | found["key"].isin(BESIDE)]
     columns = {"quantity": "", "paper": "the paper", "ours": "this run", "verdict": "verdict", "why": "why"}
     rows = [list(columns.values()), ["---"] * len(columns), *kept[list(columns)].to_numpy().tolist()]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)
