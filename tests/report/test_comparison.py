@@ -242,7 +242,7 @@ def test_pages_that_state_the_simulators_exponent_state_its_recorded_coverage_an
     of = a_run(on_nets=recorded).coverage_on_nets
     values = set()
     for page in ("docs/numbers.md", "docs/calibration.md"):
-        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        lines = (ROOT / page).read_text(encoding="utf-8").replace("−", "-").splitlines()
         (row,) = (line for line in lines if line.startswith("| the simulator's exponent α"))
         values |= set(re.findall(r"-?\d\.\d{3} \[[^]]*\]", row))
         assert any(f"{of['held']} of {of['nets']}" in line for line in lines), page
