@@ -76,14 +76,16 @@ def configuration(schema: Mapping[str, Any]) -> str:
         for key, e in plain.items():
             full = f"{name}.{key}" if name else key
             choices = f" One of {', '.join(f'`{c}`' for c in e['enum'])}." if "enum" in e else ""
-            lines.append(f"| `{full}` | {_shown(e['default'])} | {e['description']}{choices} |")
+            cells = (f"`{full}`", _shown(e["default"]), f"{e['description']}{choices}")
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         lines.append("")
         for key, e in entry["properties"].items():
             if e.get("type") == "object":
                 section(f"{name}.{key}" if name else key, e)
 
     section("", schema)
-    return "\n".join(lines).rstrip() + "\n"
+    lines.append("[Glossary](../docs/glossary.md): one meaning per word.")
+    return "\n".join(lines) + "\n"
 
 
 def _time(name: str) -> str:
@@ -97,7 +99,7 @@ def _shown(default: Any) -> str:
         return "<br>".join(
             f"`{item['name']}`: " + ", ".join(f"{k} {v}" for k, v in item.items() if k != "name") for item in default
         )
-    return f"`{json.dumps(default)}`"
+    return f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
 def packages() -> str:
@@ -161,6 +163,14 @@ if __name__ == "__main__":
     derived = documents()
     stale = [path for path, text in derived.items() if not path.exists() or path.read_text("utf-8") != text]
     if "--check" in sys.argv:
-        sys.exit(f"not fresh, run `make docs`: {', '.join(str(p.relative_to(ROOT)) for p in stale)}" if stale else 0)
+        wrong = [f"not fresh, run `make docs`: {path.relative_to(ROOT)}" for path in stale]
+        for path, text in facts.pages().items():
+            if path.relative_to(ROOT).as_posix() in facts.OWN_TABLES:
+                continue
+            wrong += [
+                f"{path.relative_to(ROOT)}: put <!--=name-->…<!--/--> around {one}, as docs/facts.py says"
+                for one in facts.unmarked(text, facts.known())
+            ]
+        sys.exit("\n".join(wrong) or 0)
     for path in stale:
         path.write_text(derived[path], encoding="utf-8")

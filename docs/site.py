@@ -95,4 +95,10 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         there = posixpath.relpath(uri, posixpath.dirname(here) or ".")
         return f"{picture}[{text}]({there}{'#' + anchor if anchor else ''})"
 
-    return re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, markdown)
+    markdown = re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", link, markdown)
+    return re.sub(r"^\|.*$", lambda row: re.sub(r"`[^`]*`", unescaped, row[0]), markdown, flags=re.MULTILINE)
+
+
+def unescaped(code: re.Match[str]) -> str:
+    """Code in a table as mkdocs wants it: GitHub needs a backslash before a pipe there, and mkdocs would show it."""
+    return code[0].replace("\\|", "|")

@@ -1,4 +1,4 @@
-# Needs: labels, the clustered model, its earlier steps or smaller models. Makes: interventions/ — what can be taken away, or given, alone.
+# Needs: labels, the clustered model, its earlier steps or smaller models. Makes: interventions/ — what can be removed, or learned, alone.
 
 if config["interventions"]["run"]:
     keep_joined(plan.interventions_parts("cases"), f"{R}/interventions/cases.parquet")
@@ -84,6 +84,6 @@ if config["interventions"]["run"]:
             **PARAMS | plan.interventions_of("alone"),
             made_by=code("interventions/interventions"),
         message:
-            "Which clusters can be taken away alone"
+            "Which clusters can be removed alone"
         script:
             "../workflow/scripts/interventions/alone.py"

@@ -77,7 +77,7 @@ def shipped(name):
 
 
 def keep_joined(parts, *joined):
-    """Another number of parts makes nothing anew that they are joined to."""
+    """Another number of parts makes nothing again that they are joined to."""
     if workflow.is_main_process:
         for output in joined:
             rerun_hash.keep_joined(STATE / "metadata", output, parts)
@@ -89,7 +89,7 @@ def if_made(rule, output):
 
 
 def picture(one):
-    """A figure with its caption for Snakemake's own report; kept until it is drawn anew."""
+    """A figure with its caption for Snakemake's own report; kept until it is drawn again."""
     path, told = f"{figures.folder}/{one['name']}.png", f"../{figure_list.caption(one['name'])}"
     return update(report(path, caption=told, category=one["category"]))
 

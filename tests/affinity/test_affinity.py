@@ -137,7 +137,7 @@ def test_the_cheaper_way_is_chosen() -> None:
     # N (n + 1) / 2 gradients, n tiles
     tiles = 10_000 / (fast.rows * 7 / 8)
     assert fast.seconds["recompute"] == pytest.approx(0.25 * 10_000 * (tiles + 1) / 2, rel=0.02)
-    with pytest.raises(QuantaError, match="room for two gradients"):
+    with pytest.raises(QuantaError, match="memory for two gradients"):
         exact.plan(100, 18_903_040, **settings | {"memory_bytes": 10**8}, scratch_bytes=0, scratch_bytes_per_second=0)
 
 

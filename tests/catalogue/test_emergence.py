@@ -161,7 +161,7 @@ def test_intervals_hold_a_planted_order_and_its_p_value_is_small():
     truth = -6 / np.pi * np.arcsin(np.sqrt(0.5) / 2)  # Spearman's ρ of a normal pair of correlation −√½
     assert found["interval"][0] < truth < found["interval"][1] < 0
     assert found["p_value"] < 0.01 and found["kendall"] < 0
-    assert order_of_learning.verdict(found) == "frequent clusters are learned earlier"
+    assert order_of_learning.verdict(found) == "Frequent clusters are learned earlier"
 
 
 def test_what_a_third_quantity_explains_is_gone_when_it_is_given():
@@ -181,7 +181,7 @@ def test_too_few_clusters_or_no_spread_give_no_correlation():
     none = rank_correlation.correlate(np.arange(3), np.arange(3), draws=10, seed=0)
     flat = rank_correlation.correlate(np.ones(9), np.arange(9), draws=10, seed=0)
     assert none["value"] is None and flat["value"] is None
-    assert "too few" in order_of_learning.verdict(none)
+    assert "Too few" in order_of_learning.verdict(none)
 
 
 def test_within_groups_only_pairs_of_one_group_are_compared():
@@ -205,7 +205,7 @@ def asked(labels, values, target, rule_count, *, least, draws):
     """The order of learning along sizes, of as many clusters as the labels have."""
     own = labels["label"].to_numpy()
     grouped = order_of_learning.groupings(own, target, np.bincount(target, minlength=12), rule_count)
-    axis = order_of_learning.Axis("size", "even odds", values, 1.0)
+    axis = order_of_learning.Axis("size", "one half", values, 1.0)
     inquiry = order_of_learning.Inquiry(least, draws, 0)
     return order_of_learning.order_of_learning(labels, [axis], grouped, target, inquiry, show=len(rule_count))
 
@@ -215,13 +215,13 @@ def test_an_order_of_learning_answers_each_question_of_each_axis_once():
     own = labels_of([9, 8, 7, 6, 5])["label"].to_numpy()
     target, values = np.arange(35) % 6, np.where(np.arange(35) < 9, np.inf, 1.0 + np.arange(35) % 4)
     grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0))
-    axes = [order_of_learning.Axis("size", name, values, 1.0) for name in ("even odds", "unigram")]
+    axes = [order_of_learning.Axis("size", name, values, 1.0) for name in ("one half", "unigram")]
     inquiry = order_of_learning.Inquiry(1, 20, 0)
     order = order_of_learning.order_of_learning(labels, axes, grouped, target, inquiry, show=5)
     lines = order["correlations"]
     assert len(lines) == len(axes) * len(order_of_learning.QUESTIONS)
     assert [one["n_clusters"] for one in order["by_n_clusters"]] == [2, 5, 2, 5]
-    for reference in ("even odds", "unigram"):
+    for reference in ("one half", "unigram"):
         for question in order_of_learning.QUESTIONS:
             line = order_of_learning.line_of(order, "size", question, reference=reference)
             assert line["reference"] == reference and line["n"] == (5 if question.groups == "clusters" else 6)

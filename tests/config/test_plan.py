@@ -319,4 +319,4 @@ def test_params_of_interventions_part_the_settings_between_the_rules():
 
 def test_a_run_without_interventions_says_so():
     told = Plan(settled(**over_default({"interventions": {"run": False}}))).left_out()
-    assert [line.split(" is left out")[0] for line in told] == ["Whether clusters can be taken away alone"]
+    assert [line.split(" is left out")[0] for line in told] == ["Whether clusters can be removed alone"]

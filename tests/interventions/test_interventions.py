@@ -447,4 +447,4 @@ def test_where_no_step_was_reached_every_table_has_its_columns():
         table = scores.table(cases, rows, {}, np.array([]), np.array([]), {}, seed=0)
         assert list(table.columns) == [*cases.columns, *scores.COLUMNS] and table["score"].isna().all()
         assert len(scores.of_clusters(table)) == len(cases) and not len(scores.medians(table, {}, seed=0))
-        assert scores.headline(scores.counts(table)).startswith("0 of 1 clusters" if len(cases) else "no cluster")
+        assert scores.headline(scores.counts(table)).startswith("0 of 1 clusters" if len(cases) else "No cluster")

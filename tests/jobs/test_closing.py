@@ -107,7 +107,7 @@ def test_a_killed_process_that_nobody_has_collected_is_dead():
         assert not job._alive(process.pid)
 
 
-ROOM, OPEN, READ = "room for the outputs", "a folder that can be written", "a file that this user may read"
+ROOM, OPEN, READ = "space for the outputs", "a folder that can be written", "a file that this user may read"
 
 
 @pytest.mark.parametrize(

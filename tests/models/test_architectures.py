@@ -115,9 +115,17 @@ class Row:
         verdicts = set(self.gradients.values())
         if len(verdicts) <= 1:
             gradients = next(iter(verdicts), "")
+        elif all(verdict.startswith("refused") for verdict in verdicts):
+            gradients = next(iter(self.gradients.values()))
         else:
             gradients = "; ".join(f"{kind}: {verdict}" for kind, verdict in self.gradients.items())
-        return f"| `{self.kind}` | {self.losses} | {gradients} | {self.remark} |"
+        return f"| `{self.kind}` | {brief(self.losses)} | {brief(gradients)} | {brief(self.remark)} |"
+
+
+def brief(text: str) -> str:
+    """The first twelve words of a text, so that an error fits a cell."""
+    words = text.split()
+    return text if len(words) <= 12 else f"{' '.join(words[:12])} …"
 
 
 def verdict(check: Any, *given: Any) -> str:

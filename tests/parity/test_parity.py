@@ -314,7 +314,7 @@ def test_the_same_training_goes_on(tmp_path, monkeypatch, caplog):
         run_script("parity/fresh", tmp_path / "kept")
     live()
     run_script("parity/fresh", tmp_path / "kept")
-    assert "goes on from step 28" in caplog.text
+    assert "continues from step 28" in caplog.text
 
 
 def test_a_kill_during_the_last_training_set_trains_no_other_again(tmp_path, monkeypatch):
@@ -801,7 +801,7 @@ def test_coverage_counts_intervals_that_hold_the_truth(calibrated):
             "value": [0.3, 0.7, 0.1],
             "low": [0.1, 0.5, np.nan],
             "high": [0.5, 0.9, np.nan],
-            "verdict": ["measured", "cannot tell: the interval is wide", None],
+            "verdict": ["like the simulations", "cannot tell: the interval is wide", None],
         }
     )
     found = estimates.coverage(estimates.with_coverage(table), calibrated)

@@ -16,7 +16,7 @@ from support import ROOT
 SIZES = (1_000, 4_000, 16_000)
 
 
-def correlation(value, *, groups="clusters", given=None, interval=(-0.5, -0.1), axis="size", reference="even odds"):
+def correlation(value, *, groups="clusters", given=None, interval=(-0.5, -0.1), axis="size", reference="one half"):
     about = {"axis": axis, "reference": reference, "groups": groups, "frequency": "size", "given": given}
     return about | {"value": value, "interval": interval and list(interval), "p_value": 0.01, "n": 20}
 
@@ -51,7 +51,7 @@ def a_run(**changes):
         qdg={
             "envelope_slope": {"value": -1.2, "ranks": [3, 30], "n_tokens": 300, "interval": [-1.3, -1.1]},
             "identity_slope": {"value": -0.9},
-            "calibrated_alpha": {"value": 0.2, "interval": [0.1, 0.3], "verdict": "measured"},
+            "calibrated_alpha": {"value": 0.2, "interval": [0.1, 0.3], "verdict": "like the simulations"},
             "alpha_by_collisions": {"value": None, "threshold": 0.5},
             "coverage": {"found": 0.9, "n": 20},
         },
@@ -122,15 +122,15 @@ def test_null_models_that_were_not_tested_are_on_neither_side(through_csv, tmp_p
     if through_csv:
         files.write_table(tmp_path / "nulls.csv", run.nulls)
         run = a_run(nulls=files.read_table(tmp_path / "nulls.csv"))
-    assert comparison.told_apart(run, True) == ["Gaussian"] and comparison.told_apart(run, False) == ["bigram"]
+    assert comparison.distinguished(run, True) == ["Gaussian"] and comparison.distinguished(run, False) == ["bigram"]
     assert comparison.slope_words(run).endswith(
-        "cannot be distinguished from that of bigram: no evidence of quanta by itself"
+        "cannot be distinguished from that of null models (“bigram”). By itself it is no evidence of quanta."
     )
     alone = a_run(nulls=run.nulls.iloc[[0, 3]])
-    assert comparison.told_apart(alone, True) == comparison.told_apart(alone, False) == []
-    assert comparison.slope_words(alone).endswith("no null model was tested")
+    assert comparison.distinguished(alone, True) == comparison.distinguished(alone, False) == []
+    assert comparison.slope_words(alone).endswith("No null model was tested.")
     assert comparison.slope_words(a_run(nulls=run.nulls.iloc[[0, 1]])).endswith(
-        "each of 1 null models has another slope"
+        "Each of 1 null models has another slope."
     )
 
 
@@ -140,12 +140,12 @@ def test_rows_hold_the_runs_numbers_and_judge_them():
     assert (alpha.ours, alpha.paper, alpha.verdict[0]) == ("0.080 [0.070, 0.090]", "0.083", "")
     theory = found["the theory's slope, −(α_N + 1)"]
     assert (theory.ours, theory.verdict[0]) == ("-1.080 [-1.090, -1.070]", "")
-    assert found["ranks of that fit"].verdict == ("agrees", "the same shares of the tokens")
+    assert found["ranks of the slope's fit"].verdict == ("agrees", "the same shares of the tokens")
     assert found["tokens clustered"].verdict == ("", "set so in this run's configuration")
     assert found["of these, by induction"].ours == "0.250"
     assert found["monogenic tokens, share of all predictions"].verdict[1].startswith("not compared: other models")
-    assert found["of tokens that fall by 0.5 nats or more: 80 % of it in one step of size"].verdict[0] == ""
-    assert found["exponent α by collisions of pairs above a cosine of 0.5"].ours == "not to be had"
+    assert found["sharp falls, as a share of tokens that fall by at least 0.5 nats"].verdict[0] == ""
+    assert found["exponent α by collisions of pairs above a cosine of 0.5"].ours == "no value"
     assert found["slope of null model: tiny"].ours == "no slope (words)"
     assert found["published α_D within a factor 2 of α_N/(α_N + 1)"].ours == "3 of 4"
 
@@ -154,7 +154,7 @@ def test_a_family_whose_local_exponent_drifts_has_no_single_power_law():
     bend = {"single_power_law": False, "alpha_at_smallest": 0.15, "alpha_at_largest": 0.1}
     alpha = a_run().scaling["alpha_n"]
     assert comparison.bend_words(alpha | {"bend": bend}).endswith(
-        "from 0.150 at the smallest to 0.100 at the largest size"
+        "from 0.150 at the smallest size to 0.100 at the largest."
     )
     for none in (None, bend | {"single_power_law": True}):
         assert comparison.bend_words(alpha | {"bend": none}) == ""
@@ -202,8 +202,8 @@ def test_the_rows_of_learning_are_the_main_line_the_partial_one_and_the_null():
 def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():
     found = by_quantity(comparison.recurring(a_run().seeds))
     none = found["polygenic tokens, share that recurs in another seed"]
-    assert none.ours == "not to be had" and "one always has 50% of the fall or more" in none.verdict[1]
-    some = found["drops of more than 0.5 nats between neighbouring sizes, share that recurs in another seed"]
+    assert none.ours == "no value" and "one always has 50% of the fall or more" in none.verdict[1]
+    some = found["drops of more than 0.5 nats between neighbouring model sizes, share that recurs in another seed"]
     assert some.ours == "0.400 [0.200, 0.600] (independent: 0.100)" and some.verdict == ("", "")
     assert comparison.rows(a_run(seeds=None)) == [
         row for row in comparison.rows(a_run()) if row.file != "scaling/seeds_sharpness.json"
@@ -212,14 +212,19 @@ def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():
 
 def test_the_headline_says_the_run_in_sentences():
     first, slope, learned, seeds = comparison.headline(a_run())
-    assert first == "the loss falls with model size N as N^-α, α = 0.080 [0.070, 0.090] (3 model sizes, 3 models)"
-    assert slope.startswith("the slope of cluster size over rank is -1.2")
+    assert (
+        first
+        == "The mean loss falls as a power of model size, with exponent 0.080 [0.070, 0.090] (3 model sizes, 3 models)."
+    )
+    assert slope.startswith("The slope of cluster size over rank is -1.2")
     assert comparison.headline(a_run(alone={"headline": "1 of 2 alone"}))[1] == "1 of 2 alone"
-    assert learned.startswith("frequent clusters are learned earlier: ρ = -0.300")
-    assert seeds.startswith("40% [20%, 60%] of drops of more than 0.5 nats recur in another seed (10%")
+    assert learned.startswith("Frequent clusters are learned earlier: ρ = -0.300")
+    assert seeds.startswith(
+        "Of drops of more than 0.5 nats between neighbouring model sizes, 40% [20%, 60%] recur with another seed. By chance 10%"
+    )
     assert len(comparison.headline(a_run(seeds=None))) == 3
     silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
-    assert silent.startswith("no drop of more than 0.5 nats")
+    assert silent.startswith("No token has a drop of more than 0.5 nats")
 
 
 def test_beside_the_simulators_exponent_stands_its_recorded_coverage_where_the_truth_is_known():
@@ -237,7 +242,7 @@ def test_pages_that_state_the_simulators_exponent_state_its_recorded_coverage_an
     of = a_run(on_nets=recorded).coverage_on_nets
     values = set()
     for page in ("docs/numbers.md", "docs/calibration.md"):
-        lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+        lines = (ROOT / page).read_text(encoding="utf-8").replace("−", "-").splitlines()
         (row,) = (line for line in lines if line.startswith("| the simulator's exponent α"))
         values |= set(re.findall(r"-?\d\.\d{3} \[[^]]*\]", row))
         assert any(f"{of['held']} of {of['nets']}" in line for line in lines), page
@@ -250,7 +255,7 @@ def test_a_run_of_one_size_has_no_rows_over_sizes_and_none_of_learning():
     assert left == {row.quantity for row in [*comparison.single_tokens(run), *comparison.learning(run)]}
     assert len(comparison.headline(alone)) == len(comparison.headline(run)) - 2
     nothing = {"value": None, "interval": None, "n_sizes": 1, "points_used": [0]}
-    assert comparison.sizes_words(nothing | {"points_used": [0]}).startswith("no exponent of the loss")
+    assert comparison.sizes_words(nothing | {"points_used": [0]}).startswith("The loss has no exponent")
 
 
 # ---------------------------------------------------------------------------------------------------- sparse parity
@@ -263,7 +268,7 @@ def parity(**changes):
         columns=["alpha", "resource", "exponent", "low", "high"],
     )
     coverage = pd.DataFrame({"condition": ["base", "one pattern"], "estimator": parity_comparison.LANGUAGE})
-    estimates = coverage.assign(alpha=0.4, seed=[1, 0], value=0.4, low=0.3, high=0.5, verdict="measured")
+    estimates = coverage.assign(alpha=0.4, seed=[1, 0], value=0.4, low=0.3, high=0.5, verdict="like the simulations")
     source = parity_comparison.Source
     run = parity_comparison.Parity(
         alpha=0.4,
@@ -290,7 +295,7 @@ def test_parity_at_the_alpha_that_is_shown_is_next_to_the_papers_and_the_theorys
     own, theory = parity_comparison.exponents(parity())
     assert own.quantity == "sparse parity, α_N at α = 0.4" and own.paper == "0.41"
     assert own.verdict == ("", "not compared: fewer tasks") and own.key == "exponents[alpha=0.4; resource=parameters]"
-    assert (theory.paper, theory.ours, theory.key) == ("0.40", "not to be had", f"{own.key}.theory_finite")
+    assert (theory.paper, theory.ours, theory.key) == ("0.40", "no value", f"{own.key}.theory_finite")
     assert parity_comparison.exponents(parity(alpha=0.9)) == []
     assert parity_comparison.exponents(parity(differ=""))[0].verdict[0] == "inconclusive"
     assert parity_comparison.convergence(parity())[0].verdict == ("", "not compared: fewer tasks")
@@ -309,7 +314,7 @@ def test_parity_rows_are_of_the_files_they_name():
     assert found["QDG on parity: adjusted Rand against true tasks, base"].ours == "0.700"
     assert found["QDG on parity: slope of the envelope (true: -1.40)"].verdict == ("", "not compared: fewer tasks")
     calibrated = found["QDG on parity, as language models: the simulator's α (true: 0.4), 90 % interval"]
-    assert calibrated.ours == "0.40 [0.30, 0.50], measured" and "seed=1; condition=base" in calibrated.key
+    assert calibrated.ours == "0.40 [0.30, 0.50], like the simulations" and "seed=1; condition=base" in calibrated.key
     assert {row.file for row in found.values()} == {
         "parity/fits.json", "parity/scores.csv", "parity/envelopes.csv", "docs/r.csv", "docs/c.csv", "docs/v.csv",
         "parity/calibration/estimates.csv",
@@ -320,4 +325,4 @@ def test_parity_rows_are_of_the_files_they_name():
 def test_a_value_is_written_with_its_interval_if_it_has_one():
     assert value_with_interval({"value": -0.0834, "interval": [-0.09, 1]}) == "-0.083 [-0.090, 1.000]"
     assert value_with_interval({"value": 1.0, "interval": None}, 2) == "1.00"
-    assert value_with_interval({"value": None}) == "not to be had"
+    assert value_with_interval({"value": None}) == "no value"

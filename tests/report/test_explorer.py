@@ -298,7 +298,7 @@ def test_a_null_model_stands_with_its_slope_and_whether_the_data_are_told_from_i
     fits = {"envelope_slope": {"value": -1.0, "ranks": [2, 8]}, "identity_slope": {"value": -0.9}}
     table, selection = pd.read_csv(run / "qdg/rank_frequency.csv"), pd.read_parquet(run / "qdg/tokens.parquet")
     found = page_data.law(table, fits, {"alpha_n": {"value": 0.3}}, selection, curves, None, slopes)["nulls"]
-    assert [(one["slope"], one["told_apart"]) for one in found] == [
+    assert [(one["slope"], one["different"]) for one in found] == [
         (-0.9, None),
         (-2.0, True),
         (-3.0, False),
@@ -324,7 +324,7 @@ def test_when_a_cluster_is_learned_is_that_of_the_axis_and_its_main_reference(ru
     table = pd.read_csv(run / "qdg/learned.csv")
     wide, axes = page_data.learned(table)
     assert [one["axis"] for one in axes] == ["step of small", "size"] and len(wide) == 2 + 4 + 8
-    for one, reference in zip(axes, ("untrained", "even odds"), strict=True):
+    for one, reference in zip(axes, ("untrained", "one half"), strict=True):
         part = table[(table["axis"] == one["axis"]) & (table["reference"] == reference)]
         both = wide.merge(part, on=["n_clusters", "label"], validate="1:1")
         assert len(both) == len(wide)
@@ -540,11 +540,11 @@ def test_in_a_browser_every_control_does_what_it_says(used):
     assert 1 <= len(cards["cards"]) <= 12 and cards["view"] == "cluster"
     assert all(card["title"] and card["samples"] >= 1 and "tokens" in card["sure"] for card in cards["cards"]), cards
     slow = checks["slow"]
-    assert slow["marked"] == "true" and "stopped after a second" in slow["status"] and slow["after"], slow
+    assert slow["marked"] == "true" and "stopped it after a second" in slow["status"] and slow["after"], slow
     assert checks["invalid"]["marked"] == "true" and "Not a regular expression" in checks["invalid"]["status"]
     assert checks["invalid"]["list"] == "No token." and "Invalid regular" not in checks["invalid"]["status"]
     assert checks["mixed"] == 1
-    assert checks["none_filtered"] == "No cluster has this in its name, description or target."
+    assert checks["none_filtered"] == "No cluster has this text in its name, description or target."
     assert checks["figures"] == ["figure-clusters", "figure-emergence"]
     assert checks["rows"] >= 10 and checks["blocks"] >= 2
 
@@ -596,9 +596,7 @@ def test_in_a_browser_the_lineage_says_where_a_cluster_splits(used, run):
     inside = own[4] == 0
     assert len(set(own[2][inside])) == 1 and len(set(own[8][inside])) > 1
     words = used["checks"]["lineage_words"]
-    assert words.startswith(
-        "At no other number are these very tokens a cluster; in one piece with others at 2; split at 8."
-    )
+    assert words.startswith("These tokens are a cluster at no other number; part of a larger one at 2; split at 8.")
 
 
 def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, run):
@@ -609,7 +607,7 @@ def test_in_a_browser_the_slider_there_and_back_finds_the_cluster_again(used, ru
     # the smaller half of what it went through: by its own tokens alone it would have come back as cluster 2
     assert np.bincount(own[few == few[own == 3][0]]).argmax() != 3
     n = (own == 3).sum()
-    assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it holds {n} of the {n} tokens of that one."
+    assert followed["told"] == f"Followed from cluster 3 of {SHOW}: it has {n} of the {n} tokens of that one."
     assert followed["back"] == "3" and followed["gone"]
 
 

@@ -155,7 +155,7 @@ def test_every_number_against_the_paper_is_found_under_its_file_and_key(finished
     }
     assert (table.loc[table["verdict"].isin(["disagrees", "inconclusive"]), "why"] != "").all(), "each has its reason"
     without = table[table["why"].str.startswith("no token of the ")]
-    assert without["ours"].str.startswith("not to be had").all() and len(without), "two sizes cannot make a smooth fall"
+    assert without["ours"].str.startswith("no value").all() and len(without), "two sizes cannot make a smooth fall"
     assert "agrees" in set(table["verdict"]) <= {"agrees", "disagrees", "inconclusive", ""}
     for row in table.itertuples():
         file = finished / row.file if row.file.startswith("docs/") else results / row.file
@@ -215,7 +215,7 @@ def test_an_exported_family_is_taken_as_it_is_and_refused_when_altered(work):
     shutil.rmtree(given / "models/tiny-a")
     target = "results/given/scaling/mean_loss.csv"
     output = smoke(work, "--forcerun", "adopt", "--", target, over=over, fails=True)
-    assert "as family.csv beside the models says" in output and "tiny-a/step60" in output
+    assert "as family.csv next to the models says" in output and "tiny-a/step60" in output
 
 
 # -------------------------------------------------------------------------------------------------- what reruns
@@ -580,9 +580,11 @@ def test_what_is_derived_for_the_documentation_is_fresh(fresh):
     assert done.returncode == 0, done.stderr
     replace(fresh / "docs/architecture.md", "| `corpus` | ", "| `texts` | ")
     replace(fresh / "config/README.md", "| `seed` |", "| `sed` |")
+    replace(fresh / "docs/theory.md", "# Theory", "# Theory\n\nIn the default run α is 0.124.")
     done = subprocess.run(check, **here)
     assert done.returncode != 0
     assert "docs/architecture.md" in done.stderr and "config/README.md" in done.stderr and "make docs" in done.stderr
+    assert "docs/theory.md: put <!--=name-->" in done.stderr
 
 
 def test_the_slurm_profile_plans(fresh):
@@ -677,7 +679,7 @@ def test_one_model_with_texts_of_ones_own_is_a_run(work):
     assert own.tobytes() == same.tobytes(), "the same checkpoint on the same texts"
     summary = json.loads((results / "report/summary.json").read_text())
     assert summary["numbers"]["alpha_n"]["value"] is None and summary["numbers"]["parity"] is None
-    assert not any("α_N" in line or "not to be had" in line for line in summary["headline"])
+    assert not any("α_N" in line or "no value" in line for line in summary["headline"])
     page = (results / "report/index.html").read_text(encoding="utf-8")
     assert len(summary["left_out"]) == 4 and all(line in page for line in summary["left_out"])
     figures = {path.stem for path in (results / "report/figures").glob("*.png")}

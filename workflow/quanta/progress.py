@@ -45,7 +45,7 @@ class Progress:
         """Count `number` that were done in an earlier run: they do not make this one faster."""
         self.count += number
         self.skipped += number
-        log.info("%s: goes on at %s of %s %s", self.label, _count(self.count), _count(self.total), self.unit)
+        log.info("%s: continues at %s of %s %s", self.label, _count(self.count), _count(self.total), self.unit)
 
     def advance(self, number: int = 1, note: str = "") -> None:
         """Count `number` more, and say so where the last time is long enough ago. `note` is appended."""

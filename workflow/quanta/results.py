@@ -140,7 +140,7 @@ class Run:
     documents = _table("corpus/documents.parquet", "held-out documents with their sources")
     mean_loss = _table("scaling/mean_loss.csv", "mean loss of every model and step, nats")
     density = _table("scaling/density.parquet", "densities of token losses, bits")
-    token_curves = _table("scaling/tokens_by_size.parquet", "tokens by how their loss falls over sizes")
+    token_curves = _table("scaling/tokens_by_size.parquet", "tokens by how their loss falls over model sizes")
     tokens = _table("qdg/tokens.parquet", "selected tokens: document, position, token id, loss")
     labels = _table("qdg/labels.parquet", "label of every token in every clustering")
     rank_frequency = _table("qdg/rank_frequency.csv", "cluster sizes by rank; the envelope has n_clusters = 0")
@@ -151,7 +151,7 @@ class Run:
     nulls = _table("calibration/nulls.csv", "null models: slope, and whether the data differ")
     coverage = _table("calibration/coverage.csv", "intervals of α on held-out simulations")
     resolution = _table("calibration/resolution.csv", "α against the cosine that makes two tokens one quantum")
-    parity_exponents = _table("parity/exponents.csv", "exponents on sparse parity beside the theory's")
+    parity_exponents = _table("parity/exponents.csv", "exponents on sparse parity, with the theory's")
     parity_convergence = _table("parity/convergence.csv", "steps to convergence on sparse parity against frequency")
     paper_against_ours = _table("report/paper_against_ours.csv", "the paper's numbers against this run's")
     features = _array("qdg/features.npy", "sketched gradients (N, k), not normalised; none in exact mode", "float32")
@@ -185,7 +185,7 @@ class Run:
             for name, what in (
                 ("fits", f"fitted numbers: {', '.join(r.name for r in _results(self.fits) if _exists(self, r))}"),
                 ("corpus", "token ids and offsets of the held-out documents"),
-                ("losses(model)", "losses of a model, one a token of the corpus, nats"),
+                ("losses(model)", "losses of a model, one per token of the corpus, nats"),
                 ("token_losses", "losses of the selected tokens under all models, nats"),
                 ("context(token)", "a selected token with the text around it"),
                 ("clustering(k)", "labels at one number of clusters"),

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import quanta
+from quanta.results import Run
 
 K, FEWEST, MIXED = 100, 6, 0.1
 COLUMNS = (
@@ -18,11 +19,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def clustered(run: Run) -> str:
+    """The model whose gradients are clustered: its losses are those of the selected tokens."""
+    places = run.corpus.offsets[run.tokens["document"]] + run.tokens["position"].to_numpy()
+    for model in run.family["model"].unique():
+        if np.allclose(run.losses(model)[places], run.tokens["loss_nats"]):
+            return str(model)
+    raise ValueError(f"{run.folder}: no model has the losses of the selected tokens")
+
+
 def row(path: str) -> list[str]:
     """The facts of a run, in the order of COLUMNS."""
     run = quanta.load(path)
     counts = run.read("qdg/selection.json")
-    model = run.family["model"].iloc[-1]
+    model = clustered(run)
     table = run.descriptions.merge(run.contexts.drop(columns="size"), on=["n_clusters", "label"])
     table = table[table["n_clusters"] == K]
     mixed = table.loc[table["cosine_within"] < MIXED, "size"].sum() / table["size"].sum()

@@ -1,4 +1,4 @@
-"""How alike the gradients of two tokens are: cosines, sketched or exact, and cosines of loss curves.
+"""How similar two tokens' gradients are: cosines, sketched or exact.
 
 May import: storage, corpus, gradients.
 """

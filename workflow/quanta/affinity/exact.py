@@ -66,7 +66,7 @@ def plan(
         raise QuantaError(
             "memory_bytes",
             f"{memory_bytes} bytes, while a gradient has {row}",
-            "room for two gradients at least",
+            "memory for two gradients at least",
             "raise it, or take a sketch (features)",
         )
     # the tile itself, then all that come after it
@@ -125,7 +125,9 @@ def exact_cosines(
     if way is not None:
         possible = set(chosen.seconds) | ({"recompute"} if n else set())
         if way not in possible:
-            raise QuantaError("way", repr(way), f"one of {sorted(possible)} here", "leave it out, or give scratch room")
+            raise QuantaError(
+                "way", repr(way), f"one of {sorted(possible)} here", "leave it out, or give scratch space"
+            )
         chosen = Plan(way, chosen.rows, chosen.seconds)
     log.info("exact gradients of %d tokens: %s", n, chosen)
     if chosen.way == "spill":

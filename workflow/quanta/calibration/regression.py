@@ -101,7 +101,7 @@ class Cloud:
         return np.asarray(self.shape.mahalanobis((x - self.centre) / self.scale @ self.axes))
 
 
-MEASURED = "measured"
+ALIKE = "like the simulations"
 WIDE = "cannot tell: the interval is wide"
 UNLIKE_ALL = "cannot tell: no simulation looks like the data"
 
@@ -176,7 +176,7 @@ class Calibration:
         x = simulations[self.names].to_numpy(dtype=np.float64)
         if not np.isfinite(x).all():
             name = self.names[int(np.argwhere(~np.isfinite(x))[0][1])]
-            raise QuantaError("calibration", f"summary {name} is not finite", "finite summaries", "make them anew")
+            raise QuantaError("calibration", f"summary {name} is not finite", "finite summaries", "make them again")
         self.alpha = simulations["planted_alpha"].to_numpy(dtype=np.float64)
         self.guess = Regression(x, self.alpha)
         self.out_of_fold = np.empty(len(x))
@@ -205,7 +205,7 @@ class Calibration:
     def infer(self, found: Mapping[str, float], *, level: float = LEVEL) -> Posterior:
         """The posterior of α given summaries of data.
 
-        The verdict is `measured`, or says why not: the interval is wide, or the simulations hold nothing like the data.
+        The verdict is `like the simulations`, which is no measurement of α, or says why not: the interval is wide, or no simulation looks like the data.
         """
         return self.infer_all(pd.DataFrame([{name: found[name] for name in self.names}]), level=level)[0]
 
@@ -226,7 +226,7 @@ class Calibration:
             elif high - low > TELLS * width:
                 verdict = WIDE
             else:
-                verdict = MEASURED
+                verdict = ALIKE
             posteriors.append(
                 Posterior(float(np.median(drawn)), (low, high), verdict, float(guess), float(p_value), len(near))
             )

@@ -1,4 +1,4 @@
-"""What each cluster is: its tokens in context, a rule for them, when it is learned.
+"""What a cluster is: tokens in context, a rule, when it is learned.
 
 May import: storage, corpus, clustering.
 """

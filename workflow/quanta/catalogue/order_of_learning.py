@@ -15,7 +15,7 @@ from scipy.stats import rankdata
 
 from quanta.arrays import Array, Bool, Float, Int
 from quanta.catalogue import rank_correlation, when_learned
-from quanta.catalogue.when_learned import EVEN_ODDS, UNTRAINED, Reference
+from quanta.catalogue.when_learned import ONE_HALF, UNTRAINED, Reference
 from quanta.clustering import membership
 from quanta.streams import Purpose, generator
 
@@ -205,13 +205,13 @@ def order_of_learning(
 def verdict(line: Mapping[str, Any]) -> str:
     """What a correlation says of the hypothesis, in words."""
     if line["value"] is None or not line["interval"]:
-        return "too few clusters to say whether frequent ones are learned earlier"
+        return "Too few clusters to say whether frequent ones are learned earlier"
     low, high = line["interval"]
     if high < 0:
-        return "frequent clusters are learned earlier"
+        return "Frequent clusters are learned earlier"
     if low > 0:
-        return "frequent clusters are learned later"
-    return "it is open whether frequent clusters are learned earlier"
+        return "Frequent clusters are learned later"
+    return "It is open whether frequent clusters are learned earlier"
 
 
 def line_of(
@@ -225,7 +225,7 @@ def line_of(
 def main_reference(axis: str) -> Reference:
     """What the main line of an axis is learned against.
 
-    Over steps the untrained model's loss. Over sizes even odds for the target: the smallest model of a family has already
+    Over steps the untrained model's loss. Over sizes the probability one half of the target: the smallest model of a family has already
     halved nearly all of what a larger one predicts with confidence.
     """
-    return EVEN_ODDS if axis == "size" else UNTRAINED
+    return ONE_HALF if axis == "size" else UNTRAINED

@@ -20,10 +20,10 @@ class Reference:
     meaning: str  # as the page explains it
 
 
-UNTRAINED = Reference("untrained", "loss has halved against the untrained model's")
-EVEN_ODDS = Reference("even odds", "the target has even odds, a loss of ln 2 = 0.69 nats")
-UNIGRAM = Reference("unigram", "loss has halved against what the target's frequency alone gives")
-EVEN_ODDS_NATS = 2 * np.log(2)  # half of it is the loss of a target that has the probability ½
+UNTRAINED = Reference("untrained", "its loss is half of the untrained model's")
+ONE_HALF = Reference("one half", "its target has the probability ½, a loss of ln 2 = 0.69 nats")
+UNIGRAM = Reference("unigram", "its loss is half of what the target's frequency alone gives")
+ONE_HALF_NATS = 2 * np.log(2)  # half of it is the loss of a target that has the probability ½
 
 
 def halving(

@@ -426,7 +426,7 @@ class Plan:
             )
         if not self.config["interventions"]["run"]:
             told.append(
-                "Whether clusters can be taken away alone is left out: the configuration does not ask for it (interventions.run)."
+                "Whether clusters can be removed alone is left out: the configuration does not ask for it (interventions.run)."
             )
         if self.neighbours and self.config["qdg"]["second"] != "none":
             told.append(

@@ -1,4 +1,4 @@
-"""From texts to documents to tokens, and which of them were held out.
+"""From texts to documents to tokens, and which are held out.
 
 May import: storage.
 """

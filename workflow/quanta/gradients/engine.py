@@ -244,7 +244,7 @@ class Engine:
                     raise QuantaError(
                         f"document {documents[left[0]]}, position {positions[left[0]]}",
                         f"one sample of {positions[left[0]]} tokens does not fit the memory of {self.device}",
-                        "room for one sample",
+                        "memory for one sample",
                         "take bfloat16, shorter documents or a device with more memory",
                     ) from None
                 if self.device.type == "cuda":

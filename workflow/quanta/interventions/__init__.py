@@ -1,4 +1,4 @@
-"""Which groups of tokens can be taken away alone: weights move along the gradient of one half.
+"""Which groups of tokens can be removed alone, by moving the weights.
 
 May import: corpus, models, losses, gradients, clustering.
 """

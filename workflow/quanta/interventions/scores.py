@@ -204,9 +204,9 @@ def headline(found: list[dict[str, Any]]) -> str:
     by = {(one["grouping"], one["halving"]): one for one in found if one["kind"] == groups.REMOVAL}
     own = by.get((groups.CLUSTERS, halves.DOCUMENTS))
     if own is None:
-        return "no cluster has enough tokens to be removed"
+        return "No cluster has enough tokens to be removed."
     chance, bare = by.get((groups.RANDOM, halves.DOCUMENTS)), by.get((groups.CLUSTERS, halves.NO_BIGRAM))
     words = f"{own['alone']} of {own['of']} clusters can be removed alone"
-    further = [f"random groups: {chance['alone']} of {chance['of']}"] if chance else []
-    further += [f"halves without a common bigram: {bare['alone']} of {bare['of']}"] if bare else []
-    return f"{words} ({'; '.join(further)}; alone: {RULE})"
+    words += f", and {chance['alone']} of {chance['of']} random groups" if chance else ""
+    further = f" If the halves share no bigram, {bare['alone']} of {bare['of']} can." if bare else ""
+    return f"{words}.{further}"

@@ -75,7 +75,7 @@ def _disk(error: Exception, inputs: Sequence[str], outputs: Sequence[str]) -> Qu
     # some libraries pass on the text alone
     if number in FULL or (number is None and NO_ROOM.search(str(error))):
         found = error.strerror if isinstance(error, OSError) and number else str(error)
-        return QuantaError(str(file.parent), f"{found}", "room for the outputs", "free some, then start again")
+        return QuantaError(str(file.parent), f"{found}", "space for the outputs", "free some space, then start again")
     if number not in CLOSED:
         return None
     if named and any(file == one or file.is_relative_to(one) for one in map(Path, inputs)):

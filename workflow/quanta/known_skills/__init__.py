@@ -1,4 +1,4 @@
-"""Data sets whose skills are known, and a benchmark of ways to find them.
+"""Data sets with known skills, and a benchmark of ways to find them.
 
 May import: storage, models, gradients, affinity, clustering, parity.
 """

@@ -66,7 +66,7 @@ def check_model(model: PreTrainedModel, losses: Losses) -> Head:
         raise QuantaError(
             name_of(model),
             f"tokens from {place} on alter the losses of the tokens before them, by up to {seen:.2g} nats",
-            "attention that is causal: the loss of a token depends on what stands before it",
+            "attention that is causal: the loss of a token depends only on the tokens before it",
             "take a causal architecture; where config.json can make this one a decoder (is_decoder, causal), set that",
         )
     apart = _apart(found, expected)

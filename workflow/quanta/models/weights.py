@@ -271,6 +271,6 @@ def check_hash(folder: str | Path, expected: str | None) -> None:
         raise QuantaError(
             str(folder),
             f"weights with SHA-256 {found[:16]}…",
-            f"{expected[:16]}…, as family.csv beside the models says",
+            f"{expected[:16]}…, as family.csv next to the models says",
             "fetch the weights again (git checkout, git lfs pull), or fix the table if they are meant to differ",
         )

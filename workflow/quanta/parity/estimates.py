@@ -219,7 +219,7 @@ def coverage(table: pd.DataFrame, calibrated: Mapping[str, Calibrated]) -> pd.Da
                 "nominal": regression.LEVEL if part["covered"].notna().any() else np.nan,
                 "covered": part["covered"].astype(float).mean(),
                 "width": (part["high"] - part["low"]).mean(),
-                "cannot_tell": float((judged != "measured").mean()) if len(judged) else np.nan,
+                "cannot_tell": float((judged != regression.ALIKE).mean()) if len(judged) else np.nan,
             }
         )
     return pd.DataFrame(rows)

@@ -117,7 +117,7 @@ def train(
     """
     training = _Training(nets, settings, label, checkpoint, frozenset(snapshots))
     if training.resume():
-        log.info("%s: %s step %d", label, "had ended at" if training.ended else "goes on from", training.step)
+        log.info("%s: %s step %d", label, "had ended at" if training.ended else "continues from", training.step)
     progress = Progress(label, settings.steps - training.step, "steps")
     while training.goes_on():
         training.keep()

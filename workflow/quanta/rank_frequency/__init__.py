@@ -1,4 +1,4 @@
-"""Sizes of clusters by rank, their slope, and exponents that need no clusters.
+"""Cluster sizes by rank, their slope, and exponents without clusters.
 
 May import: corpus.
 """

@@ -140,8 +140,8 @@ def fit_envelope(
         "envelope_slope": {
             "value": value,
             "interval": [value - reach_out, value + reach_out] if reach_out is not None else None,
-            "interval_method": f"90 %, 1.645 standard deviations over {len(drawn)} bootstrap draws of {unit}, clusters "
-            "held fixed: sampling alone, neither the clustering's error nor the envelope's bias",
+            "interval_method": f"90 %, 1.645 standard deviations over {len(drawn)} bootstrap draws of {unit}, with "
+            "clusters held fixed; it covers sampling only, without the errors of clustering and envelope",
             "method": "least squares of log size on log rank of the envelope over all n_clusters",
             "ranks": [first, int(min(last, len(curve)))],
             "n_tokens": n,

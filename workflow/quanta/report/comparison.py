@@ -27,8 +27,8 @@ FITS, QDG, LEARNED = "scaling/fits.json", "qdg/fits.json", "qdg/learned.json"
 ALONE = "interventions/alone.json"
 BY_SIZE, SELECTION = "scaling/tokens_by_size.json", "qdg/selection.json"
 RECURS = {  # kinds of `recurrence`, as a reader is told; `{drop}` is the threshold in nats
-    "drop": "drops of more than {drop:g} nats between neighbouring sizes",
-    "sharp": "tokens with 80 % of their fall in one step of size",
+    "drop": "drops of more than {drop:g} nats between neighbouring model sizes",
+    "sharp": "tokens with a sharp fall",
     "monogenic": "monogenic tokens",
     "polygenic": "polygenic tokens",
 }
@@ -153,7 +153,7 @@ def exponents(run: Run) -> list[Row]:
             paper.judged("envelope_slope", slope, run.ours)),
         Row("the theory's slope, −(α_N + 1)", value_with_interval(theory), FITS, "-alpha_n - 1", "-1.083",
             paper.judged("theory_slope", theory, run.ours)),
-        Row("ranks of that fit", "{} to {}".format(*slope["ranks"]), QDG, "envelope_slope.ranks", "100 to 1000",
+        Row("ranks of the slope's fit", "{} to {}".format(*slope["ranks"]), QDG, "envelope_slope.ranks", "100 to 1000",
             same_ranks(slope)),
         Row("tokens clustered", str(tokens), QDG, "envelope_slope.n_tokens", "10000",
             paper.judged("qdg_tokens", {"value": tokens}, run.ours)),
@@ -202,9 +202,9 @@ def single_tokens(run: Run) -> list[Row]:
     return [
         Row("monogenic tokens, share of all predictions", f"{monogenic:.2e}", BY_SIZE, "monogenic / predictions", "few",
             is_few(monogenic, run)),
-        Row(f"of tokens that fall by {size['fall_nats']:g} nats or more: 80 % of it in one step of size",
+        Row(f"sharp falls, as a share of tokens that fall by at least {size['fall_nats']:g} nats",
             f"{size['sharp'] / fell:.3f}", BY_SIZE, "sharp / fell", "few", is_few(size["sharp"] / fell, run)),
-        Row("of the same tokens: rises elsewhere by more than 10 % of the fall", f"{size['not_monotone'] / fell:.3f}",
+        Row("of the same tokens: the loss rises elsewhere by over 10 % of the fall", f"{size['not_monotone'] / fell:.3f}",
             BY_SIZE, "not_monotone / fell"),
     ]  # fmt: skip
 
@@ -232,7 +232,7 @@ def recurring(seeds: Mapping[str, Any]) -> list[Row]:
             if fit["value"] is None:
                 why = f"no token of the {sizes} sizes with several seeds is one"
                 if kind == "polygenic" and sizes <= 3:
-                    why += f": with so few steps of size one always has {1 / (sizes - 1):.0%} of the fall or more"
+                    why += f": with so few intervals of model size, one always has {1 / (sizes - 1):.0%} of the fall or more"
             quantity = f"{words.format(drop=seeds['drop_nats'])}, share that recurs in {where}"
             ours = f"{value_with_interval(fit)}{chance}"
             key = f"recurs.{kind}.{where}"
@@ -294,18 +294,23 @@ def null_words(null: Any) -> str:
 def learning(run: Run) -> list[Row]:
     """The hypothesis that frequent quanta are learned first, and what speaks against reading it off cluster size."""
     found = [
-        Row(f"rank correlation of a cluster's size with when it is learned, {axis}", value_with_interval(line), LEARNED,
+        Row(f"rank correlation of cluster size and time of learning, {over(axis)}", value_with_interval(line), LEARNED,
             correlation_key(line), "negative (hypothesis)", is_negative(line))
         for axis, line in run.learned.items()
     ]  # fmt: skip
     axis = next(iter(run.learned))
     for words, question in (
-        ("the same, given the corpus's count of the target", order_of_learning.GIVEN_TARGET),
-        ("null: groups of one target, size", order_of_learning.NULL),
+        ("the same, with the corpus's count of the target held fixed", order_of_learning.GIVEN_TARGET),
+        ("null: groups of one target, group size", order_of_learning.NULL),
     ):
         line = order_of_learning.line_of(run.order, axis, question)
-        found.append(Row(f"{words}, {axis}", value_with_interval(line), LEARNED, correlation_key(line)))
+        found.append(Row(f"{words}, {over(axis)}", value_with_interval(line), LEARNED, correlation_key(line)))
     return found
+
+
+def over(axis: str) -> str:
+    """An axis of learning in words."""
+    return "over model sizes" if axis == "size" else f"over {axis.replace('step of', 'steps of', 1)}"
 
 
 def correlation_key(line: Mapping[str, Any]) -> str:
@@ -354,8 +359,9 @@ def sizes_words(alpha: Mapping[str, Any]) -> str:
     """The exponent of the mean loss, and what it is fitted to."""
     fitted = f"{alpha['n_sizes']} model sizes, {len(alpha['points_used'])} models"
     if alpha["value"] is None:
-        return f"no exponent of the loss over model size ({fitted})"
-    return f"the loss falls with model size N as N^-α, α = {value_with_interval(alpha)} ({fitted}){bend_words(alpha)}"
+        return f"The loss has no exponent over model size ({fitted})."
+    falls = "The mean loss falls as a power of model size, with exponent"
+    return f"{falls} {value_with_interval(alpha)} ({fitted}).{bend_words(alpha)}"
 
 
 def bend_words(alpha: Mapping[str, Any]) -> str:
@@ -363,22 +369,25 @@ def bend_words(alpha: Mapping[str, Any]) -> str:
     bend = alpha.get("bend")
     if bend is None or bend["single_power_law"]:
         return ""
-    drift = f"{bend['alpha_at_smallest']:.3f} at the smallest to {bend['alpha_at_largest']:.3f} at the largest size"
-    return f"; no single power law over these sizes: the local exponent goes from {drift}"
+    drift = f"{bend['alpha_at_smallest']:.3f} at the smallest size to {bend['alpha_at_largest']:.3f} at the largest"
+    return f" No single power law fits: the local exponent goes from {drift}."
 
 
 def slope_words(run: Run) -> str:
     """The slope of cluster sizes, and which null models have it as well."""
-    same, other = told_apart(run, False), told_apart(run, True)
-    value = f"the slope of cluster size over rank is {value_with_interval(run.qdg['envelope_slope'])}"
+    same, other = distinguished(run, False), distinguished(run, True)
+    value = f"The slope of cluster size over rank is {value_with_interval(run.qdg['envelope_slope'])}."
     if not same and not other:
-        return f"{value}; no null model was tested"
+        return f"{value} No null model was tested."
     if not same:
-        return f"{value}; each of {len(other)} null models has another slope"
-    return f"{value}; it cannot be distinguished from that of {', '.join(same)}: no evidence of quanta by itself"
+        return f"{value} Each of {len(other)} null models has another slope."
+    alike = "; ".join(f"“{name}”" for name in same)
+    return (
+        f"{value} It cannot be distinguished from that of null models ({alike}). By itself it is no evidence of quanta."
+    )
 
 
-def told_apart(run: Run, answer: bool) -> list[str]:
+def distinguished(run: Run, answer: bool) -> list[str]:
     """Names of the null models whose slope is (`answer`), or is not, distinguishable from the data's; untested ones are neither."""
     return [null.model for null in run.null_models if files.truth(null.distinguishable) is answer]
 
@@ -387,21 +396,23 @@ def learning_words(axis: str, line: Mapping[str, Any]) -> str:
     """What an axis says of the hypothesis."""
     verdict = order_of_learning.verdict(line)
     if line["value"] is None:
-        return f"{verdict} ({axis})"
-    return f"{verdict}: ρ = {value_with_interval(line)}, p = {line['p_value']:.2g}, {line['n']} clusters ({axis})"
+        return f"{verdict} ({over(axis)})."
+    return (
+        f"{verdict}: ρ = {value_with_interval(line)}, p = {line['p_value']:.2g} ({line['n']} clusters, {over(axis)})."
+    )
 
 
 def recurring_words(seeds: Mapping[str, Any]) -> str:
     """How many drops recur with another seed."""
     fit, sizes = seeds["recurs"]["drop"][recurrence.ANOTHER], seeds["non_embedding_parameters"]
-    among = f"{len(sizes)} sizes up to {sizes[-1]:,} parameters"
-    drops = f"more than {seeds['drop_nats']:g} nats"
+    among = f"{len(sizes)} model sizes up to {sizes[-1]:,} parameters"
+    drops = f"of more than {seeds['drop_nats']:g} nat{'' if seeds['drop_nats'] == 1 else 's'} between neighbouring model sizes"
     if fit["value"] is None:
-        return f"no drop of {drops} between neighbouring sizes to look for in another seed ({among})"
+        return f"No token has a drop {drops} to look for with another seed ({among})."
     low, high = fit["interval"]
     return (
-        f"{fit['value']:.0%} [{low:.0%}, {high:.0%}] of drops of {drops} recur in another seed "
-        f"({fit['expected']:.0%} if seeds were independent; {among})"
+        f"Of drops {drops}, {fit['value']:.0%} [{low:.0%}, {high:.0%}] recur with another seed. "
+        f"By chance {fit['expected']:.0%} would ({among})."
     )
 
 

@@ -30,7 +30,7 @@ SECOND = "second_"  # begins the names of the second clustering's chunks
 MILLINATS = 1000  # losses are kept in steps of 0.001 nats, as many digits as are shown
 
 
-IDENTITY_MEANING = "sizes of the groups that share a target token; nothing is clustered"
+IDENTITY_MEANING = "sizes of groups that share a target token, without clustering"
 
 
 # ---------------------------------------------------------------------------------------------------- what is shown
@@ -284,28 +284,32 @@ def law(
     nulls = []
     for name, sizes in curves.items():
         slope, told = slopes.get(name, (None, None))
-        nulls.append({"name": name, "sizes": sizes, "slope": slope, "told_apart": told, "meaning": meaning(name)})
+        nulls.append({"name": name, "sizes": sizes, "slope": slope, "different": told, "meaning": meaning(name)})
     notes = []
     if envelope.get("method"):
         ranks, n = envelope["ranks"], envelope["n_tokens"]
         notes.append(
             f"The fit: {envelope['method']}, ranks {ranks[0]} to {ranks[1]} of {n:,} tokens "
-            "(the paper: 100 to 1000 of 10,000). The first ranks are left out because clustering puts there what fits nowhere, "
-            "the last because a cluster has a token or two there."
+            "(the paper: 100 to 1000 of 10,000). The fit leaves out the first ranks, because clustering puts there what fits nowhere "
+            "else. It leaves out the last ranks, because clusters there have one or two tokens."
         )
     if envelope.get("interval_method"):
         notes.append(f"Interval of the slope: {envelope['interval_method']}.")
     if alpha_n is not None:
         notes.append(
-            f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with parameters. It tells the slope "
-            "alone: its line is drawn through the middle of the fitted points."
+            f"The theory: −(α_N + 1), with α_N = {alpha_n:.3f} from the fall of the mean loss with model size. It predicts "
+            "the slope only. Its line goes through the middle of the fitted points."
         )
     if calibration is not None and calibration.get("alpha", {}).get("value") is not None:
         alpha = calibration["alpha"]
-        below = " Below zero quanta would be used more evenly than one over their rank." if alpha["value"] < 0 else ""
+        below = (
+            " A value below zero would mean that quanta are used more evenly than one over their rank."
+            if alpha["value"] < 0
+            else ""
+        )
         notes.append(
-            f"Calibrated by simulation: α = {value_with_interval(alpha)} ({alpha.get('interval_method', '')}). Clustering bends "
-            f"the slope, so that α is not the slope less one: it is read off simulations with planted quanta.{below}"
+            f"The simulator's exponent: α = {value_with_interval(alpha)} ({alpha.get('interval_method', '')}). Clustering changes "
+            f"the slope, so the slope does not give α. Simulations with planted quanta give this value. It is no measurement.{below}"
         )
     return {
         "ks": sorted(int(k) for k in table["n_clusters"].unique() if k),
@@ -354,11 +358,11 @@ def facts(summary: Mapping[str, Any], figure: str, model: str, n_tokens: int, n_
 
 
 def shown(table: pd.DataFrame) -> list[dict[str, str]]:
-    """Rows as text: whole numbers as they are, others to four digits, nothing for what is missing."""
+    """Rows as text: whole numbers as they are, others to three places, `<0.001` if positive and below it, nothing for what is missing."""
 
     def text(value: Any) -> str:
         if isinstance(value, float):
-            return "" if np.isnan(value) else f"{value:.4g}"
+            return "" if np.isnan(value) else "<0.001" if 0 < value < 0.001 else f"{value:.3f}"
         return "" if value is None else str(value)
 
     return [{str(name): text(value) for name, value in row.items()} for row in table.to_dict(orient="records")]

@@ -5,9 +5,9 @@ from typing import Any
 
 
 def value_with_interval(fit: Mapping[str, Any], digits: int = 3) -> str:
-    """`0.083 [0.081, 0.085]`, the bare value if the fit has no interval, `not to be had` if its value is None."""
+    """`0.083 [0.081, 0.085]`, the bare value if the fit has no interval, `no value` if its value is None."""
     value, interval = fit["value"], fit.get("interval")
     if value is None:
-        return "not to be had"
+        return "no value"
     ends = f" [{interval[0]:.{digits}f}, {interval[1]:.{digits}f}]" if interval else ""
     return f"{value:.{digits}f}{ends}"

@@ -1,4 +1,4 @@
-"""Losses over size and steps: mean loss, single tokens, what recurs with another seed.
+"""Losses over model size and steps: mean, single tokens, other seeds.
 
 May import: corpus.
 """

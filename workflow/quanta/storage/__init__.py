@@ -1,4 +1,4 @@
-"""Files that can be trusted: written whole, checked when read, fetched at a pinned hash; and code read as a file.
+"""Files: written atomically, checked when read, fetched at a pinned hash; and code read as a file.
 
 May import: no other package.
 """

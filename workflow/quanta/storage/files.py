@@ -197,5 +197,5 @@ def check_disk(folder: Path, needed: int) -> None:
             str(folder),
             f"{free / 1e9:.1f} GB free on its disk",
             f"about {needed / 1e9:.1f} GB for this configuration",
-            "free some room, link results/ to a larger disk, or lower corpus.documents, qdg.tokens or qdg.features",
+            "free some space, link results/ to a larger disk, or lower corpus.documents, qdg.tokens or qdg.features",
         )

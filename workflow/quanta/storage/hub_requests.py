@@ -57,7 +57,7 @@ def own_headers() -> dict[str, str]:
             f"environment, {name}",
             "a blank, a line break or a letter beyond ASCII within the token",
             "a token as the hub shows it",
-            "copy it once more, without what stands around it",
+            "copy it again, without blanks or quotes around it",
         )
     headers = {"user-agent": "quanta", "accept-encoding": "identity"}
     return headers | ({"authorization": f"Bearer {token}"} if token else {})

@@ -91,7 +91,7 @@ def _append(url: str, file: File, partial: Path, where: str, patience: Patience,
                 str(partial.parent),
                 f"the disk is full ({free / 1e9:.2f} GB free) in the middle of {file.path}",
                 f"{file.size / 1e9:.2f} GB for it",
-                "free some room, or set models.hub.store to a larger disk; what has arrived is kept",
+                "free some space, or set models.hub.store to a larger disk; finished files are kept",
             ) from error
     if size > file.size:
         partial.unlink()

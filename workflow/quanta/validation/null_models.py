@@ -136,22 +136,22 @@ MODELS = (
     ),
     NullModel(
         "isotropic Gaussian",
-        "cosines of random vectors alike in every direction: no groups",
+        "cosines of random vectors, without preferred directions: no groups",
         lambda data: isotropic(len(data.cosines), data.dimension, data.rng(2)),
     ),
     NullModel(
         "clusters = target token",
-        "one random direction a target token, as alike within and as spread between as the data",
+        "one random direction per target token; as alike within, and as spread between, as the data",
         lambda data: grouped(data.cosines, data.target, data.rng(3)),
     ),
     NullModel(
         "clusters = bigram",
-        "the same, one direction a pair of the token before and the target",
+        "the same, one direction per bigram",
         lambda data: grouped(data.cosines, data.bigram, data.rng(4)),
     ),
     NullModel(
         "untrained model, same tokens",
-        "gradients of the same architecture with fresh weights: it has no skills",
+        "gradients of the same architecture with random weights",
         _untrained,
     ),
     NullModel(
@@ -161,7 +161,7 @@ MODELS = (
     ),
     NullModel(
         "the data, within the commonest target",
-        "the data's own cosines, of tokens that share the commonest target",
+        "the data's own cosines, for tokens with the commonest target only",
         _within_commonest,
     ),
 )

@@ -28,7 +28,7 @@
 
   /* [name, value, meaning] of all that is known of a cluster. */
   function known(k, c) {
-    const { columns, measures } = Q.clustering(k), found = [["rank", String(c + 1), "its place by size, from 1; the number of a cluster is one less"]];
+    const { columns, measures } = Q.clustering(k), found = [["rank", String(c + 1), "its place by size, from 1; the number of the cluster is one less"]];
     for (const [key, { name, meaning }] of Object.entries(Q.MEASURES))
       if (measures()[key]) found.push([name, Q.said(key, measures()[key][c], columns[`${key}_low`]?.[c], columns[`${key}_high`]?.[c]), meaning]);
     return [...found, ["fingerprint", columns.fingerprint[c], "names this set of tokens, in labels.csv"]];
@@ -47,7 +47,7 @@
 
   /* Models of the sizes on the axis with other seeds, to stand beside the curve. */
   const otherSeeds = () => Q.meta.other_seeds.map((member) => ({ at: Q.meta.members[member].parameters, member }));
-  const curveNote = () => Q.el("p", { class: "faint" }, `Strong: the mean of its tokens; shaded: their middle 80 %; thin: single tokens.${Q.meta.other_seeds.length ? " One model a size, of the first seed; open circles are other seeds." : ""}`);
+  const curveNote = () => Q.el("p", { class: "faint" }, `Thick line: the mean of its tokens. Shaded: their middle 80 %. Thin lines: single tokens.${Q.meta.other_seeds.length ? " The line has one model per size, of the first seed. Open circles are other seeds." : ""}`);
 
   /* Models with several steps → those members; the one that the run follows first. */
   function trainings() {
@@ -58,7 +58,7 @@
   }
 
   function table(caption, columns, rows) {
-    return Q.el("details", {}, Q.el("summary", { class: "faint" }, "the numbers"),
+    return Q.el("details", {}, Q.el("summary", { class: "faint" }, "Numbers"),
       Q.el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption }, Q.el("table", {}, Q.el("caption", {}, caption),
         Q.el("thead", {}, Q.el("tr", {}, ...columns.map((name) => Q.el("th", { scope: "col" }, name)))),
         Q.el("tbody", {}, ...rows.map((row) => Q.el("tr", {}, ...row.map((cell) => Q.el("td", {}, cell))))))));
@@ -109,15 +109,15 @@
         ...[[-1, "‹", "Previous cluster of the list"], [1, "›", "Next cluster of the list"]].map(([by, sign, said]) => Q.el("button", { type: "button", "aria-label": said, title: `${said} (${by < 0 ? "k" : "j"})`, onclick: () => Q.step(by) }, sign)))),
       Q.el("div", { class: "rule" }, Q.el("span", { class: "badge" }, "automatic"), Q.el("span", { class: "text" }, Q.rule(k, c)),
         Q.el("span", { class: "faint" }, `precision ${percent(columns.precision[c])}, recall ${percent(columns.recall[c])}; on other documents (held out) precision ${percent(columns.precision_held_out[c])}, recall ${percent(columns.recall_held_out[c])}`)),
-      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}${from.of === of ? "" : from.of === "second" ? ", second affinity" : ", paper's affinity"}`, { class: "link" }, { of: from.of }), `: it holds ${inCommon(from, k, c)} of the ${before(from).size(from.cluster)} tokens of that one.`) : "",
-      Q.mixed(k, c) ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else; this is hardly one skill.`) : "",
+      from ? Q.el("p", { class: "faint", id: "followed" }, "Followed from ", openButton(from.k, from.cluster, `cluster ${from.cluster} of ${from.k}${from.of === of ? "" : from.of === "second" ? ", second affinity" : ", paper's affinity"}`, { class: "link" }, { of: from.of }), `: it has ${inCommon(from, k, c)} of the ${before(from).size(from.cluster)} tokens of that one.`) : "",
+      Q.mixed(k, c) ? Q.el("p", { class: "faint weak" }, `A mixed cluster: the mean cosine of its pairs is ${columns.cosine_within[c].toFixed(3)}. Spectral clustering puts together what fits nowhere else, so this is hardly one quantum.`) : "",
       Q.el("div", { class: "row" }, Q.el("label", { for: "name" }, "Label"), field,
         Q.el("button", { type: "button", id: "labels-download", title: "Download all labels, for figures.labels in the configuration", onclick: () => Q.download("labels.csv", Q.labelsFile(), "text/csv") }, "labels.csv"),
         Q.el("button", { type: "button", id: "export-csv", title: "Download this cluster's tokens with their losses", onclick: () => Q.download(`${stem}.csv`, Q.csv(rows(k, c)), "text/csv") }, "Tokens as CSV"),
         Q.el("button", { type: "button", id: "export-json", onclick: () => Q.download(`${stem}.json`, JSON.stringify({ run: Q.meta.run, ...(Q.which ? { clustering: Q.meta.second.kind } : {}), n_clusters: k, label: c, fingerprint: columns.fingerprint[c], name: Q.names.get(k, c), rule: columns.rule[c], tokens: rows(k, c) }, null, 1), "application/json") }, "as JSON"),
         Q.el("button", { type: "button", id: "link", onclick: () => Q.copyLink() }, "Copy link")),
       Q.el("dl", { class: "facts" }, ...known(k, c).map(([what, value, meaning]) => Q.el("div", { title: meaning }, Q.el("dt", {}, what), Q.el("dd", {}, value)))),
-      Q.el("details", { open: explained, ontoggle: (event) => { explained = event.target.open; } }, Q.el("summary", { class: "faint" }, "what these are"),
+      Q.el("details", { open: explained, ontoggle: (event) => { explained = event.target.open; } }, Q.el("summary", { class: "faint" }, "What these numbers are"),
         Q.el("dl", { class: "meanings" }, ...known(k, c).flatMap(([what, , meaning]) => [Q.el("dt", {}, what), Q.el("dd", {}, meaning)]))),
     );
 
@@ -154,7 +154,7 @@
       overSteps = () => {
         const members = trained.get(model.value), at = members.map((m) => Q.meta.members[m].step);
         const curve = Q.curveChart(step, { members, x: at.map((s) => Math.max(s, 0.5)), label: "training step", tokens });
-        below.replaceChildren(at[0] === 0 ? Q.el("p", { class: "faint" }, "Step 0 stands at one half.") : "",
+        below.replaceChildren(at[0] === 0 ? Q.el("p", { class: "faint" }, "Step 0 is drawn at one half.") : "",
           table(`Mean loss over the steps of ${model.value} (nats)`, ["step", "mean", "10 %", "90 %"], at.map((s, i) => [String(s), curve.mean[i].toFixed(3), curve.low[i].toFixed(3), curve.high[i].toFixed(3)])));
       };
       model.addEventListener("change", () => { followed = model.value; overSteps(); });
@@ -165,14 +165,14 @@
     const histogram = () => Q.histogram(final, Array.from(tokens, (t) => Q.loss(+which.value, t)), "loss (nats)");
     which.addEventListener("change", histogram);
     cards.append(Q.el("div", { class: "card" }, Q.el("h3", {}, "Distribution of losses"), Q.el("div", { class: "row" }, which), final));
-    cards.append(Q.el("div", { class: "card" }, Q.el("h3", {}, "What stands there"), Q.el("div", { class: "three" }, ...KINDS.map(([key, label]) => bars(label, commonest(tokens, pieces[key]))))));
+    cards.append(Q.el("div", { class: "card" }, Q.el("h3", {}, "Commonest tokens"), Q.el("div", { class: "three" }, ...KINDS.map(([key, label]) => bars(label, commonest(tokens, pieces[key]))))));
     const similar = Q.el("div", { class: "card", hidden: true }), nearest = Q.el("div", { class: "card", hidden: true });
     cards.append(similar, nearest);
     cards.append(Q.el("div", { class: "card wide" }, Q.el("h3", {}, "Lineage: where its tokens are at other numbers of clusters"), lineage(k, c)));
     host.append(cards);
 
     const bySize = sizes && Q.curveChart(size, { members: Q.meta.by_size, x: Q.meta.by_size.map((m) => Q.meta.members[m].parameters), label: "non-embedding parameters", tokens, others: otherSeeds() });
-    if (sizes) sizeCard.append(curveNote(), table("Mean loss over sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
+    if (sizes) sizeCard.append(curveNote(), table("Mean loss over model sizes (nats)", ["model", "parameters", "mean", "10 %", "90 %"], Q.meta.by_size.map((m, i) => [Q.meta.members[m].model, Q.meta.members[m].parameters.toLocaleString("en"), bySize.mean[i].toFixed(3), bySize.low[i].toFixed(3), bySize.high[i].toFixed(3)])));
     overSteps();
     histogram();
     showSimilar(similar, nearest, k, c);
@@ -200,10 +200,10 @@
       (whole ? (Q.clustering(other).size(parts[0][0]) === tokens.length ? alone : within) : split).push(other);
     }
     const words = [
-      alone.length > 1 ? `The very same tokens are a cluster at ${runs(alone)} clusters` : "At no other number are these very tokens a cluster",
-      within.length ? `in one piece with others at ${runs(within)}` : null, split.length ? `split at ${runs(split)}` : null,
+      alone.length > 1 ? `The same tokens are a cluster at ${runs(alone)} clusters` : "These tokens are a cluster at no other number",
+      within.length ? `part of a larger one at ${runs(within)}` : null, split.length ? `split at ${runs(split)}` : null,
     ].filter(Boolean);
-    return Q.el("div", {}, Q.el("p", { class: "faint", id: "lineage-words" }, `${words.join("; ")}. A part is a cluster: its number, how many of the open cluster's tokens it holds, and its size.`), host);
+    return Q.el("div", {}, Q.el("p", { class: "faint", id: "lineage-words" }, `${words.join("; ")}. Each part is a cluster. It shows its number, how many tokens of the open cluster it has, and its size.`), host);
   }
 
   async function showSimilar(card, others, k, c) {
@@ -222,7 +222,7 @@
     canvas.addEventListener("click", (event) => Q.go({ token: Q.place(tokens[Q.cell(canvas, event)[0]]) }, { quiet: true }));
     card.append(
       Q.el("h3", {}, Q.which ? "Similarity of its tokens, second affinity" : "Similarity of its gradients"),
-      Q.el("p", { class: "faint" }, `mean cosine within: ${Q.fixed(near.within[c], 3)}${n < Q.clustering(k).size(c) ? `; ${n} of its tokens are drawn` : ""}`),
+      Q.el("p", { class: "faint" }, `mean cosine within: ${Q.fixed(near.within[c], 3)}${n < Q.clustering(k).size(c) ? `; the picture has ${n} of its tokens` : ""}`),
       canvas, Q.el("div", { class: "key" }, ...Q.rampKey("cosine 0 and below", "1")), readout);
     others.append(
       Q.el("h3", {}, "Nearest clusters"), Q.el("p", { class: "faint" }, "by the mean cosine between their tokens"),
@@ -245,7 +245,7 @@
         Q.el("button", { type: "button", id: "token-close", "aria-label": "Close the token", title: "Close (Esc)", onclick: () => Q.closeToken() }, "✕")),
       Q.el("div", { class: "context", tabindex: 0, role: "region", "aria-label": "Context of the token" }, Q.context(token)),
       Q.el("div", { class: "cards" },
-        Q.meta.by_size.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over sizes"), size) : null, Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
+        Q.meta.by_size.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "Its loss over model sizes"), size) : null, Q.meta.by_step.length > 1 ? Q.el("div", { class: "card" }, Q.el("h3", {}, "and over training"), step) : null,
         Q.el("div", { class: "card" }, Q.el("h3", {}, "Under every model"), Q.el("div", { class: "scroll short", tabindex: 0, role: "region", "aria-label": "Loss under every model" }, Q.el("table", { id: "token-losses" }, Q.el("thead", {}, Q.el("tr", {}, ...["model", "step", "loss (nats)"].map((t) => Q.el("th", { scope: "col" }, t)))),
           Q.el("tbody", {}, ...[...Q.meta.by_size, ...Q.meta.other_seeds, ...Q.meta.by_step.filter((m) => !Q.meta.by_size.includes(m))].map((m) => Q.el("tr", {}, ...loss(m).map((t) => Q.el("td", {}, t))))))))),
       Q.el("h3", {}, "Its cluster at each number of clusters"),

@@ -135,30 +135,30 @@ Q.start = async () => {
  * ones), `meaning`, `digits`, and `unit` if it has one.
  */
 Q.MEASURES = {
-  size: { name: "tokens", sort: "size", digits: 0, first: 1, meaning: "selected tokens in it" },
+  size: { name: "tokens", sort: "cluster size", digits: 0, first: 1, meaning: "number of its tokens" },
   n_sources: { name: "sources", sort: "number of sources", digits: 0, first: 1, meaning: "files that the tokens come from" },
   purity: { name: "purity", sort: "purity", digits: 3, first: 1, meaning: "share of the commonest target" },
   purity_bigram: { name: "bigram purity", digits: 3, meaning: "share of the commonest pair of token before and target" },
   purity_source: { name: "source purity", digits: 3, meaning: "share of the commonest source" },
   f1: { name: "held-out F1", sort: "held-out F1 of its description", digits: 2, first: 1, meaning: "harmonic mean of the description's precision and recall on documents that it was not found on" },
-  fall: { name: "fall", sort: "fall in loss over sizes", digits: 2, unit: "nats", first: 1, meaning: "mean loss under the smallest model less that under the largest" },
-  sharpness: { name: "sharpness", sort: "sharpness of the fall", digits: 2, first: 1, meaning: "largest drop between neighbouring sizes over the fall; above 1 where the loss rises elsewhere, – where the fall is below 0.1 nats" },
+  fall: { name: "fall", sort: "fall in loss over model sizes", digits: 2, unit: "nats", first: 1, meaning: "mean loss under the smallest model minus that under the largest" },
+  sharpness: { name: "sharpness", sort: "sharpness of the fall", digits: 2, first: 1, meaning: "largest drop between neighbouring model sizes, as a share of the fall. It is above 1 if the loss rises elsewhere. –: the fall is below 0.1 nats" },
   largest: { name: "loss, largest model", sort: "loss of the largest model", digits: 3, unit: "nats", first: 1, meaning: "mean loss under the largest model" },
-  skill: { name: "skill", sort: "skill beyond identity", digits: 3, first: 1, meaning: "chance that a token is nearer to one of its cluster than to one outside with the same target: one half if the cluster is no more than its target, – where no such token is outside" },
-  cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for tokens that have nothing to do with each other" },
+  skill: { name: "skill", sort: "skill beyond the target", digits: 3, first: 1, meaning: "chance that a token is nearer to a token of its cluster than to one outside with the same target. At one half, the cluster is no more than its target. –: there is no such token outside" },
+  cosine_within: { name: "cosine within", sort: "mean cosine within", digits: 3, first: 1, meaning: "mean cosine of the gradients of its pairs; about 0 for unrelated tokens" },
   stability_halves: { name: "stability, halves", sort: "stability, half the tokens", digits: 3, first: 1, meaning: "how much of it is found again from half of the tokens (Jaccard index: 1 is all)" },
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
-  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights are moved until half of its tokens have lost 2 nats: the share of it that the other half loses, with its 90 % interval" },
-  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share less what tokens outside lose (of its targets, or all else, whichever is more), with its 90 % interval; above 0.25 at its low end, the cluster can be removed alone" },
-  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the share if the halves have no pair of token before and target in common; – where there are no such halves" },
+  removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights move until half of its tokens have lost 2 nats. The other half loses this share of it, with its 90 % interval" },
+  removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share minus the share that tokens outside lose, with its 90 % interval. Outside are those of its targets, or all others, whichever lose more. Above 0.25 at its low end, the cluster can be removed alone" },
+  removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the same share if the halves have no bigram in common. –: there are no such halves" },
 };
 if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];
 for (const { column, axis, reference } of Q.meta.learned) {
   const size = axis === "size";
   Q.MEASURES[column] = {
-    name: `learned at ${axis}`, sort: size ? "size at which learned" : `step learned, ${axis.replace(/^step of /, "")}`, digits: 0, first: -1, unit: size ? "parameters" : "steps",
+    name: `learned at ${size ? "model size" : axis}`, sort: size ? "model size at which learned" : `step learned, ${axis.replace(/^step of /, "")}`, digits: 0, first: -1, unit: size ? "parameters" : "steps",
     learned: size ? Q.meta.members[Q.meta.by_size[0]].parameters : 1, // the first point of the axis
-    meaning: `median over its tokens of where ${reference}, with its 90 % interval; ≤: there at the first point; –: not at the last`,
+    meaning: `where half of its tokens are learned, with a 90 % interval. A token is learned when ${reference}. ≤: at the first point already. –: not at the last point`,
   };
 }
 
@@ -174,7 +174,7 @@ Q.said = (key, value, low, high) => {
   return `${number(value)}${low === undefined ? "" : ` [${number(low)}, ${number(high)}]`}${end}`;
 };
 
-/* Mean cosine below which a cluster is said to be mixed; that of unrelated tokens is about 0. */
+/* Mean cosine below which a cluster is called mixed; that of unrelated tokens is about 0. */
 Q.mixed = (k, c) => Q.clustering(k).columns.cosine_within?.[c] < 0.1;
 
 /* The automatic description. A rule that misses more than it tells, on documents that it was not found on, is called loose. */

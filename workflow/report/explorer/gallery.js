@@ -3,6 +3,7 @@
 
 {
   const CARDS = 12, FEWEST = 6, TOKENS = 4;
+  const ALONE = 0.25; // as in quanta.interventions.scores: the low end of the interval is above it
 
   const share = (value) => `${(100 * value).toFixed(0)} %`;
 
@@ -28,8 +29,10 @@
   /* What is known of a cluster, in words. */
   function sure(own, c) {
     const { size, precision_held_out: precision, recall_held_out: recall, stability_halves: halves } = own.columns, said = [`${size[c]} tokens`];
-    if (precision[c] !== null && recall[c] !== null) said.push(`on other documents its rule is right in ${share(precision[c])} and finds ${share(recall[c])}`);
-    if (halves && halves[c] !== null) said.push(`${share(halves[c])} of it come back from half of the texts`);
+    if (precision[c] !== null && recall[c] !== null) said.push(`on other documents, its rule is right for ${share(precision[c])} and finds ${share(recall[c])}`);
+    if (halves && halves[c] !== null) said.push(`${share(halves[c])} of it comes back from half of the texts`);
+    const alone = own.columns.removed_alone_low?.[c];
+    if (typeof alone === "number") said.push(alone > ALONE ? "can be removed alone" : "cannot be removed alone");
     return said.join(" · ");
   }
 

@@ -105,7 +105,7 @@ Q.kwic = (token) => {
 
 /* What the columns of such a list are. */
 Q.kwicHead = (host) => host.replaceChildren(
-  Q.el("span", { class: "before" }, "context, target"), Q.el("span", {}, "and what follows"), Q.el("span", { class: "sizes" }, "loss over sizes"), Q.el("span", { class: "loss", title: `loss under ${Q.meta.members[Q.meta.clustered].model}` }, "loss, nats"));
+  Q.el("span", { class: "before" }, "context, target"), Q.el("span", {}, "and what follows"), Q.el("span", { class: "sizes" }, "loss over model sizes"), Q.el("span", { class: "loss", title: `loss under ${Q.meta.members[Q.meta.clustered].model}` }, "loss, nats"));
 
 /* The same over several lines, as the author wrote it. */
 Q.block = (token) => Q.el("div", { class: "block" },
@@ -136,7 +136,7 @@ Q.spark = (token) => {
   const points = values.map((value, i) => `${(60 * i) / Math.max(values.length - 1, 1) + 2},${18 - (16 * value) / top}`);
   svg.setAttribute("viewBox", "0 0 64 20");
   svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", `loss over sizes: ${values.map((v) => v.toFixed(2)).join(", ")} nats`);
+  svg.setAttribute("aria-label", `loss over model sizes: ${values.map((v) => v.toFixed(2)).join(", ")} nats`);
   line.setAttribute("points", points.join(" "));
   line.setAttribute("fill", "none");
   line.setAttribute("stroke", "currentColor");

@@ -4,7 +4,7 @@
 (async () => {
   const $ = (id) => document.getElementById(id);
   const trouble = (text) => { $("trouble").textContent = text; $("trouble").hidden = false; };
-  if (!("DecompressionStream" in window)) { trouble("This browser cannot unpack the data: one of 2023 or later can."); return; }
+  if (!("DecompressionStream" in window)) { trouble("This browser cannot unpack the data. Use a browser of 2023 or later."); return; }
 
   /* ------------------------------------------------------------------------------------------------------- colours */
 
@@ -26,7 +26,7 @@
 
   /* ------------------------------------------------------------------------------------------------------- address */
 
-  /* What the address asks for; what the run does not have is told. */
+  /* What the address asks for; a notice names what the run does not have. */
   function read() {
     const given = new URLSearchParams(location.hash.slice(1)), next = { ...state, from: null }, lacking = [];
     if (ks.includes(+given.get("k"))) next.k = +given.get("k");
@@ -46,7 +46,7 @@
     if (views.includes(given.get("view"))) next.view = given.get("view");
     else if (given.get("view")) lacking.push(`view “${given.get("view")}”`);
     else if (given.has("cluster") || next.token !== null) next.view = "cluster";
-    if (lacking.length) trouble(Q.plain(`The address asks for what this run does not have: no ${lacking.join(", no ")}. Shown is the nearest that it has.`)); else $("trouble").hidden = true;
+    if (lacking.length) trouble(Q.plain(`This run does not have what the address asks for: no ${lacking.join(", no ")}. The page shows the nearest that it has.`)); else $("trouble").hidden = true;
     if (given.has("q")) {
       $("query").value = given.get("q");
       brought = !own.has(given.get("q")) && /[\\^$.*+?()[\]{}|]/.test(given.get("q")) ? given.get("q") : null;
@@ -102,7 +102,7 @@
   for (const [key, { sort }] of Object.entries(Q.MEASURES)) if (sort && Q.clustering(state.k).measures()[key]) $("sort").append(Q.el("option", { value: key }, sort));
 
   const clusterList = Q.list($("cluster-list"), {
-    label: "Clusters", height: 58, empty: "No cluster has this in its name, description or target.", choose: (c) => Q.go({ view: "cluster", cluster: c, token: null }),
+    label: "Clusters", height: 58, empty: "No cluster has this text in its name, description or target.", choose: (c) => Q.go({ view: "cluster", cluster: c, token: null }),
     render: (c) => {
       const { columns } = Q.clustering(state.k), measures = Q.clustering(state.k).measures(), key = measures[$("sort").value] ? $("sort").value : "size";
       const name = Q.names.get(state.k, c), value = key === "size" ? "" : ` · ${Q.said(key, measures[key][c])}`;
@@ -154,7 +154,7 @@
   /* ---------------------------------------------------------------------------------------------------------- law */
 
   function describe(found) {
-    if (!found) return "Point at a curve: its cluster or null model is told here.";
+    if (!found) return "Point at a curve to see its cluster or null model.";
     if (found.null) return `Null model, ${Q.plain(found.null)}: rank ${found.rank}, ${found.size} tokens.`;
     return `${found.k} clusters, rank ${found.rank}: ${found.size} tokens. ${Q.names.get(found.k, found.rank - 1) || Q.rule(found.k, found.rank - 1)}`;
   }
@@ -173,13 +173,13 @@
       line("accent", `${state.k} clusters`), line("series", "other numbers of clusters", { opacity: 0.4 }), line("ink", "envelope"),
       ...(fit.value === null ? [] : [line("fit", `slope ${number(fit.value)}${fit.interval ? ` [${fit.interval.map(number).join(", ")}]` : ""}, ranks ${fit.ranks.join(" to ")}`), ...(theory_slope === null ? [] : [line("theory", `theory, −(α_N + 1) = ${number(theory_slope)}`, { dash: [8, 3, 2, 3] })])]),
       line("null", `${nulls.length} null model${nulls.length === 1 ? "" : "s"}`, { dash: Q.nullDash(0) }));
-    const told = (one) => (one.told_apart === null ? "not tested" : one.told_apart ? "yes" : "no");
+    const different = (one) => (one.different === null ? "not tested" : one.different ? "yes" : "no");
     $("law-nulls").replaceChildren(
-      Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "told apart from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
+      Q.el("thead", {}, Q.el("tr", {}, ...["null model", "slope", "different from the data", "what it is"].map((name) => Q.el("th", { scope: "col" }, name)))),
       Q.el("tbody", {}, Q.el("tr", {}, Q.el("th", { scope: "row" }, "the data"), Q.el("td", {}, fit.value === null ? "–" : number(fit.value)), Q.el("td", {}, ""), Q.el("td", {}, Q.which ? Q.meta.second.meaning : "gradients of the selected tokens")),
         ...nulls.map((one, i) => Q.el("tr", {},
           Q.el("th", { scope: "row" }, Q.el("button", { type: "button", "aria-pressed": String(strong === one.name), onclick: () => mark(one.name, i) }, Q.stroke(Q.colour(strong === one.name ? "chosen" : "null"), Q.nullDash(i)), Q.plain(one.name))),
-          Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, told(one)), Q.el("td", {}, one.meaning)))));
+          Q.el("td", {}, one.slope === null ? "–" : number(one.slope)), Q.el("td", {}, different(one)), Q.el("td", {}, one.meaning)))));
     $("law-notes").replaceChildren(...notes.map((text) => Q.el("p", { class: "faint" }, text)));
   }
 
@@ -194,18 +194,18 @@
   const map = Q.map($("map"), {
     choose: (token) => Q.go({ view: "cluster", cluster: Q.clustering(state.k).label[token], token: Q.place(token) }),
     hover: (token) => {
-      if (token < 0) { $("map-readout").textContent = "Point at a token: its cluster is told here. A click opens it."; return; }
+      if (token < 0) { $("map-readout").textContent = "Point at a token to see its cluster. Click to open it."; return; }
       const c = Q.clustering(state.k).label[token];
       $("map-readout").textContent = `cluster ${c}: ${Q.line(Q.tokens.before[token].slice(-40))}[${Q.visible(Q.tokens.target[token])}] · ${Q.names.get(state.k, c) || Q.rule(state.k, c)}`;
     },
   });
-  $("map-readout").textContent = "Point at a token: its cluster is told here. A click opens it.";
+  $("map-readout").textContent = "Point at a token to see its cluster. Click to open it.";
   {
     const { members, by_size, other_seeds } = Q.meta, steps = new Map();
     for (const [m, { model }] of members.entries()) if (!by_size.includes(m) && !other_seeds.includes(m)) steps.set(model, [...(steps.get(model) ?? []), m]);
     const group = (label, list, said) => (list.length ? Q.el("optgroup", { label }, ...list.map((m) => Q.el("option", { value: m }, said(members[m])))) : null);
     $("map-colour").append(...[Q.el("option", { value: "cluster" }, "by cluster"),
-      group("loss over sizes", by_size, ({ model }) => `loss under ${model}`), group("other seeds", other_seeds, ({ model }) => `loss under ${model}`),
+      group("loss over model sizes", by_size, ({ model }) => `loss under ${model}`), group("other seeds", other_seeds, ({ model }) => `loss under ${model}`),
       ...[...steps].map(([model, list]) => group(`training of ${model}`, list, ({ step }) => `loss under ${model}, step ${step}`))].filter(Boolean));
   }
   $("map-colour").addEventListener("change", () => showMap());
@@ -246,7 +246,7 @@
   let heatOwn = [];
   async function showHeat() {
     const [tokens, values] = await Promise.all(["heat_tokens", "heat"].map(Q.own));
-    if (!tokens) { $("heat-lead").textContent = "This run keeps no affinity matrix."; $("heat").hidden = $("heat-controls").hidden = true; Q.drawn("heat"); return; }
+    if (!tokens) { $("heat-lead").textContent = "This run has no affinity matrix."; $("heat").hidden = $("heat-controls").hidden = true; Q.drawn("heat"); return; }
     const { label } = Q.clustering(state.k), n = tokens.length;
     heatOrder = Array.from({ length: n }, (_, i) => i).sort((a, b) => label[tokens[a]] - label[tokens[b]] || a - b);
     heatAt = (i, j) => values[heatOrder[i] * n + heatOrder[j]];
@@ -254,8 +254,8 @@
     heatOwn = heatOrder.map((i, at) => (label[tokens[i]] === state.cluster ? at : -1)).filter((at) => at >= 0);
     heatCursor = heatOwn.length ? [heatOwn[0], heatOwn[0]] : [0, 0];
     heatMark(heatOwn);
-    $("heat-readout").textContent = "Point at a pair, or move over pairs by the arrow keys: its clusters and its cosine are told here.";
-    $("heat-lead").textContent = `${Q.which ? "Second affinity" : "Cosine similarity of the gradients"} of ${n} of ${Q.n} tokens, evenly spread, ordered by ${state.k} clusters, largest first. The frame is the open cluster. Click to open another.`;
+    $("heat-readout").textContent = "Point at a pair, or use the arrow keys, to see its clusters and its cosine.";
+    $("heat-lead").textContent = `${Q.which ? "Second affinity" : "Cosine similarity of the gradients"} of ${n} of the ${Q.n} tokens, evenly spread. They are ordered by cluster, largest first (${state.k} clusters). The frame is the open cluster. Click to open another one.`;
     $("heat-key").replaceChildren(...Q.rampKey("cosine 0 and below", "1"));
     Q.drawn("heat");
   }
@@ -300,7 +300,7 @@
     if (brought === null || brought !== $("query").value) return false;
     running++; // ends what runs
     $("query").removeAttribute("aria-invalid");
-    $("query-status").textContent = "The address brought this expression: press Enter in its field to search.";
+    $("query-status").textContent = "This expression comes from the address. Press Enter in its field to search.";
     $("query-clusters").replaceChildren();
     found.show([]);
     return true;
@@ -361,7 +361,7 @@
     if (mine !== running || hits === undefined) return;
     if (hits === null) {
       $("query").setAttribute("aria-invalid", "true");
-      $("query-status").textContent = "This expression takes too long: it was stopped after a second. Repetition within repetition, as in (a+)+, does that.";
+      $("query-status").textContent = "This expression takes too long, and the page stopped it after a second. Nested repetition such as (a+)+ does that.";
       $("query-clusters").replaceChildren();
       found.show([]);
       return;
@@ -403,7 +403,7 @@
 
   /* -------------------------------------------------------------------------------------------------------- views */
 
-  const shown = new Map(); // what a view showed last, so that it is drawn anew only when that has changed
+  const shown = new Map(); // what a view showed last, so that it is drawn again only when that has changed
   function show(before, quiet) {
     document.body.dataset.view = state.view;
     const open = document.querySelector(`#views [data-view="${state.view}"]`).textContent;
@@ -467,5 +467,5 @@
   if (!$("trouble").hidden) history.replaceState(null, "", address());
   show({ ...state, view: null }, true);
   Q.ready = performance.now();
-  $("timings").textContent = `Ready ${Q.ready.toFixed(0)} ms after the page was opened, with ${Q.n.toLocaleString("en")} tokens and ${ks.length} clusterings.`;
+  $("timings").textContent = `The page was ready after ${Q.ready.toFixed(0)} ms. It has ${Q.n.toLocaleString("en")} tokens and ${ks.length} clusterings.`;
 })().catch((error) => { const place = document.getElementById("trouble"); place.textContent = `The page could not be shown: ${error.message}`; place.hidden = false; throw error; });

@@ -50,8 +50,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         {
             "alpha": posterior.as_json()
             | {
-                "interval_method": "90 %, nearest of the simulations (approximate Bayesian computation); sampling of tokens "
-                "and everything that the prior leaves open are in it",
+                "interval_method": "90 %, from the nearest simulations (approximate Bayesian computation); it covers sampling "
+                "of tokens and all that the prior leaves open",
                 "sketch_deviation": _sketch_deviation(
                     inputs.features, arrays.evenly(n_tokens, len(cosines))[chosen], fitted
                 ),
@@ -68,8 +68,8 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             "coverage": {
                 "nominal": regression.LEVEL,
                 "found": float(coverage["covered"].mean()),
-                "found_where_measured": _mean(coverage.loc[coverage["verdict"] == "measured", "covered"]),
-                "cannot_tell": float((coverage["verdict"] != "measured").mean()),
+                "found_where_alike": _mean(coverage.loc[coverage["verdict"] == regression.ALIKE, "covered"]),
+                "cannot_tell": float((coverage["verdict"] != regression.ALIKE).mean()),
                 "n": len(coverage),
             },
             "summaries": found,

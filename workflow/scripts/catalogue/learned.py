@@ -2,7 +2,7 @@
 
 Makes: `qdg/learned.csv`, a row a cluster of every n_clusters, axis and reference, and `qdg/learned.json`, the rank correlations.
 A loss has halved against the untrained model (its own loss at step 0, else the logarithm of the vocabulary), or against
-what the target's frequency alone gives (reference unigram); or the target has even odds, a loss of ln 2 nats.
+what the target's frequency alone gives (reference unigram); or the target has the probability one half, a loss of ln 2 nats.
 """
 
 import json
@@ -47,7 +47,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         fresh = curves[0] if axis != "size" and at[0] == 0 else np.log(tokenizer.get_vocab_size())
         for reference, initial in (
             (when_learned.UNTRAINED, fresh),
-            (when_learned.EVEN_ODDS, when_learned.EVEN_ODDS_NATS),
+            (when_learned.ONE_HALF, when_learned.ONE_HALF_NATS),
             (when_learned.UNIGRAM, unigram),
         ):
             places = when_learned.halving(curves, at, initial)

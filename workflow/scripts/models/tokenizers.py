@@ -20,7 +20,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     without = vocabulary.check_alike(folders)
     if without:
         logging.getLogger("quanta").warning(
-            "no tokenizer.json, so that theirs is taken to be the family's: %s", ", ".join(without)
+            "no tokenizer.json; the family's tokenizer is taken to be theirs: %s", ", ".join(without)
         )
     named = list(zip(json.loads(params.named), folders, strict=True))
     signs = {one[0]: weights.chat_sign(Path(folder), *one) for one, folder in named}

@@ -75,7 +75,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             },
             "correlation_of_drops": recurrence.correlation(curves),
             "method": f"share of one seed's marks that recur, over ordered pairs of seeds; 90 %, {params.draws} bootstrap draws of "
-            f"{resampling.UNIT}; expected: the other's own rate at the same step of size",
+            f"{resampling.UNIT}; expected: the other's own rate between the same model sizes",
         },
     )
 
