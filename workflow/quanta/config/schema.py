@@ -2,7 +2,9 @@
 
 import difflib
 import json
+import os
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,11 @@ def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "c
     for error in errors:
         raise _explained(error, where)
     settled = _ordered(settled, schema)
+    for place in checks.PATHS:
+        *sections, key = place.split(".")
+        section = reduce(dict.__getitem__, sections, settled)
+        if section.get(key):  # as a shell reads a path; ~ means nothing to those who open it
+            section[key] = os.path.expanduser(section[key])
     folder = settled["models"]["folder"]
     if settled["models"]["source"] == "folder" and folder["final_step"] == "auto":
         folder["final_step"] = members.found_final_step(settled)

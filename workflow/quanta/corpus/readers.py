@@ -261,6 +261,13 @@ def _sound(text: str) -> str:
 
 
 def _text_of(row: Any, field: str, where: str) -> str:
+    if isinstance(row, dict) and field not in row:
+        raise QuantaError(
+            where,
+            f"no {field!r}, but {', '.join(map(repr, row)) or 'nothing'}",
+            "a text under the name that corpus.jsonl.field gives",
+            "set corpus.jsonl.field to one of them, or fix the line",
+        )
     try:
         text = row[field]
         if not isinstance(text, str):

@@ -40,8 +40,17 @@ def check_folder(folder: Path) -> None:
     Raises:
         QuantaError: a configuration or safetensors weights are missing.
     """
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise QuantaError(str(folder), "no model in Hugging Face format", EXPECTED, MEND)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise QuantaError(str(folder), "an adapter (adapter_config.json) without the model that it changes", EXPECTED,
+                          "merge both with peft: merge_and_unload(), then save_pretrained")  # fmt: skip
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    missing += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
+    if missing:
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        there = f", but {pickled[0]}" if pickled else ""
+        raise QuantaError(
+            str(folder), f"no model in Hugging Face format: no {' and no '.join(missing)}{there}", EXPECTED, MEND
+        )
 
 
 def gguf_file(folder: Path) -> Path | None:
