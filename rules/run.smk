@@ -22,6 +22,7 @@ STATE = Path(".snakemake")
 
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
+    logger.addFilter(schedule.ShortReasons())
     recovery.clear_after_kill(STATE)
     rerun_hash.keep_times(SCRIPTS, STATE / "quanta_scripts.json")
 

@@ -85,7 +85,11 @@ def _holds_models(folder: Path) -> bool:
     if folder.name == "tokenizer" or not folder.is_dir():
         return False
     found = {path.name for path in folder.iterdir()}
-    return bool(_step_folders(folder)) or "config.json" in found or any(name.endswith((".safetensors", ".bin", ".gguf")) for name in found)
+    return (
+        bool(_step_folders(folder))
+        or "config.json" in found
+        or any(name.endswith((".safetensors", ".bin", ".gguf")) for name in found)
+    )
 
 
 def _step_folders(folder: Path) -> list[str]:

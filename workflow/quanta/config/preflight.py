@@ -49,7 +49,9 @@ def check_places(number: int | None) -> None:
         QuantaError: there is not even one place.
     """
     if number is not None and number < 1:
-        raise QuantaError("--cores, or --jobs on a cluster", f"{number}", "at least 1", "write --cores 4, or --cores all")
+        raise QuantaError(
+            "--cores, or --jobs on a cluster", f"{number}", "at least 1", "write --cores 4, or --cores all"
+        )
 
 
 def _check_texts(jsonl: Mapping[str, Any]) -> None:
@@ -92,6 +94,7 @@ def _check_models(config: Mapping[str, Any], results: Path) -> None:
     first_model = members.model_names(dict(config))[0]
     for model, step, folder in _given(config, results):
         weights.check_given(folder, shared)
+        weights.check_type(headers.settings_of(folder), str(folder / "config.json"))
         if step != members.final_step(dict(config)) or shared:
             continue
         if (file := weights.gguf_file(folder)) is None:

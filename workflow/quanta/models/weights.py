@@ -4,6 +4,7 @@ Apart from `pretrained`, which loads them, so that the stages that only copy or 
 """
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -87,6 +88,9 @@ def check_given(folder: Path, tokenizer: Path | None = None) -> None:
         gguf.check_header(packed)
     else:
         check_folder(folder)
+        if not headers.settings_of(folder):
+            raise QuantaError(str(folder / "config.json"), "no JSON object with settings", "the configuration of a model",
+                              "fetch the file again")  # fmt: skip
         check_settings(headers.settings_of(folder), str(folder / "config.json"))
         _check_types(folder)
         _check_index(folder)
@@ -110,6 +114,29 @@ def check_settings(settings: dict[str, Any], where: str) -> None:
         f"quantised weights ({method}{f', {bits} bits' if bits else ''})",
         "weights that are floating point numbers of 16 bits or more",
         "take the weights that these were made of, or a GGUF file; else load them, dequantize() and save_pretrained",
+    )
+
+
+def check_type(settings: dict[str, Any], where: str) -> None:
+    """Refuse a model type that the installed transformers does not know.
+
+    Raises:
+        QuantaError: it is named, with the version.
+    """
+    kind = settings.get("model_type")
+    found = importlib.util.find_spec("transformers")
+    packaged = Path(found.origin).parent / "models" if found and found.origin else Path()
+    if not isinstance(kind, str) or (packaged / kind.replace("-", "_")).is_dir():
+        return  # without the seconds that the library takes
+    import transformers
+
+    if kind in transformers.CONFIG_MAPPING:
+        return
+    raise QuantaError(
+        where,
+        f"the model type {kind!r}, which transformers {transformers.__version__} does not know",
+        "a model type of transformers: code that comes with a model is never run",
+        "install a newer transformers if it has the type, or take another model",
     )
 
 
