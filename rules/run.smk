@@ -99,7 +99,7 @@ def picture(one):
 
 def look():
     """Refuse what no job could use: files, packages, given models, disk. Returns what a reader should know."""
-    preflight.check_places(workflow.cores if workflow.local_exec else workflow.nodes)
+    preflight.check_places(workflow.resource_settings.cores, workflow.resource_settings.nodes)
     lock = Path(workflow.basedir) / "envs/requirements.lock"
     preflight.check(config, Path(R), lock=lock, manifest=bool(plan.manifest_given()))
     return preflight.notes(config, Path(R))
@@ -121,6 +121,7 @@ def start():
     try:
         recovery.cancel_orphans(STATE)
         if not workflow.local_exec:
+            slurm.check_client()
             slurm.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(STATE)
             slurm.Waker(Path()).start()

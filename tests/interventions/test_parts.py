@@ -90,7 +90,7 @@ def test_any_number_of_parts_makes_the_same_bytes_and_units_are_found(run, tmp_p
     for name in names:
         assert (one / name).read_bytes() == (three / name).read_bytes(), name
     alone = json.loads((one / "alone.json").read_text(encoding="utf-8"))
-    assert alone["headline"].startswith("4 of 4 clusters can be removed alone (random groups: 0 of 2;")
+    assert alone["headline"].startswith("4 of 4 clusters can be removed alone (random groups: 0 of 2")
     by = {(c["kind"], c["grouping"], c["halving"]): (c["alone"], c["groups"]) for c in alone["counts"]}
     assert by["removal", "second", "documents"] == (4, 4) and by["insertion", "clusters", "documents"] == (1, 1)
     clusters = pd.read_csv(one / "clusters.csv")

@@ -123,9 +123,7 @@ def test_null_models_that_were_not_tested_are_on_neither_side(through_csv, tmp_p
         files.write_table(tmp_path / "nulls.csv", run.nulls)
         run = a_run(nulls=files.read_table(tmp_path / "nulls.csv"))
     assert comparison.told_apart(run, True) == ["Gaussian"] and comparison.told_apart(run, False) == ["bigram"]
-    assert comparison.slope_words(run).endswith(
-        "cannot be distinguished from that of bigram: no evidence of quanta by itself"
-    )
+    assert comparison.slope_words(run).endswith("; 1 of 2 null models have it too: it is no evidence of quanta")
     alone = a_run(nulls=run.nulls.iloc[[0, 3]])
     assert comparison.told_apart(alone, True) == comparison.told_apart(alone, False) == []
     assert comparison.slope_words(alone).endswith("no null model was tested")
@@ -154,7 +152,7 @@ def test_a_family_whose_local_exponent_drifts_has_no_single_power_law():
     bend = {"single_power_law": False, "alpha_at_smallest": 0.15, "alpha_at_largest": 0.1}
     alpha = a_run().scaling["alpha_n"]
     assert comparison.bend_words(alpha | {"bend": bend}).endswith(
-        "from 0.150 at the smallest to 0.100 at the largest size"
+        "α is 0.150 at the smallest size and 0.100 at the largest"
     )
     for none in (None, bend | {"single_power_law": True}):
         assert comparison.bend_words(alpha | {"bend": none}) == ""
@@ -213,13 +211,13 @@ def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():
 def test_the_headline_says_the_run_in_sentences():
     first, slope, learned, seeds = comparison.headline(a_run())
     assert first == "the loss falls with model size N as N^-α, α = 0.080 [0.070, 0.090] (3 model sizes, 3 models)"
-    assert slope.startswith("the slope of cluster size over rank is -1.2")
+    assert slope.startswith("the slope of cluster sizes is -1.2")
     assert comparison.headline(a_run(alone={"headline": "1 of 2 alone"}))[1] == "1 of 2 alone"
     assert learned.startswith("frequent clusters are learned earlier: ρ = -0.300")
-    assert seeds.startswith("40% [20%, 60%] of drops of more than 0.5 nats recur in another seed (10%")
+    assert seeds.startswith("40% [20%, 60%] of drops of more than 0.5 nats recur in another seed; 10% would by chance")
     assert len(comparison.headline(a_run(seeds=None))) == 3
     silent = comparison.recurring_words(a_run().seeds | {"recurs": {"drop": recurs(None)}})
-    assert silent.startswith("no drop of more than 0.5 nats")
+    assert silent.startswith("no token drops by more than 0.5 nats")
 
 
 def test_beside_the_simulators_exponent_stands_its_recorded_coverage_where_the_truth_is_known():

@@ -42,16 +42,14 @@ def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: boo
     files.check_disk(results, estimated_bytes(config))
 
 
-def check_places(number: int | None) -> None:
-    """Refuse a run of which no job can begin: Snakemake waits for ever. None is as many as there are.
+def check_places(*numbers: int | None) -> None:
+    """Refuse a run of which no job can begin: Snakemake waits for ever. None is a number that nobody set.
 
     Raises:
         QuantaError: there is not even one place.
     """
-    if number is not None and number < 1:
-        raise QuantaError(
-            "--cores, or --jobs on a cluster", f"{number}", "at least 1", "write --cores 4, or --cores all"
-        )
+    if any(number is not None and number < 1 for number in numbers):
+        raise QuantaError("--cores or --jobs", "0", "at least 1", "write --cores 4, or --cores all")
 
 
 def _check_texts(jsonl: Mapping[str, Any]) -> None:

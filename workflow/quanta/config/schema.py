@@ -2,7 +2,6 @@
 
 import difflib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from pathlib import Path
@@ -62,8 +61,8 @@ def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "c
     for place in checks.PATHS:
         *sections, key = place.split(".")
         section = reduce(dict.__getitem__, sections, settled)
-        if section.get(key):  # as a shell reads a path; ~ means nothing to those who open it
-            section[key] = os.path.expanduser(section[key])
+        if (section.get(key) or "").startswith("~"):  # as a shell reads a path: who opens it does not know ~
+            section[key] = str(Path(section[key]).expanduser())
     folder = settled["models"]["folder"]
     if settled["models"]["source"] == "folder" and folder["final_step"] == "auto":
         folder["final_step"] = members.found_final_step(settled)

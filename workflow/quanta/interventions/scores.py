@@ -208,5 +208,5 @@ def headline(found: list[dict[str, Any]]) -> str:
     chance, bare = by.get((groups.RANDOM, halves.DOCUMENTS)), by.get((groups.CLUSTERS, halves.NO_BIGRAM))
     words = f"{own['alone']} of {own['of']} clusters can be removed alone"
     further = [f"random groups: {chance['alone']} of {chance['of']}"] if chance else []
-    further += [f"halves without a common bigram: {bare['alone']} of {bare['of']}"] if bare else []
-    return f"{words} ({'; '.join(further)}; alone: {RULE})"
+    further += [f"beyond a common bigram: {bare['alone']} of {bare['of']}"] if bare else []
+    return f"{words} ({'; '.join(further)})" if further else words

@@ -363,19 +363,22 @@ def bend_words(alpha: Mapping[str, Any]) -> str:
     bend = alpha.get("bend")
     if bend is None or bend["single_power_law"]:
         return ""
-    drift = f"{bend['alpha_at_smallest']:.3f} at the smallest to {bend['alpha_at_largest']:.3f} at the largest size"
-    return f"; no single power law over these sizes: the local exponent goes from {drift}"
+    drift = (
+        f"α is {bend['alpha_at_smallest']:.3f} at the smallest size and {bend['alpha_at_largest']:.3f} at the largest"
+    )
+    return f"; it is no single power law: {drift}"
 
 
 def slope_words(run: Run) -> str:
     """The slope of cluster sizes, and which null models have it as well."""
     same, other = told_apart(run, False), told_apart(run, True)
-    value = f"the slope of cluster size over rank is {value_with_interval(run.qdg['envelope_slope'])}"
+    value = f"the slope of cluster sizes is {value_with_interval(run.qdg['envelope_slope'])}"
     if not same and not other:
         return f"{value}; no null model was tested"
     if not same:
         return f"{value}; each of {len(other)} null models has another slope"
-    return f"{value}; it cannot be distinguished from that of {', '.join(same)}: no evidence of quanta by itself"
+    untrained = ", an untrained model among them" if any("untrained" in name for name in same) else ""
+    return f"{value}; {len(same)} of {len(same) + len(other)} null models have it too{untrained}: it is no evidence of quanta"
 
 
 def told_apart(run: Run, answer: bool) -> list[str]:
@@ -397,11 +400,11 @@ def recurring_words(seeds: Mapping[str, Any]) -> str:
     among = f"{len(sizes)} sizes up to {sizes[-1]:,} parameters"
     drops = f"more than {seeds['drop_nats']:g} nats"
     if fit["value"] is None:
-        return f"no drop of {drops} between neighbouring sizes to look for in another seed ({among})"
+        return f"no token drops by {drops} between neighbouring sizes, so none can recur in another seed ({among})"
     low, high = fit["interval"]
     return (
-        f"{fit['value']:.0%} [{low:.0%}, {high:.0%}] of drops of {drops} recur in another seed "
-        f"({fit['expected']:.0%} if seeds were independent; {among})"
+        f"{fit['value']:.0%} [{low:.0%}, {high:.0%}] of drops of {drops} recur in another seed; "
+        f"{fit['expected']:.0%} would by chance ({among})"
     )
 
 
