@@ -102,8 +102,9 @@ if plan.source == "hub":
         params:
             members=canonical(plan.members),
             store=config["models"]["hub"]["store"],
+            patience=plan.patience(),
         message:
-            "Check all checkpoints before any download: present, different, fit on the disk"
+            "Check all checkpoints before any weights are fetched: present, different, usable, fit on the disk"
         script:
             "../workflow/scripts/models/pins.py"
 

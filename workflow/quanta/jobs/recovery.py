@@ -286,6 +286,7 @@ def _clear(folder: Path, *, only_locks: bool) -> list[str]:
         lock.unlink(missing_ok=True)
     if locks:
         log.warning(
-            "An earlier run here was killed: its lock and %d unfinished outputs were removed; it goes on.", len(removed)
+            "An earlier run here was killed: its lock and what it had not finished (%d files or folders) were removed; it goes on.",
+            len(removed),
         )
     return removed

@@ -164,11 +164,27 @@ def _check_index(folder: Path) -> None:
 
 def _check_ids(folder: Path, tokenizer: Path) -> None:
     model = headers.model_of(folder)
-    found = _largest_id(tokenizer / "tokenizer.json")
-    if model is not None and found is not None and 0 < model.rows <= found[1]:
+    if model is not None:
+        _check_rows(model.rows, tokenizer / "tokenizer.json", f"the model {folder}")
+
+
+def check_ids_of(settings: dict[str, Any], tokenizer: Path, where: str) -> None:
+    """Refuse a tokenizer with ids past the embedding that a configuration names.
+
+    Raises:
+        QuantaError: it has; token, id and rows are named.
+    """
+    rows = settings.get("vocab_size") or (settings.get("text_config") or {}).get("vocab_size")
+    if isinstance(rows, int):
+        _check_rows(rows, tokenizer, where)
+
+
+def _check_rows(rows: int, tokenizer: Path, of: str) -> None:
+    found = _largest_id(tokenizer)
+    if found is not None and 0 < rows <= found[1]:
         raise QuantaError(
-            f"{tokenizer / 'tokenizer.json'}, for the model {folder}",
-            f"the token {found[0]!r} with the id {found[1]}, while the embedding has {model.rows} rows",
+            f"{tokenizer}, for {of}",
+            f"the token {found[0]!r} with the id {found[1]}, while the embedding has {rows} rows",
             "a tokenizer whose ids are rows of the embedding",
             "give the tokenizer that belongs to these weights",
         )
