@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from repository import SMOKE, command, copy_of_the_repository, environment, hashes, restore, smoke, snakemake
+from repository import (
+    SMOKE,
+    command,
+    copy_of_the_repository,
+    environment,
+    hashes,
+    not_in_the_tree,
+    restore,
+    smoke,
+    snakemake,
+)
 from safetensors.numpy import save
 from support import ROOT, at_key, is_shown_as
 
@@ -70,6 +80,10 @@ def fresh(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------- the finished run
+
+
+def test_the_tree_of_a_run_names_every_file(finished):
+    assert not_in_the_tree(finished / "results/smoke") == []
 
 
 def test_the_run_makes_what_it_promises(finished):

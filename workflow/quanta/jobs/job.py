@@ -38,6 +38,9 @@ def prepare(library: str) -> None:
     paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     os.environ[PARENT] = str(os.getpid())
+    os.environ.setdefault(
+        "HF_HUB_DISABLE_PROGRESS_BARS", "1"
+    )  # a log keeps every state of a bar; transformers obeys too
 
 
 def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:
