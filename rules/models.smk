@@ -97,8 +97,8 @@ if plan.source == "hub":
             f"{R}/logs/pins.log",
         localrule: True
         resources:
-            mem_mb=needs.megabytes(200),
-            runtime=needs.minutes(10),
+            mem_mb=needs.megabytes(500),
+            runtime=needs.minutes(20),
         params:
             members=canonical(plan.members),
             store=config["models"]["hub"]["store"],
