@@ -82,6 +82,9 @@ def test_a_reason_names_a_few_files_and_counts_the_others():
     assert schedule.shortened(reason) == short and schedule.shortened(short) == short
     params = "Params have changed since last execution: before: 'a, b, c, d' now: 'a, b, c, e'"
     assert schedule.shortened(params) == params
+    union = "Union of exclusive params before and now across all output: "
+    changed = "Params have changed since last execution: {}before: 2.5 now: 6"
+    assert schedule.shortened(changed.format(union)) == changed.format("")
     record = said("job_info", reason=reason)
     assert schedule.ShortReasons().filter(record) and record.reason == short
     assert schedule.ShortReasons().filter(said("job_started", jobs=[1])), "a record without a reason is kept as it is"

@@ -46,6 +46,7 @@ def shortened(reason: str) -> str:
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
         return f"{found[1]}{', '.join(names[:MOST_NAMED])}{more}"
 
+    reason = reason.replace("Union of exclusive params before and now across all output: ", "")
     return re.sub(r"((?:[Ff]iles|updated by another job): )([^;]*)", few, reason)
 
 
