@@ -23,7 +23,7 @@ rule simulate:
         shipped=shipped("simulations"),
         seed=config["seed"],
     message:
-        "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}"
+        "Simulate planted quanta, part {wildcards.shard} of {wildcards.shards}, counted from 0"
     script:
         "../workflow/scripts/calibration/simulate.py"
 

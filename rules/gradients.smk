@@ -99,7 +99,7 @@ rule gradients:
         **plan.gradients(),
         seed=config["seed"],
     message:
-        "Compute gradients of single tokens, part {wildcards.shard} of {wildcards.shards}"
+        "Compute gradients of single tokens, part {wildcards.shard} of {wildcards.shards}, counted from 0"
     script:
         "../workflow/scripts/gradients/gradients.py"
 

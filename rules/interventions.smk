@@ -57,7 +57,7 @@ if config["interventions"]["run"]:
             features=config["qdg"]["features"],
             parameters=config["qdg"]["parameters"],
         message:
-            "Interventions, part {wildcards.shard} of {wildcards.shards}"
+            "Interventions, part {wildcards.shard} of {wildcards.shards}, counted from 0"
         script:
             "../workflow/scripts/interventions/interventions.py"
 

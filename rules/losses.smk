@@ -42,7 +42,7 @@ use rule losses as losses_part with:
     wildcard_constraints:
         member=one_of(plan.losses_jobs.parted),
     message:
-        "Compute losses of {wildcards.member}, part {wildcards.shard}"
+        "Compute losses of {wildcards.member}, part {wildcards.shard}, counted from 0"
 
 
 rule gather_losses:

@@ -97,13 +97,14 @@ if plan.source == "hub":
             f"{R}/logs/pins.log",
         localrule: True
         resources:
-            mem_mb=needs.megabytes(200),
-            runtime=needs.minutes(10),
+            mem_mb=needs.megabytes(500),
+            runtime=needs.minutes(20),
         params:
             members=canonical(plan.members),
             store=config["models"]["hub"]["store"],
+            patience=plan.patience(),
         message:
-            "Check all checkpoints before any download: present, different, fit on the disk"
+            "Check all checkpoints before any weights are fetched: present, different, usable, fit on the disk"
         script:
             "../workflow/scripts/models/pins.py"
 

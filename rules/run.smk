@@ -1,6 +1,8 @@
 # Needs: the configuration. Makes: the plan of the run, what its jobs ask for, constraints of wildcards, the list of figures.
 
+import atexit
 import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -20,6 +22,7 @@ STATE = Path(".snakemake")
 
 job.prepare(f"{workflow.basedir}/workflow")
 if workflow.is_main_process:
+    logger.addFilter(schedule.ShortReasons())
     recovery.clear_after_kill(STATE)
     rerun_hash.keep_times(SCRIPTS, STATE / "quanta_scripts.json")
 
@@ -94,17 +97,35 @@ def picture(one):
     return update(report(path, caption=told, category=one["category"]))
 
 
+def look():
+    """Refuse what no job could use: files, packages, given models, disk. Returns what a reader should know."""
+    preflight.check_places(workflow.resource_settings.cores, workflow.resource_settings.nodes)
+    lock = Path(workflow.basedir) / "envs/requirements.lock"
+    preflight.check(config, Path(R), lock=lock, manifest=bool(plan.manifest_given()))
+    return preflight.notes(config, Path(R))
+
+
+@atexit.register
+def after_dry_run():
+    """A dry run has no start: it says below its plan what a run would be refused for."""
+    if workflow.is_main_process and workflow.dryrun:
+        try:
+            for note in look():
+                print(note, file=sys.stderr)
+        except QuantaError as error:
+            print(f"\nA run would stop before its first job.\n{error}", file=sys.stderr)
+
+
 def start():
-    """Refuse before any job what only a real run can trip over: files, packages, disk, jobs of a run that was killed."""
+    """Refuse before any job what only a real run can trip over: what it looks for, jobs of a run that was killed."""
     try:
         recovery.cancel_orphans(STATE)
         if not workflow.local_exec:
+            slurm.check_client()
             slurm.check_queue(getattr(workflow.executor_settings, "status_command", None))
             recovery.note_cluster(STATE)
             slurm.Waker(Path()).start()
-        lock = Path(workflow.basedir) / "envs/requirements.lock"
-        preflight.check(config, Path(R), lock=lock, manifest=bool(plan.manifest_given()))
-        for note in preflight.notes(config, Path(R)):
+        for note in look():
             logger.info(note)
     except QuantaError as error:
         raise WorkflowError(str(error)) from None

@@ -54,7 +54,7 @@ if SECOND_PARTS:
             **plan.gradients(),
             seed=config["seed"],
         message:
-            "Magnitudes of single tokens' gradients, part {wildcards.shard} of {wildcards.shards}"
+            "Magnitudes of single tokens' gradients, part {wildcards.shard} of {wildcards.shards}, counted from 0"
         script:
             "../workflow/scripts/affinity/magnitudes.py"
 

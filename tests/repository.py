@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import yaml
 from support import ROOT
@@ -84,3 +85,28 @@ def restore(copy, original):
     for name, path in kept.items():
         if path.is_dir() and not path.is_symlink():
             shutil.copystat(path, copy / name)
+
+
+def not_in_the_tree(results):
+    """Files of a run that the tree of results/README.md names neither by path, nor by name in a line of its folder, nor by folder."""
+    lines = (ROOT / "results/README.md").read_text(encoding="utf-8").split("```")[1].strip().splitlines()
+    entries = []
+    for line in lines:
+        first, *others = re.sub(r"\{\w+\}", "*", line.split("  ")[0]).split(", ")
+        folder = first.rstrip("/").rpartition("/")[0]
+        entries += [
+            (first, folder, line),
+            *((n if n.startswith(folder) else f"{folder}/{n}", folder, line) for n in others),
+        ]
+
+    def named(path):
+        for name, folder, line in entries:
+            if fnmatch(path, name) or (name.endswith("/") and fnmatch(path, f"{name}*")):
+                return True
+            inside, _, own = path.rpartition("/")
+            if fnmatch(inside, folder) and re.search(rf"(?<![\w.]){re.escape(own)}(?!\w)", line):
+                return True
+        return "report/figures/" in path
+
+    found = [p.relative_to(results).as_posix() for p in sorted(results.rglob("*")) if p.is_file() and p.name[0] != "."]
+    return [path for path in found if not named(path)]

@@ -5,6 +5,7 @@ from quanta.calibration import estimators, naive_slopes, planted, regression, si
 from quanta.errors import QuantaError
 from quanta.rank_frequency import collisions
 from scipy.stats import betabinom, binom
+from support import script
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,17 @@ def told(number, seed, *, noise=0.3, tails=3.0, hard=True):
     summaries = latent @ np.random.default_rng(0).standard_normal((6, 12)) + 0.01 * rng.standard_normal((number, 12))
     known = {"simulation": np.arange(number), "planted_alpha": alpha, "planted_n_tokens": 100}
     return pd.DataFrame(known | {f"s{j}": summaries[:, j] for j in range(12)})
+
+
+def test_features_of_a_model_with_few_parameters_have_no_deviation_between_sketches(fitted, tmp_path):
+    """Nothing is folded where the features have more places than the model has parameters, and the second half is empty."""
+    deviation = script("calibration/calibrate").__globals__["_sketch_deviation"]
+    rows = np.random.default_rng(0).standard_normal((100, 401)).astype(np.float32)
+    np.save(tmp_path / "features.npy", rows)
+    assert deviation([str(tmp_path / "features.npy")], np.arange(0, 100, 2), fitted) >= 0
+    rows[:, 150:] = 0
+    np.save(tmp_path / "features.npy", rows)
+    assert deviation([str(tmp_path / "features.npy")], np.arange(0, 100, 2), fitted) is None
 
 
 def about(count, number, share, known):

@@ -272,6 +272,35 @@ def test_a_folder_of_models_names_the_family(tmp_path):
     assert settings.saved_steps(found, "b-large") == [10]
 
 
+def one_model(path):
+    models = {"source": "folder", "folder": {"path": str(path)}}
+    with pytest.raises(QuantaError, match=r"models\.folder\.path: .* is the folder of one model") as caught:
+        settled(models=models, qdg={"model": "mine"}, dynamics={"model": None})
+    return caught.value.mend
+
+
+def test_a_models_own_folder_in_place_of_the_one_above_it_is_said_with_what_to_write(tmp_path):
+    """Most people have one checkpoint and give its path."""
+    own, steps = tmp_path / "here/mine", tmp_path / "there/large"
+    for folder in (own, steps / "step1000", steps / "step2000"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    assert one_model(own) == f"set it to {own.parent}, and qdg.model to mine"
+    assert one_model(steps) == f"set it to {steps.parent}, and qdg.model to large"
+    (own.parent / "other").mkdir()
+    (own.parent / "other/model.safetensors").write_bytes(b"")
+    linked = f"mkdir checkpoints && ln -s {own} checkpoints/mine, set it to checkpoints, and qdg.model to mine"
+    assert one_model(own) == linked, "another model is in the folder above it"
+    assert one_model(steps / "step1000").endswith("qdg.model to model"), "a step is no name of a model"
+
+
+def test_a_tilde_is_the_home_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = settled(corpus={"jsonl": {"path": "~/texts"}}, figures={"labels": "~/labels.csv"})
+    assert found["corpus"]["jsonl"]["path"] == f"{tmp_path}/texts"
+    assert found["figures"]["labels"] == f"{tmp_path}/labels.csv"
+
+
 # ------------------------------------------------------------------------------------------- a folder with a table
 
 

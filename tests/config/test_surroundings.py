@@ -121,7 +121,7 @@ def checkpoint(folder, *, rows=40, width=8, tokens=("a", "b"), **settings):
 def given(tmp_path, **changes):
     folder = {"path": str(tmp_path / "given")}
     config = {"source": "folder", "folder": folder}
-    (tmp_path / "texts.jsonl").touch()
+    (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n')
     corpus = {"source": "jsonl", "jsonl": {"path": str(tmp_path / "texts.jsonl")}}
     return settled(models=config, corpus=corpus, dynamics={"model": None}, qdg={"model": "small"}, **changes)
 
@@ -158,9 +158,10 @@ def test_gguf_files_are_looked_at_before_any_job(tmp_path):
 def test_a_checkpoint_that_the_run_has_taken_may_be_gone(tmp_path):
     for step in (1, 2):
         checkpoint(tmp_path / f"given/small/step{step}")
+    (tmp_path / "texts.jsonl").write_text('{"text": "a"}\n')
     config = settled(
         models={"source": "folder", "folder": {"path": str(tmp_path / "given")}},
-        corpus={"source": "jsonl", "jsonl": {"path": str(tmp_path)}},
+        corpus={"source": "jsonl", "jsonl": {"path": str(tmp_path / "texts.jsonl")}},
         dynamics={"model": "small", "further": [], "steps": [1, 2]},
         qdg={"model": "small"},
     )
@@ -169,6 +170,69 @@ def test_a_checkpoint_that_the_run_has_taken_may_be_gone(tmp_path):
         preflight.check(config, tmp_path / "run", lock=LOCK)
     (tmp_path / "run/models/small/step1").mkdir(parents=True)
     preflight.check(config, tmp_path / "run", lock=LOCK)
+
+
+def cut_off(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def adapter(folder):
+    (folder / "config.json").unlink()
+    (folder / "adapter_config.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("change", "found", "mend"),
+    [
+        (lambda f: (f / "tokenizer.json").unlink(), r"tokenizer\.json: no such file", "save_pretrained"),
+        (lambda f: (f / "tokenizer.json").write_text("{"), r"tokenizer\.json: cannot be loaded", "tokenizer.json"),
+        (lambda f: (f / "config.json").write_text('{"a": '), r"config\.json: no JSON object", "fetch"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "no-such"}'), "model type 'no-such', which", "newer"),
+        (
+            lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+            "no .*, but pytorch_model.bin",
+            "pickled",
+        ),
+        (lambda f: (f / "model.safetensors").write_text("version https://git-lfs…"), "pointer of Git LFS", "fetch"),
+        (cut_off, r"cut off: \d+ bytes of \d+", "fetch the file again"),
+        (adapter, "an adapter", "merge_and_unload"),
+    ],
+)
+def test_a_checkpoint_that_no_job_could_load_is_named_before_any_job(tmp_path, change, found, mend):
+    checkpoint(tmp_path / "given/small")
+    change(tmp_path / "given/small")
+    with pytest.raises(QuantaError, match=found) as caught:
+        preflight.check(given(tmp_path), tmp_path / "results/mini", lock=LOCK)
+    assert mend in caught.value.mend
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (b"", "no documents"),
+        (b'[{"text": "a"}]', "a JSON array"),
+        ('{"text": "a"}\n'.encode("utf-16"), "text in UTF-16"),
+        (b'{"content": "a", "id": 1}\n', "line 1: no 'text', but 'content', 'id'"),
+        (b'{"text": 1}\n', "'text' holds a int"),
+    ],
+)
+def test_the_first_document_is_read_before_any_job(tmp_path, content, found):
+    checkpoint(tmp_path / "given/small")
+    config = given(tmp_path)
+    (tmp_path / "texts.jsonl").write_bytes(content)
+    with pytest.raises(QuantaError, match=found):
+        preflight.check(config, tmp_path / "results/mini", lock=LOCK)
+
+
+@pytest.mark.parametrize(("number", "fits"), [(0, False), (1, True), (None, True)])
+def test_a_run_without_a_place_for_one_job_is_refused(number, fits):
+    """Snakemake waits for ever."""
+    if fits:
+        preflight.check_places(number)
+    else:
+        with pytest.raises(QuantaError, match="--cores"):
+            preflight.check_places(number)
 
 
 def test_a_chat_model_is_named_before_any_job(tmp_path):

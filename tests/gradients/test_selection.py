@@ -172,6 +172,11 @@ def test_too_few_tokens_are_named_with_their_number_and_both_ways_out():
     with pytest.raises(QuantaError):
         selection.check_enough(100, 100, 0.1)
     selection.check_enough(101, 100, 0.1)
+    with pytest.raises(QuantaError, match="at least 40") as caught:
+        selection.check_enough(0, 100, 0.1)
+    assert "n_clusters" not in caught.value.mend, "no number of clusters is below 0"
+    with pytest.raises(QuantaError, match="at least 40"):
+        selection.check_enough(39, 3, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,17 @@ job.run(main, SimpleNamespace(log=[{log!r}], rule="labels", input={inputs}, outp
 """
 
 
+def test_jobs_draw_no_bars_into_their_logs(monkeypatch, tmp_path):
+    """A log keeps every state of a bar."""
+    for name in ("PYTHONPATH", job.PARENT, "HF_HUB_DISABLE_PROGRESS_BARS"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    job.prepare(str(tmp_path))
+    active = "from transformers.utils import logging; print(logging._tqdm_active)"
+    done = subprocess.run([sys.executable, "-c", active], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
 @pytest.mark.parametrize(
     ("body", "said", "frames"),
     [

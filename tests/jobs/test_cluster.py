@@ -30,6 +30,15 @@ def test_any_other_is_taken(slurm, text):
     jobs_slurm.check_queue("squeue")
 
 
+def test_a_machine_without_slurm_is_refused_before_any_job(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(QuantaError, match="no sbatch") as caught:
+        jobs_slurm.check_client()
+    assert "--cores" in caught.value.mend
+    monkeypatch.setenv("PATH", programs(tmp_path / "bin", sbatch="exit 1"))
+    jobs_slurm.check_client()
+
+
 def test_a_slurm_that_does_not_answer_is_left_to_the_plugin(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     jobs_slurm.check_queue("squeue")

@@ -6,6 +6,13 @@ from quanta.jobs import schedule
 from quanta.jobs.schedule import Job, left
 
 
+class _Job:
+    """A job of Snakemake's graph."""
+
+    def __init__(self, rule):
+        self.rule, self.is_norun = SimpleNamespace(name=rule), rule == "all"
+
+
 def said(event, **values):
     record = logging.LogRecord("snakemake", logging.INFO, "", 0, None, None, None)
     record.__dict__.update(event=SimpleNamespace(value=event), **values)
@@ -66,3 +73,32 @@ def test_only_the_limit_that_nobody_set_is_taken_away(limit, kept):
     schedule.calm(workflow)
     assert (workflow.scheduler.job_rate_limiter is limiter) == kept
     schedule.calm(SimpleNamespace())  # another Snakemake than expected
+
+
+def test_a_reason_names_a_few_files_and_counts_the_others():
+    """That of the last job names every file of the run, ten thousand letters between a user and the closing words."""
+    reason = "Missing output files: a, b; Input files updated by another job: c, d, e, f, g"
+    short = "Missing output files: a, b; Input files updated by another job: c, d, e and 2 more"
+    assert schedule.shortened(reason) == short and schedule.shortened(short) == short
+    params = "Params have changed since last execution: before: 'a, b, c, d' now: 'a, b, c, e'"
+    assert schedule.shortened(params) == params
+    union = "Union of exclusive params before and now across all output: "
+    changed = "Params have changed since last execution: {}before: 2.5 now: 6"
+    assert schedule.shortened(changed.format(union)) == changed.format("")
+    record = said("job_info", reason=reason)
+    assert schedule.ShortReasons().filter(record) and record.reason == short
+    assert schedule.ShortReasons().filter(said("job_started", jobs=[1])), "a record without a reason is kept as it is"
+
+
+def test_as_many_jobs_are_counted_as_snakemake_counts():
+    made, all_ = _Job("a"), _Job("all")
+    dag = SimpleNamespace(
+        jobid=lambda job: int(job is made),
+        needrun_jobs=lambda exclude_finished: [made, all_],
+        dependencies={all_: [made]},
+    )
+    jobs = schedule.jobs_of(dag, {"a": 7.0})
+    assert {number: (job.rule, job.seconds, job.needs) for number, job in jobs.items()} == {
+        1: ("a", 7.0, set()),
+        0: ("all", 0.0, {1}),
+    }

@@ -475,6 +475,63 @@ def test_quantised_weights_are_refused_before_they_are_fetched(server, tmp_path)
     assert not server.asked(r"resolve/.*\.safetensors") and not (tmp_path / "m").exists()
 
 
+def words(*tokens, special=()):
+    """A tokenizer.json with ids in this order."""
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    added = [{"id": vocabulary[t], "content": t, "special": True, "single_word": False, "lstrip": False, "rstrip": False,
+              "normalized": False} for t in special]  # fmt: skip
+    model = {"type": "WordLevel", "vocab": vocabulary, "unk_token": tokens[0]}
+    return json.dumps({"version": "1.0", "added_tokens": added, "model": model}).encode()
+
+
+CONFIGURED = {"config.json": b'{"model_type": "gpt_neox", "vocab_size": 2}', "tokenizer.json": words("a", "b")}
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"tokenizer.json": words("a", "c")}, "org/one@main and org/two@main: tokenizers that differ: model.vocab.b"),
+        ({"tokenizer.json": words("a", "b", "c")}, "the token 'c' with the id 2, while the embedding has 2 rows"),
+        ({"config.json": b'{"model_type": "no-such"}'}, "org/two at main, config.json: the model type 'no-such'"),
+        ({"config.json": b'{"quantization_config": {"quant_method": "awq"}}'}, "quantised weights (awq)"),
+        ({}, None),
+    ],
+)
+def test_what_no_run_can_use_is_refused_before_any_weights_are_fetched(server, tmp_path, other, found):
+    """By configurations and tokenizers, which are small and fetched first."""
+    paths, members = [], [("one", 0), ("two", 0), ("two", 1)]
+    for (model, step), changed in zip(members, ({}, other, other), strict=True):
+        named = CONFIGURED | changed | {"model.safetensors": random.Random(f"{model} {step}").randbytes(1000)}
+        server.add(f"org/{model}", "main" if step == 0 else f"step{step}", FILES | named)
+        revision = "main" if step == 0 else f"step{step}"
+        pin = hub_pins.pin(tmp_path / "lock.json", "model", f"org/{model}", revision, patience=QUICK)
+        paths.append(str(tmp_path / f"{model}{step}.json"))
+        files.write_json(paths[-1], pin.as_dict())
+    patience = json.dumps({"attempts": 4, "longest": 2.0, "stall": 30.0})
+    told = names(members=json.dumps(members), store=str(tmp_path / "store"), patience=patience)
+    if found is None:
+        script("models/pins")(names(pins=paths), names(table=tmp_path / "pins.csv"), told)
+        assert len(server.asked(r"resolve/.*\.json")) == 2, "equal files are fetched once"
+    else:
+        with pytest.raises(QuantaError, match=re.escape(found)) as caught:
+            script("models/pins")(names(pins=paths), names(table=tmp_path / "pins.csv"), told)
+        assert "/tmp" not in caught.value.where
+    assert not server.asked(r"resolve/.*\.safetensors")
+
+
+def test_a_model_of_the_hub_without_a_tokenizer_is_refused_before_any_weights_are_fetched(server, tmp_path):
+    server.add("org/bare", "main", {name: content for name, content in FILES.items() if "tokenizer" not in name})
+    pin = hub_pins.pin(tmp_path / "lock.json", "model", "org/bare", "main", patience=QUICK)
+    files.write_json(tmp_path / "pin.json", pin.as_dict())
+    with pytest.raises(QuantaError, match=r"org/bare at main: no tokenizer\.json"):
+        script("models/pins")(
+            names(pins=[str(tmp_path / "pin.json")]),
+            names(table=tmp_path / "pins.csv"),
+            names(members='[["bare", 0]]', store=str(tmp_path / "store"), patience='{"attempts": 4}'),
+        )
+    assert not server.asked("resolve")
+
+
 # --------------------------------------------------------------------------------------------------- data sets
 
 

@@ -14,7 +14,17 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from repository import SMOKE, command, copy_of_the_repository, environment, hashes, restore, smoke, snakemake
+from repository import (
+    SMOKE,
+    command,
+    copy_of_the_repository,
+    environment,
+    hashes,
+    not_in_the_tree,
+    restore,
+    smoke,
+    snakemake,
+)
 from safetensors.numpy import save
 from support import ROOT, at_key, is_shown_as
 
@@ -70,6 +80,10 @@ def fresh(tmp_path):
 
 
 # ------------------------------------------------------------------------------------------- the finished run
+
+
+def test_the_tree_of_a_run_names_every_file(finished):
+    assert not_in_the_tree(finished / "results/smoke") == []
 
 
 def test_the_run_makes_what_it_promises(finished):
@@ -537,6 +551,16 @@ def test_what_the_machine_lacks_is_refused_before_any_job(fresh):
         assert part in text
     assert "Traceback" not in text
     assert "Finished jobid" not in text and not list(fresh.glob("results/*/corpus/*"))
+    text = smoke(fresh, "--dry-run")
+    told = text[text.index("This was a dry-run") :]
+    assert "A run would stop before its first job." in told and "networkx 1.0, as in the lock file" in told
+    assert not re.search(r"Reason: .{1500}", text), "reasons of a line or two"
+
+
+def test_a_run_without_a_core_is_refused(fresh):
+    """Snakemake waits for ever."""
+    text = smoke(fresh, cores=0, fails=True)
+    assert "--cores or --jobs: 0" in text and "Finished jobid" not in text
 
 
 def test_too_few_tokens_are_named_after_selection_and_before_gradients(work):

@@ -215,14 +215,16 @@ def _check_parity(config: Config) -> None:
 # ------------------------------------------------------------------------------------ names that Snakemake reads
 
 
+PATHS = ("corpus.jsonl.path", "models.folder.path", "models.hub.store", "models.hub.lock", "figures.labels")
+
+
 def check_names(config: Config) -> None:
     """Refuse names of files and folders with braces: Snakemake takes what stands in them for a wildcard.
 
     Raises:
         QuantaError: a name has braces.
     """
-    places = ("corpus.jsonl.path", "models.folder.path", "models.hub.store", "models.hub.lock", "figures.labels")
-    for place in places:
+    for place in PATHS:
         section: Any = config
         for key in place.split("."):
             section = section.get(key) if isinstance(section, dict) else None

@@ -58,6 +58,8 @@ def model_names(config: Config) -> list[str]:
     folder = Path(path) if path else None
     names = sorted(p.name for p in folder.iterdir() if _holds_models(p)) if folder and folder.is_dir() else []
     names = [name for name in names if NAME.fullmatch(name)]
+    if folder and _holds_models(folder) and all(name in _step_folders(folder) for name in names):
+        _refuse_one(folder)
     if not names:
         raise QuantaError(
             "config, key models.folder.path",
@@ -68,13 +70,30 @@ def model_names(config: Config) -> list[str]:
     return names
 
 
+def _refuse_one(folder: Path) -> NoReturn:
+    """Refuse a model's own folder as that of all models, with what to write: the folder above it is, if it fits."""
+    folder = folder.resolve()
+    name = "model" if folder.name.startswith("step") or not NAME.fullmatch(folder.name) else folder.name
+    alone = [path.name for path in folder.parent.iterdir() if _holds_models(path)] == [name]
+    mend = f"set it to {folder.parent}" if alone else f"mkdir checkpoints && ln -s {folder} checkpoints/{name}, set it to checkpoints"  # fmt: skip
+    refuse("models.folder.path", f"{str(folder)!r} is the folder of one model", "the folder above it, with one folder per model",
+           f"{mend}, and qdg.model to {name}")  # fmt: skip
+
+
 def _holds_models(folder: Path) -> bool:
     """Whether a folder is a model's, whole or not: a configuration, weights or step folders. `tokenizer` is shared."""
     if folder.name == "tokenizer" or not folder.is_dir():
         return False
     found = {path.name for path in folder.iterdir()}
-    steps = any(name.startswith("step") and name[4:].isdigit() for name in found)
-    return steps or "config.json" in found or any(name.endswith((".safetensors", ".bin", ".gguf")) for name in found)
+    return (
+        bool(_step_folders(folder))
+        or "config.json" in found
+        or any(name.endswith((".safetensors", ".bin", ".gguf")) for name in found)
+    )
+
+
+def _step_folders(folder: Path) -> list[str]:
+    return [f"step{step}" for step in weights.steps_of(folder)]
 
 
 def in_folder(config: Config, name: str) -> Path | None:

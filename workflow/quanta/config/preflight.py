@@ -36,8 +36,33 @@ def check(config: Mapping[str, Any], results: Path, *, lock: Path, manifest: boo
             "JSON Lines (.jsonl, .jsonl.gz, .jsonl.zst, .jsonl.xz), Parquet, or a folder of texts",
             "put it there, or set the path to one that exists",
         )
+    elif corpus["source"] == "jsonl":
+        _check_texts(corpus["jsonl"])
     _check_models(config, results)
     files.check_disk(results, estimated_bytes(config))
+
+
+def check_places(*numbers: int | None) -> None:
+    """Refuse a run of which no job can begin: Snakemake waits for ever. None is a number that nobody set.
+
+    Raises:
+        QuantaError: there is not even one place.
+    """
+    if any(number is not None and number < 1 for number in numbers):
+        raise QuantaError("--cores or --jobs", "0", "at least 1", "write --cores 4, or --cores all")
+
+
+def _check_texts(jsonl: Mapping[str, Any]) -> None:
+    """The first document alone: most of what is wrong with texts is wrong with that."""
+    from quanta.corpus import readers
+
+    if next(readers.documents_of(jsonl["path"], jsonl["field"], subset=jsonl["subset"]), None) is None:
+        raise QuantaError(
+            f"config, key corpus.jsonl.path, {jsonl['path']}",
+            "no documents",
+            "at least one",
+            "write the texts to it, or set the path to another file or folder",
+        )
 
 
 def _given(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, int, Path]]:
@@ -59,21 +84,25 @@ def _given(config: Mapping[str, Any], results: Path) -> Iterator[tuple[str, int,
 
 def _check_models(config: Mapping[str, Any], results: Path) -> None:
     """Each checkpoint of a given folder by its small files and headers, and their tokenizers against each other."""
+    from quanta.corpus import vocabulary
+
     shared = members.in_folder(dict(config), "tokenizer")
     packed: dict[Path, tuple[Any, ...]] = {}
     own = list[Path]()
-    for _, step, folder in _given(config, results):
+    first_model = members.model_names(dict(config))[0]
+    for model, step, folder in _given(config, results):
         weights.check_given(folder, shared)
+        weights.check_type(headers.settings_of(folder), str(folder / "config.json"))
         if step != members.final_step(dict(config)) or shared:
             continue
         if (file := weights.gguf_file(folder)) is None:
             own.append(folder)
+            if model == first_model:  # the one that the run reads texts with
+                vocabulary.load_tokenizer(folder)
         else:
             fields = headers.gguf(file).fields
             packed[file] = tuple(fields.get(f"tokenizer.ggml.{name}") for name in ("model", "tokens", "merges"))
     if len(own) > 1:
-        from quanta.corpus import vocabulary
-
         vocabulary.check_alike(own)
     first = next(iter(packed), None)
     for file, tokenizer in packed.items():

@@ -3,6 +3,7 @@
 import difflib
 import json
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ def settle(config: Mapping[str, Any], schema: Mapping[str, Any], where: str = "c
     for error in errors:
         raise _explained(error, where)
     settled = _ordered(settled, schema)
+    for place in checks.PATHS:
+        *sections, key = place.split(".")
+        section = reduce(dict.__getitem__, sections, settled)
+        if (section.get(key) or "").startswith("~"):  # as a shell reads a path: who opens it does not know ~
+            section[key] = str(Path(section[key]).expanduser())
     folder = settled["models"]["folder"]
     if settled["models"]["source"] == "folder" and folder["final_step"] == "auto":
         folder["final_step"] = members.found_final_step(settled)

@@ -261,6 +261,13 @@ def _sound(text: str) -> str:
 
 
 def _text_of(row: Any, field: str, where: str) -> str:
+    if isinstance(row, dict) and field not in row:
+        raise QuantaError(
+            where,
+            f"no {field!r}, but {', '.join(map(repr, list(row)[:20])) or 'nothing'}",
+            f"a text under {field!r}, which corpus.jsonl.field names",
+            "set corpus.jsonl.field to one of them, or fix the line",
+        )
     try:
         text = row[field]
         if not isinstance(text, str):

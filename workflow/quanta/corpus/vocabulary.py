@@ -50,6 +50,13 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         QuantaError: there is no such file, or it is damaged.
     """
     path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise QuantaError(
+            str(path),
+            "no such file",
+            "a fast tokenizer of Hugging Face",
+            f'write it: python -c "from transformers import AutoTokenizer as A; A.from_pretrained({str(folder)!r}).save_pretrained({str(folder)!r})"',
+        )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception

@@ -164,12 +164,22 @@ def check_same_losses(chosen: pd.DataFrame, losses: Array, model: str) -> None:
         )
 
 
+NEEDED = 40  # tokens, as `calibration.simulations.summaries` says; the schema has it for qdg.tokens
+
+
 def check_enough(selected: int, largest: int, threshold: float) -> None:
     """Refuse a selection that cannot be cut into the largest number of clusters.
 
     Raises:
-        QuantaError: fewer tokens than clusters, or as many.
+        QuantaError: fewer tokens than clusters, or as many; or too few for the calibration.
     """
+    if selected < NEEDED:
+        raise QuantaError(
+            "qdg.threshold",
+            f"{selected} tokens with a loss below {threshold} nats that are not by induction",
+            f"at least {NEEDED}, which calibration and null models need",
+            "raise qdg.threshold, or give a better model or more documents",
+        )
     if selected <= largest:
         raise QuantaError(
             "qdg.threshold",

@@ -27,7 +27,7 @@ NO_ROOM = re.compile(r"No space left on device|quota exceeded|\d+ requested and 
 CLOSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _hold: gpu_locks.Hold | None = None  # of the card that the job computes on: one per process, as CUDA has it
 FREE = ("batch_tokens",)  # resources that scripts see as params: no result depends on them, and no change reruns
-ONLINE = ("pin", "fetch", "fetch_texts")  # the only rules that touch the network
+ONLINE = ("pin", "pins", "fetch", "fetch_texts")  # the only rules that touch the network
 
 
 def prepare(library: str) -> None:
@@ -38,6 +38,9 @@ def prepare(library: str) -> None:
     paths = [library, *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     os.environ[PARENT] = str(os.getpid())
+    os.environ.setdefault(
+        "HF_HUB_DISABLE_PROGRESS_BARS", "1"
+    )  # a log keeps every state of a bar; transformers obeys too
 
 
 def run(main: Callable[[Any, Any, Any], None], snakemake: Any) -> None:

@@ -1,6 +1,6 @@
-"""What this workflow adds to Snakemake's scheduler: rest between two jobs, and a line that says how long it will take.
+"""What this workflow adds to Snakemake's scheduler: rest between two jobs, how long it will take, reasons of a line.
 
-Both reach into Snakemake and touch nothing where its insides are others than expected.
+They reach into Snakemake and touch nothing where its insides are others than expected.
 """
 
 import csv
@@ -33,6 +33,31 @@ def calm(workflow: Any) -> None:
     limiter = getattr(getattr(workflow, "scheduler", None), "job_rate_limiter", None)
     if limiter is not None and (getattr(limiter, "max_jobs", 0), getattr(limiter, "timespan", 0)) == DEFAULT_LIMIT:
         workflow.scheduler.job_rate_limiter = None
+
+
+MOST_NAMED = 3  # files in a reason
+
+
+def shortened(reason: str) -> str:
+    """Snakemake's reason for a job with a few of the files that it names; that of the last job names them all."""
+
+    def few(found: re.Match[str]) -> str:
+        names = found[2].split(", ")
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        return f"{found[1]}{', '.join(names[:MOST_NAMED])}{more}"
+
+    reason = reason.replace("Union of exclusive params before and now across all output: ", "")
+    return re.sub(r"((?:[Ff]iles|updated by another job): )([^;]*)", few, reason)
+
+
+class ShortReasons(logging.Filter):
+    """Of Snakemake's logger: reasons of a line or two, so that a screen holds what else there is to read."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Shorten the record's reason, if it has one; every record is kept."""
+        if isinstance(reason := getattr(record, "reason", None), str):
+            record.reason = shortened(reason)
+        return True
 
 
 @dataclass
@@ -169,11 +194,12 @@ class Overview(logging.Handler):
 
 def jobs_of(dag: Any, seconds: Mapping[str, float]) -> dict[int, Job]:
     """Jobs of Snakemake's graph that a run has to do, by number, with what they wait for and their forecast."""
-    numbers = {job: dag.jobid(job) for job in dag.needrun_jobs(exclude_finished=False) if not job.is_norun}
+    # the job that makes nothing is among Snakemake's own "of 78 steps", too
+    numbers = {job: dag.jobid(job) for job in dag.needrun_jobs(exclude_finished=False)}
     return {
         number: Job(
             job.rule.name,
-            seconds.get(kind(job.rule.name), UNKNOWN),
+            0.0 if job.is_norun else seconds.get(kind(job.rule.name), UNKNOWN),
             {numbers[needed] for needed in dag.dependencies.get(job, ()) if needed in numbers},
         )
         for job, number in numbers.items()

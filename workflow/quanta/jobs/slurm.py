@@ -6,6 +6,7 @@ What it says of snakemake-executor-plugin-slurm is of version 2.8.0; docs/cluste
 import logging
 import os
 import re
+import shutil
 import subprocess
 import threading
 import time
@@ -49,6 +50,17 @@ def jobs(folder: Path, states: str = "") -> list[Job] | None:
         for number, name, state, reason, place in rows
         if name.startswith(PREFIX) and Path(place).resolve() == folder
     ]
+
+
+def check_client() -> None:
+    """Refuse a machine from which no job can be sent; one whose Slurm does not answer is left to the plugin.
+
+    Raises:
+        QuantaError: there is no `sbatch`.
+    """
+    if shutil.which("sbatch") is None:
+        raise QuantaError("the profile of Slurm", "no sbatch on this machine", "a login node of a cluster with Slurm",
+                          "log in there; on one machine write --cores 4 in place of --profile slurm")  # fmt: skip
 
 
 def check_queue(status_command: str | None) -> None:

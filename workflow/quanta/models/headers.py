@@ -75,12 +75,19 @@ def safetensors(path: Path) -> tuple[dict[str, Any], int]:
     Raises:
         ValueError, KeyError, OSError: the file is damaged.
     """
+    whole = path.stat().st_size
     with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
+        begin = file.read(8)
+        if begin == b"version ":
+            raise ValueError("a pointer of Git LFS in place of the weights: git lfs pull")
+        size = int.from_bytes(begin, "little")
+        if size > whole:
             raise ValueError("its header is longer than the file")
         header: dict[str, Any] = json.loads(file.read(size))
     header.pop("__metadata__", None)
+    end = 8 + size + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    if end > whole:
+        raise ValueError(f"cut off: {whole} bytes of {end}")
     return header, 8 + size
 
 

@@ -4,6 +4,7 @@ Apart from `pretrained`, which loads them, so that the stages that only copy or 
 """
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Iterator
@@ -40,8 +41,17 @@ def check_folder(folder: Path) -> None:
     Raises:
         QuantaError: a configuration or safetensors weights are missing.
     """
-    if not (folder / "config.json").is_file() or not list(folder.glob("*.safetensors")):
-        raise QuantaError(str(folder), "no model in Hugging Face format", EXPECTED, MEND)
+    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+        raise QuantaError(str(folder), "an adapter (adapter_config.json) without the model that it changes", EXPECTED,
+                          "merge both with peft: merge_and_unload(), then save_pretrained")  # fmt: skip
+    missing = [] if (folder / "config.json").is_file() else ["config.json"]
+    missing += [] if list(folder.glob("*.safetensors")) else ["*.safetensors"]
+    if missing:
+        pickled = sorted(path.name for path in folder.glob("*.bin"))
+        there = f", but {pickled[0]}" if pickled else ""
+        raise QuantaError(
+            str(folder), f"no model in Hugging Face format: no {' and no '.join(missing)}{there}", EXPECTED, MEND
+        )
 
 
 def gguf_file(folder: Path) -> Path | None:
@@ -78,6 +88,9 @@ def check_given(folder: Path, tokenizer: Path | None = None) -> None:
         gguf.check_header(packed)
     else:
         check_folder(folder)
+        if not headers.settings_of(folder):
+            raise QuantaError(str(folder / "config.json"), "no JSON object with settings", "the configuration of a model",
+                              "fetch the file again")  # fmt: skip
         check_settings(headers.settings_of(folder), str(folder / "config.json"))
         _check_types(folder)
         _check_index(folder)
@@ -101,6 +114,29 @@ def check_settings(settings: dict[str, Any], where: str) -> None:
         f"quantised weights ({method}{f', {bits} bits' if bits else ''})",
         "weights that are floating point numbers of 16 bits or more",
         "take the weights that these were made of, or a GGUF file; else load them, dequantize() and save_pretrained",
+    )
+
+
+def check_type(settings: dict[str, Any], where: str) -> None:
+    """Refuse a model type that the installed transformers does not know.
+
+    Raises:
+        QuantaError: it is named, with the version.
+    """
+    kind = settings.get("model_type")
+    found = importlib.util.find_spec("transformers")
+    packaged = Path(found.origin).parent / "models" if found and found.origin else Path()
+    if not isinstance(kind, str) or (packaged / kind.replace("-", "_")).is_dir():
+        return  # without the seconds that the library takes
+    import transformers
+
+    if kind in transformers.CONFIG_MAPPING:
+        return
+    raise QuantaError(
+        where,
+        f"the model type {kind!r}, which transformers {transformers.__version__} does not know",
+        "a model type of transformers: code that comes with a model is never run",
+        "install a newer transformers if it has the type, or take another model",
     )
 
 
@@ -128,11 +164,27 @@ def _check_index(folder: Path) -> None:
 
 def _check_ids(folder: Path, tokenizer: Path) -> None:
     model = headers.model_of(folder)
-    found = _largest_id(tokenizer / "tokenizer.json")
-    if model is not None and found is not None and 0 < model.rows <= found[1]:
+    if model is not None:
+        _check_rows(model.rows, tokenizer / "tokenizer.json", f"the model {folder}")
+
+
+def check_ids_of(settings: dict[str, Any], tokenizer: Path, where: str) -> None:
+    """Refuse a tokenizer with ids past the embedding that a configuration names.
+
+    Raises:
+        QuantaError: it has; token, id and rows are named.
+    """
+    rows = settings.get("vocab_size") or (settings.get("text_config") or {}).get("vocab_size")
+    if isinstance(rows, int):
+        _check_rows(rows, tokenizer, where)
+
+
+def _check_rows(rows: int, tokenizer: Path, of: str) -> None:
+    found = _largest_id(tokenizer)
+    if found is not None and 0 < rows <= found[1]:
         raise QuantaError(
-            f"{tokenizer / 'tokenizer.json'}, for the model {folder}",
-            f"the token {found[0]!r} with the id {found[1]}, while the embedding has {model.rows} rows",
+            f"{tokenizer}, for {of}",
+            f"the token {found[0]!r} with the id {found[1]}, while the embedding has {rows} rows",
             "a tokenizer whose ids are rows of the embedding",
             "give the tokenizer that belongs to these weights",
         )

@@ -381,10 +381,8 @@ def slope_words(run: Run) -> str:
         return f"{value} No null model was tested."
     if not same:
         return f"{value} Each of {len(other)} null models has another slope."
-    alike = "; ".join(f"“{name}”" for name in same)
-    return (
-        f"{value} It cannot be distinguished from that of null models ({alike}). By itself it is no evidence of quanta."
-    )
+    untrained = ", an untrained model among them" if any("untrained" in name for name in same) else ""
+    return f"{value} {len(same)} of {len(same) + len(other)} null models have the same{untrained}. By itself it is no evidence of quanta."
 
 
 def distinguished(run: Run, answer: bool) -> list[str]:

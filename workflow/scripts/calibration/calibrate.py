@@ -87,6 +87,8 @@ def _sketch_deviation(paths: list[str], chosen: np.ndarray, fitted: regression.C
         return None
     features = files.read_array(paths[0], dtype="float32", shape=(None, None))
     middle = features.shape[1] // 2
+    if not all(np.abs(features[chosen, half]).any(axis=1).all() for half in (slice(0, middle), slice(middle, None))):
+        return None  # the model has fewer parameters than the features have places: nothing was folded
     values = []
     for half in (slice(0, middle), slice(middle, None)):
         unit = cosine.unit_rows(np.asarray(features[:, half][chosen]))

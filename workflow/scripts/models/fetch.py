@@ -15,10 +15,12 @@ from quanta.storage import files, hub_pins, hub_requests, hub_transfer
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     pin = hub_pins.pin_of(files.read_json(inputs.pin))
     patience = hub_requests.Patience(**json.loads(params.patience))
-    for file in pin.files:  # quantised weights are refused before gigabytes of them are fetched
+    for file in pin.files:  # what no job can use is refused before gigabytes of it are fetched
         if file.path == "config.json":
             settings = files.read_json(hub_transfer.fetch_file(pin, file, params.store, patience))
-            weights.check_settings(settings, f"hub, {pin.repository} at {pin.revision}, config.json")
+            where = f"hub, {pin.repository} at {pin.revision}, config.json"
+            weights.check_settings(settings, where)
+            weights.check_type(settings, where)
     hub_transfer.fetch(pin, params.store, outputs.folder, patience)
     weights.check_given(Path(outputs.folder))
     pretrained.check_parameters(outputs.folder, json.loads(params.request)["parameters"])
