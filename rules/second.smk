@@ -52,6 +52,7 @@ if SECOND_PARTS:
             batch_tokens=config["qdg"]["batch_tokens"],
         params:
             **plan.gradients(),
+            kind=config["qdg"]["second"],
             seed=config["seed"],
         message:
             "Magnitudes of single tokens' gradients, part {wildcards.shard} of {wildcards.shards}"

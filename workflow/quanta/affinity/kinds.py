@@ -76,7 +76,7 @@ def summed(matrices: Sequence[Array]) -> Float32[Array, "token token"]:
 class Kind:
     """One affinity: what it is, which features it starts from, rows of exact gradients, and cosines of rows.
 
-    `features` is `signed` (gradients as they are), `magnitudes` or `standardised`.
+    `features` is `signed` (gradients as they are), `magnitudes`, `standardised` or `attention` (`magnitude_features`).
     """
 
     meaning: str
@@ -97,6 +97,12 @@ KINDS = {
         "cosine of the magnitudes of unit gradients, each parameter standardised over the tokens",
         "standardised",
         magnitudes.standardised,
+    ),
+    "attention": Kind(
+        "cosine of the root magnitudes of unit gradients in the first attention layer, each parameter standardised over the "
+        "tokens, mean over the layer's weights and biases",
+        "attention",
+        magnitudes.rooted,
     ),
     "whitened": Kind("cosine of gradients, directions that many tokens share weighed less", of_features=_whitened),
 }

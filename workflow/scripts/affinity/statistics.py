@@ -25,6 +25,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
             tokens,
             table["document"].to_numpy(),
             table["position"].to_numpy(),
+            kind=params.kind,
             parameters=params.parameters,
             precision=params.precision,
             batch_tokens=params.batch_tokens,
