@@ -149,7 +149,10 @@ def of_the_layer(model: Any, where: Any = DOCUMENTS, at: Any = POSITIONS) -> lis
     for name in (name for name in places if name in names):
         part = np.abs(rows[:, places[name]])
         length = np.linalg.norm(part, axis=1, keepdims=True)
-        if np.mean((length / np.linalg.norm(layer, axis=1, keepdims=True)) ** 2) < 1e-10 * part.shape[1] / layer.shape[1]:
+        if (
+            np.mean((length / np.linalg.norm(layer, axis=1, keepdims=True)) ** 2)
+            < 1e-10 * part.shape[1] / layer.shape[1]
+        ):
             continue
         block = np.sqrt(part / length)
         mean, power = block.mean(axis=0), (block**2).mean(axis=0)

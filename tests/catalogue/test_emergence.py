@@ -204,7 +204,9 @@ def test_equal_tokens_keep_a_planted_order_and_leave_small_clusters_out():
 def asked(labels, values, target, rule_count, *, least, draws):
     """The order of learning along sizes, of as many clusters as the labels have."""
     own = labels["label"].to_numpy()
-    grouped = order_of_learning.groupings(own, target, np.bincount(target, minlength=12), rule_count)
+    grouped = order_of_learning.groupings(
+        own, target, np.bincount(target, minlength=12), rule_count, target, np.bincount(target, minlength=12)
+    )
     axis = order_of_learning.Axis("size", "even odds", values, 1.0)
     inquiry = order_of_learning.Inquiry(least, draws, 0)
     return order_of_learning.order_of_learning(labels, [axis], grouped, target, inquiry, show=len(rule_count))
@@ -214,7 +216,7 @@ def test_an_order_of_learning_answers_each_question_of_each_axis_once():
     labels = pd.concat([labels_of([9, 8, 7, 6, 5]), labels_of([20, 15])])
     own = labels_of([9, 8, 7, 6, 5])["label"].to_numpy()
     target, values = np.arange(35) % 6, np.where(np.arange(35) < 9, np.inf, 1.0 + np.arange(35) % 4)
-    grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0))
+    grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0), target, np.arange(1, 7))
     axes = [order_of_learning.Axis("size", name, values, 1.0) for name in ("even odds", "unigram")]
     inquiry = order_of_learning.Inquiry(1, 20, 0)
     order = order_of_learning.order_of_learning(labels, axes, grouped, target, inquiry, show=5)

@@ -39,7 +39,12 @@ def test_it_is_the_attention_of_the_first_block(kind: str) -> None:
     assert {vector.module for vector in found.vectors} <= modules
     assert all(getattr(m, "bias", None) is None or any(v.module is m for v in found.vectors) for m in modules)
     begins = [member.begin for member in found.members]
-    assert begins[0] == 0 and sum(member.size for member in found.members) == found.count == found.members[-1].begin + found.members[-1].size
+    assert (
+        begins[0] == 0
+        and sum(member.size for member in found.members)
+        == found.count
+        == found.members[-1].begin + found.members[-1].size
+    )
 
 
 def test_names_do_not_matter() -> None:

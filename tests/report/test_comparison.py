@@ -59,6 +59,7 @@ def a_run(**changes):
             "correlations": [
                 correlation(-0.3),
                 correlation(-0.2, given="target"),
+                correlation(-0.25, given="bigram"),
                 correlation(0.0, groups="targets", interval=(-0.2, 0.2)),
             ]
         },

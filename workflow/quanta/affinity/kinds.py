@@ -16,6 +16,7 @@ from quanta.affinity import cosine, magnitudes
 from quanta.arrays import Array, Float32
 from quanta.errors import QuantaError
 
+SIGNED = "signed"  # features that are gradients as they are
 RIDGE = 1.0  # of the mean eigenvalue of the covariance
 Rows = Callable[[Array], Array]
 
@@ -80,7 +81,7 @@ class Kind:
     """
 
     meaning: str
-    features: str = "signed"
+    features: str = SIGNED
     rows: Rows = np.asarray
     of_features: Rows = cosines
 

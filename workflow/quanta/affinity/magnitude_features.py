@@ -29,13 +29,13 @@ from quanta.arrays import Array, Float32, Int
 from quanta.corpus.encoding import Tokens, as_tokens
 from quanta.errors import QuantaError
 from quanta.gradients.engine import FEATURES, Engine, check_targets
-from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, first_attention
+from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, first_attention, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold, wrapped
 from quanta.progress import Progress
 from quanta.storage import files
 
 COLUMNS = 2**14  # parameters at a time
-ATTENTION = "attention"  # the kind that takes one layer
+RAW, ATTENTION = "magnitudes", "attention"  # kinds: without statistics, and of one layer
 TINY = 1e-30  # for lengths: a block whose gradient is zero
 METHOD = 1  # raised whenever the same input no longer gives the same features
 SAMPLES = 1024  # tokens whose magnitudes give the statistics, at most (docs/affinities.md has the effect)
@@ -96,14 +96,18 @@ def statistics(
 ) -> Statistics:
     """Mean and deviation of |g| of unit gradients over at most `samples` of the tokens, evenly spread. Errors: `token_gradients`.
 
-    With the `kind` `attention` they are of √|g| in each block of the first attention layer (errors: `first_attention`), and a block
+    With the `kind` `magnitudes` they leave magnitudes as they are. With `attention` they are of √|g| in each block of the first attention layer (errors: `first_attention`), and a block
     whose gradient is zero but for rounding has 0 for its deviation's inverse.
 
     Gradients are exact, and as many are held as a batch has samples. Batches are summed in float64, in their order.
     """
+    if kind == RAW:
+        return Statistics.none(parameter_set(model, parameters).count)
     documents, positions = (np.asarray(x, dtype=np.int64) for x in (documents, positions))
     chosen, alike = arrays.evenly(len(documents), samples), kind == ATTENTION
-    engine = _engine(model, tokens, documents[chosen], positions[chosen], _parameters(model, kind, parameters), precision)
+    engine = _engine(
+        model, tokens, documents[chosen], positions[chosen], _parameters(model, kind, parameters), precision
+    )
     count = engine.parameters.count
     total, squares = (torch.zeros(count, dtype=torch.float64) for _ in range(2))
     blocks = list(engine.parameters.places().values()) if alike else [slice(0, count)]
