@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta.catalogue import order_of_learning, rank_correlation, when_learned
+from quanta.catalogue import contexts, order_of_learning, rank_correlation, when_learned
+from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from support import counted_as_nominal
 
@@ -261,3 +262,10 @@ def test_the_order_of_learning_takes_its_p_value_about_the_centre_that_it_tells(
         at: rank_correlation.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)
     }
     assert centre < -0.1 and line["p_value"] == about[centre] != about[0.0]
+
+
+def test_counts_of_bigrams_are_those_of_the_corpus_within_documents():
+    tokens = Tokens(np.array([1, 2, 1, 2, 3, 1, 2], dtype=np.uint16), np.array([0, 4, 7]))
+    document, position = np.array([0, 0, 1, 1, 0]), np.array([1, 2, 1, 2, 3])
+    own, counts = contexts.bigram_counts(tokens, document, position)
+    assert counts[own].tolist() == [3, 1, 1, 3, 3]  # (1, 2) thrice; (2, 1); (3, 1); the pair across documents is none

@@ -127,7 +127,7 @@ def interventions_flops(config: Mapping[str, Any], shape: Shape, length: float) 
     removals = clusterings * clusters * (2 * own + panel + small) + (controls + settings["controls"]) * (own + small)
     inserted = settings["insertions"] * (clusterings + 3 / 2)
     insertions = inserted * (settings["insertion_steps"] * half + own + small)
-    return gradient_flops(shape, length, 1) * (removals + insertions)
+    return float(gradient_flops(shape, length, 1) * (removals + insertions))
 
 
 def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:
