@@ -84,8 +84,8 @@ def test_how_the_second_clustering_is_assigned_follows_its_kind_or_is_asked_for(
     given = {"method": "kmeans", "seed": 3}
     asked = {
         ("standardised", "auto"): "angular",
-        ("attention", "auto"): "linkage",
-        ("attention", "neighbours"): "neighbours",
+        ("attention", "auto"): "neighbours",
+        ("attention", "linkage"): "linkage",
         ("whitened", "linkage"): "linkage",
     }
     for (kind, assign), graph in asked.items():

@@ -343,7 +343,7 @@ class Plan:
         """A rule's params, with what the second clustering is made of (`qdg.second_assign`)."""
         chosen = self.config["qdg"]["second_assign"]
         if chosen == "auto":
-            chosen = "linkage" if self.second == "attention" else "angular"
+            chosen = "neighbours" if self.second == "attention" else "angular"
         return {name: given.get(name) for name in given.keys()} | {"graph": chosen}  # noqa: SIM118
 
     def simulations_parts(self) -> list[str]:
