@@ -154,7 +154,7 @@ def of_the_layer(model: Any, where: Any = DOCUMENTS, at: Any = POSITIONS) -> lis
             < 1e-10 * part.shape[1] / layer.shape[1]
         ):
             continue
-        block = np.sqrt(part / length)
+        block = np.sqrt(part / np.maximum(length, 1e-30))  # nothing is chosen where a context has one token
         mean, power = block.mean(axis=0), (block**2).mean(axis=0)
         kept = power > 1e-5 * power.mean()
         block = (block - mean)[:, kept] / block.std(axis=0)[kept]
