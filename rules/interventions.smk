@@ -71,6 +71,7 @@ if config["interventions"]["run"]:
             selection=rules.select.output.tokens,
             groups=rules.halves.output.groups,
             halves=rules.halves.output.halves,
+            documents=rules.tokens.output.documents,
         output:
             **plan.interventions_tables(),
         log:

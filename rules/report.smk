@@ -14,6 +14,8 @@ rule summary:
         qdg=rules.rank_frequency.output.fits,
         learned=rules.learned.output.order if plan.learning_axes() else [],
         seeds=if_made("seeds_sharpness", "numbers"),
+        second_order=if_made("second_learned", "order"),
+        second_nulls=if_made("second_nulls", "table"),
         alone=if_made("alone", "alone"),
         theory=f"{R}/theory/fits.json",
         nulls=rules.nulls.output.table,
@@ -95,6 +97,9 @@ rule page:
         second_rank_frequency=if_made("second_rank_frequency", "table"),
         second_fits=if_made("second_rank_frequency", "fits"),
         second_agreement=if_made("second_agreement", "table"),
+        second_nulls=if_made("second_nulls", "table"),
+        second_null_curves=if_made("second_nulls", "curves"),
+        second_learned=if_made("second_learned", "table"),
     output:
         page=report(f"{R}/report/index.html", category="4 Summary"),
     log:

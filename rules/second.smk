@@ -52,6 +52,7 @@ if SECOND_PARTS:
             batch_tokens=config["qdg"]["batch_tokens"],
         params:
             **plan.gradients(),
+            kind=config["qdg"]["second"],
             seed=config["seed"],
         message:
             "Magnitudes of single tokens' gradients, part {wildcards.shard} of {wildcards.shards}, counted from 0"
@@ -107,16 +108,21 @@ if plan.second:
             f"{R}/logs/second/embedding.log",
         benchmark:
             f"{R}/benchmarks/second/embedding.tsv"
+        params:
+            **plan.second_assignment(rules.embedding.params),
 
     use rule labels as second_labels with:
         input:
             **plan.of_second(rules.labels.input),
+            affinity=[rules.second_affinity.output.affinity],
         output:
             **plan.made_second(rules.labels.output),
         log:
             f"{R}/logs/second/labels.log",
         benchmark:
             f"{R}/benchmarks/second/labels.tsv"
+        params:
+            **plan.second_assignment(rules.labels.params),
 
     use rule rank_frequency as second_rank_frequency with:
         input:
@@ -127,6 +133,8 @@ if plan.second:
             f"{R}/logs/second/rank_frequency.log",
         benchmark:
             f"{R}/benchmarks/second/rank_frequency.tsv"
+        params:
+            **plan.second_assignment(rules.rank_frequency.params),
 
     use rule stability as second_stability with:
         input:
@@ -137,6 +145,8 @@ if plan.second:
             f"{R}/logs/second/stability.log",
         benchmark:
             f"{R}/benchmarks/second/stability.tsv"
+        params:
+            **plan.second_assignment(rules.stability.params),
 
     use rule describe as second_describe with:
         input:
@@ -176,3 +186,56 @@ if plan.second:
             "How far both clusterings agree"
         script:
             "../workflow/scripts/validation/second_agreement.py"
+
+    if plan.learning_axes():
+
+        use rule learned as second_learned with:
+            input:
+                **plan.of_second(rules.learned.input, "descriptions.parquet"),
+            output:
+                **plan.made_second(rules.learned.output),
+            log:
+                f"{R}/logs/second/learned.log",
+            benchmark:
+                f"{R}/benchmarks/second/learned.tsv"
+
+    if config["qdg"]["second_null"]:
+
+        use rule untrained as second_untrained with:
+            output:
+                affinity=f"{SECOND}/untrained.npy",
+            log:
+                f"{R}/logs/second/untrained.log",
+            benchmark:
+                f"{R}/benchmarks/second/untrained.tsv"
+            params:
+                **plan.gradients(),
+                kind=config["qdg"]["second"],
+                seed=config["seed"],
+
+        rule second_nulls:
+            input:
+                **encoded,
+                affinity=rules.second_affinity.output.affinity,
+                untrained=rules.second_untrained.output.affinity,
+                labels=rules.second_labels.output.labels,
+                draws=rules.second_stability.output.draws,
+                selection=rules.select.output.tokens,
+                documents=rules.tokens.output.documents,
+            output:
+                table=f"{SECOND}/nulls.csv",
+                curves=f"{SECOND}/nulls_rank_frequency.csv",
+            log:
+                f"{R}/logs/second/nulls.log",
+            benchmark:
+                f"{R}/benchmarks/second/nulls.tsv"
+            resources:
+                mem_mb=needs.megabytes(1500 + 16 * needs.held_mb),
+                runtime=needs.minutes(120),
+            params:
+                **plan.second_assignment(rules.stability.params),
+                n_clusters=config["qdg"]["n_clusters"],
+            message:
+                "An untrained model, targets and bigrams by the second affinity"
+            script:
+                "../workflow/scripts/validation/second_nulls.py"

@@ -186,4 +186,5 @@ def _second_of(folder: Path, base: dict[str, object]) -> dict[str, list[str]]:
         "fits": folder / "qdg/fits.json",
         "agreement": own / "agreement.csv",
     }
-    return {f"second_{name}": [str(path)] for name, path in found.items()}
+    none = {"second_nulls": [], "second_null_curves": [], "second_learned": []}
+    return none | {f"second_{name}": [str(path)] for name, path in found.items()}

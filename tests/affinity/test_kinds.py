@@ -22,7 +22,7 @@ def test_each_is_a_matrix_of_cosines(name: str) -> None:
 def test_signs_of_samples_matter_to_the_paper_alone_of_those_of_magnitudes() -> None:
     rows = gradients()
     turned = rows * np.random.default_rng(1).choice([-1, 1], size=(len(rows), 1)).astype(np.float32)
-    for name in ("absolute", "magnitudes", "standardised"):
+    for name in ("absolute", "magnitudes", "standardised", "attention"):
         np.testing.assert_allclose(
             kinds.KINDS[name].of_gradients(turned), kinds.KINDS[name].of_gradients(rows), atol=2e-6
         )

@@ -8,7 +8,10 @@ import pytest
 from gradients.test_gradients import DOCUMENTS, POSITIONS, build, documents
 from quanta.affinity import magnitude_features, magnitudes
 from quanta.errors import QuantaError
+from quanta.gradients.parameter_sets import parameter_set
 from quanta.gradients.token_gradients import token_gradients
+from quanta.known_skills import affinities
+from quanta.known_skills.evidence import View
 from quanta.losses import batching
 
 TOKENS = documents()
@@ -129,3 +132,89 @@ def test_statistics_of_another_model_are_refused() -> None:
     over = magnitude_features.Statistics.none(17)
     with pytest.raises(QuantaError, match="17 parameters"):
         magnitude_features.magnitude_features(build("neox"), TOKENS, DOCUMENTS, POSITIONS, over)
+
+
+# ------------------------------------------------------------------------- the first attention layer alone
+
+ALIKE = ["neox", "neox sequential", "neox of one block", "gpt2", "llama with biases", "gemma3"]
+LAYER = {"neox": ".0.attention.", "gpt2": ".0.attn.", "llama with biases": ".0.self_attn.", "gemma3": ".0.self_attn."}
+
+
+def of_the_layer(model: Any, where: Any = DOCUMENTS, at: Any = POSITIONS) -> list[np.ndarray]:
+    """√|g| of unit gradients of each weight and bias of the layer, standardised, rows of length 1: from all gradients."""
+    rows, _ = token_gradients(model, TOKENS, where, at, features=None, parameters="clean")
+    rows, found, places = rows.astype(np.float64), [], parameter_set(model, "clean").places()
+    names = {name for name in places if any(layer in name for layer in LAYER.values())}
+    layer = np.concatenate([rows[:, place] for name, place in places.items() if name in names], axis=1)
+    for name in (name for name in places if name in names):
+        part = np.abs(rows[:, places[name]])
+        length = np.linalg.norm(part, axis=1, keepdims=True)
+        if (
+            np.mean((length / np.linalg.norm(layer, axis=1, keepdims=True)) ** 2)
+            < 1e-10 * part.shape[1] / layer.shape[1]
+        ):
+            continue
+        block = np.sqrt(part / np.maximum(length, 1e-30))  # nothing is chosen where a context has one token
+        mean, power = block.mean(axis=0), (block**2).mean(axis=0)
+        kept = power > 1e-5 * power.mean()
+        block = (block - mean)[:, kept] / block.std(axis=0)[kept]
+        found.append(block / np.linalg.norm(block, axis=1, keepdims=True))
+    return found
+
+
+def attention(model: Any, where: Any = DOCUMENTS, at: Any = POSITIONS, **settings: Any) -> np.ndarray:
+    over = magnitude_features.statistics(model, TOKENS, where, at, kind="attention")
+    settings = {"features": None, "kind": "attention"} | settings
+    return magnitude_features.magnitude_features(model, TOKENS, where, at, over, **settings)[0]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_two_passes_over_the_first_attention_are_the_mean_of_its_blocks(name: str) -> None:
+    """Blocks of rounding, as the biases of keys are, weigh nothing."""
+    model = build(name)
+    blocks = of_the_layer(model)
+    expected = np.mean([block @ block.T for block in blocks], axis=0)
+    assert len(blocks) == (8 if name == "llama with biases" else 4)
+    np.testing.assert_allclose(cosines(attention(model)), expected, atol=2e-4)
+    np.testing.assert_allclose(cosines(attention(model, by_hooks=True)), expected, atol=2e-4)
+
+
+def test_it_is_the_affinity_of_the_benchmark() -> None:
+    model = build("neox without biases")
+    rows, _ = token_gradients(model, TOKENS, DOCUMENTS, POSITIONS, features=None)
+    view = View(rows, rows, parameter_set(model, "paper").places())
+    np.testing.assert_allclose(cosines(attention(model)), affinities.first_attention(view), atol=1e-4)
+
+
+def test_a_sketch_of_the_first_attention_errs_little() -> None:
+    model, where, at = build("neox"), MANY[:60], PLACES[:60]
+    over = magnitude_features.statistics(model, TOKENS, where, at, kind="attention")
+    exact_one = cosines(attention(model, where, at))
+    off = ~np.eye(60, dtype=bool)
+    for features, bound in ((10**6, 1e-6), (999, 0.04)):
+        settings = {"kind": "attention", "features": features}
+        found, _ = magnitude_features.magnitude_features(model, TOKENS, where, at, over, **settings)
+        assert found.shape[1] <= max(features, 0) and np.abs((cosines(found) - exact_one)[off]).std() < bound
+
+
+def test_features_are_shared_out_between_blocks() -> None:
+    assert magnitude_features.shares([4, 100, 40, 400], None) == [None] * 4
+    assert magnitude_features.shares([4, 100, 40, 400], 544) == [None] * 4
+    assert magnitude_features.shares([4, 100, 40, 400], 300) == [None, None, None, 155]
+    assert magnitude_features.shares([400, 4, 300], 104) == [49, None, 49]
+
+
+def test_shards_of_the_first_attention_alter_no_byte() -> None:
+    model = build("neox")
+    over = magnitude_features.statistics(model, TOKENS, MANY, PLACES, kind="attention")
+    settings = {"kind": "attention", "features": 99}
+    whole, losses = magnitude_features.magnitude_features(model, TOKENS, MANY, PLACES, over, **settings)
+    parts = [batching.shard(len(MANY), i, 2) for i in range(2)]
+    found = [
+        magnitude_features.magnitude_features(
+            model, TOKENS, MANY[r.start : r.stop], PLACES[r.start : r.stop], over, **settings
+        )
+        for r in parts
+    ]
+    assert np.concatenate([rows for rows, _ in found]).tobytes() == whole.tobytes()
+    assert np.concatenate([nats for _, nats in found]).tobytes() == losses.tobytes()

@@ -92,3 +92,17 @@ def test_samples_that_do_not_differ_are_refused() -> None:
         magnitudes.of_parts([])
     with pytest.raises(QuantaError, match="squared norm 0"):
         magnitudes.standardised(np.zeros((3, 4), dtype=np.float32))
+
+
+def test_roots_are_blind_to_signs_and_scale_and_standardised_without_rounding() -> None:
+    rows = gradients()
+    rows[:, 7] = 1e-9 * rows[:, 8]
+    found = magnitudes.rooted(rows).astype(np.float64)
+    turned = rows * np.random.default_rng(1).choice([-2, 2], size=rows.shape)[:, :1]
+    np.testing.assert_allclose(magnitudes.rooted(turned.astype(np.float32)), found, atol=1e-5)
+    kept = np.delete(found, 7, axis=1)
+    assert (found[:, 7] == 0).all() and np.abs(kept.mean(axis=0)).max() < 1e-6
+    np.testing.assert_allclose(kept.std(axis=0), 1, rtol=1e-5)
+    unit = rows / np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+    root = np.sqrt(np.abs(unit[:, 8]))
+    np.testing.assert_allclose(found[:, 8], (root - root.mean()) / root.std(), atol=1e-4)

@@ -83,11 +83,12 @@ class Case:
             **settings,
         )[0]
 
-    def magnitudes(self, features: int, batch_tokens: int) -> np.ndarray:
+    def magnitudes(self, features: int | None, batch_tokens: int, kind: str = "standardised") -> np.ndarray:
         """Standardised magnitudes, both passes over all targets."""
         targets = self.model, as_tokens(self.documents), self.where, self.positions
-        over = magnitude_features.statistics(*targets, samples=len(self.where), batch_tokens=batch_tokens)
-        return magnitude_features.magnitude_features(*targets, over, features=features, batch_tokens=batch_tokens)[0]
+        how = {"kind": kind, "batch_tokens": batch_tokens}
+        over = magnitude_features.statistics(*targets, samples=len(self.where), **how)
+        return magnitude_features.magnitude_features(*targets, over, features=features, **how)[0]
 
     def hooks(self, features: int | None, batch_tokens: int) -> np.ndarray:
         engine = Engine(self.model, as_tokens(self.documents), features=features, seed=0, by_hooks=True)
@@ -238,6 +239,7 @@ def methods(case: Case) -> dict[str, Callable[[], Any]]:
         "exact": lambda: case.ours(None, 2048),
         "sketch by hooks": lambda: case.hooks(65_537, 2048),
         "magnitudes": lambda: case.magnitudes(65_537, 2048),
+        "attention": lambda: case.magnitudes(32_769, 2048, "attention"),
         "paper": case.paper,
         "bergson exact": lambda: case.bergson(None, 2048),
         "bergson 52": lambda: case.bergson(52, 2048),
@@ -271,6 +273,8 @@ def table(case: Case, names: list[str], repeats: int) -> None:
     truths = dict.fromkeys(names, truth)
     if "magnitudes" in names:
         truths["magnitudes"] = cosines(magnitudes.standardised(case.ours(None, 2048)))
+    if "attention" in names:
+        truths["attention"] = cosines(case.magnitudes(None, 2048, "attention"))
     for repeat in range(repeats + 1):
         for name in names:
             began = time.process_time()

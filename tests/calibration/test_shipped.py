@@ -185,7 +185,9 @@ def test_shipped_results_rest_on_these_modules_alone(tmp_path):
     own = {"arrays", "calibration.planted", "corpus.resampling", "rank_frequency.collisions"}
     assert rests_on("simulations") == own
     further = {"affinity.cosine", "calibration.simulations", "rank_frequency.size_law", "rank_frequency.zipf"}
-    further |= {f"clustering.{name}" for name in ("assignment", "kmeans", "main_line", "membership", "spectral")}
+    further |= {
+        f"clustering.{name}" for name in ("assignment", "graph", "kmeans", "main_line", "membership", "spectral")
+    }
     assert rests_on("naive_slopes") == own | further
     with pytest.raises(QuantaError, match="no module lost"):
         code.digest_of("lost", tmp_path)

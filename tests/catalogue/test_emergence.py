@@ -1,7 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from quanta.catalogue import order_of_learning, rank_correlation, when_learned
+from quanta.catalogue import contexts, order_of_learning, rank_correlation, when_learned
+from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from support import counted_as_nominal
 
@@ -204,7 +205,9 @@ def test_equal_tokens_keep_a_planted_order_and_leave_small_clusters_out():
 def asked(labels, values, target, rule_count, *, least, draws):
     """The order of learning along sizes, of as many clusters as the labels have."""
     own = labels["label"].to_numpy()
-    grouped = order_of_learning.groupings(own, target, np.bincount(target, minlength=12), rule_count)
+    grouped = order_of_learning.groupings(
+        own, target, np.bincount(target, minlength=12), rule_count, target, np.bincount(target, minlength=12)
+    )
     axis = order_of_learning.Axis("size", "one half", values, 1.0)
     inquiry = order_of_learning.Inquiry(least, draws, 0)
     return order_of_learning.order_of_learning(labels, [axis], grouped, target, inquiry, show=len(rule_count))
@@ -214,7 +217,7 @@ def test_an_order_of_learning_answers_each_question_of_each_axis_once():
     labels = pd.concat([labels_of([9, 8, 7, 6, 5]), labels_of([20, 15])])
     own = labels_of([9, 8, 7, 6, 5])["label"].to_numpy()
     target, values = np.arange(35) % 6, np.where(np.arange(35) < 9, np.inf, 1.0 + np.arange(35) % 4)
-    grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0))
+    grouped = order_of_learning.groupings(own, target, np.arange(1, 7), np.arange(5.0), target, np.arange(1, 7))
     axes = [order_of_learning.Axis("size", name, values, 1.0) for name in ("one half", "unigram")]
     inquiry = order_of_learning.Inquiry(1, 20, 0)
     order = order_of_learning.order_of_learning(labels, axes, grouped, target, inquiry, show=5)
@@ -259,3 +262,10 @@ def test_the_order_of_learning_takes_its_p_value_about_the_centre_that_it_tells(
         at: rank_correlation.correlate(SMALL, middle, centre=at, draws=200, seed=0)["p_value"] for at in (0.0, centre)
     }
     assert centre < -0.1 and line["p_value"] == about[centre] != about[0.0]
+
+
+def test_counts_of_bigrams_are_those_of_the_corpus_within_documents():
+    tokens = Tokens(np.array([1, 2, 1, 2, 3, 1, 2], dtype=np.uint16), np.array([0, 4, 7]))
+    document, position = np.array([0, 0, 1, 1, 0]), np.array([1, 2, 1, 2, 3])
+    own, counts = contexts.bigram_counts(tokens, document, position)
+    assert counts[own].tolist() == [3, 1, 1, 3, 3]  # (1, 2) thrice; (2, 1); (3, 1); the pair across documents is none

@@ -80,6 +80,20 @@ def test_the_second_clustering_has_gradients_of_its_own_where_it_is_of_magnitude
     assert Plan(settled()).second is None and Plan(settled()).second_parts() == []
 
 
+def test_how_the_second_clustering_is_assigned_follows_its_kind_or_is_asked_for():
+    given = {"method": "kmeans", "seed": 3}
+    asked = {
+        ("standardised", "auto"): "angular",
+        ("attention", "auto"): "neighbours",
+        ("attention", "linkage"): "linkage",
+        ("whitened", "linkage"): "linkage",
+    }
+    for (kind, assign), graph in asked.items():
+        plan = Plan(settled(qdg={"second": kind, "second_assign": assign}))
+        assert plan.second_assignment(given) == given | {"graph": graph}
+    assert Plan(settled(qdg={"second": "attention", "shards": 2})).second_parts()
+
+
 def test_without_a_matrix_of_all_pairs_the_second_clustering_is_left_out_and_that_is_told():
     plan = Plan(settled(qdg={"second": "standardised", "graph": "neighbours", "tokens": 3000}))
     assert plan.second is None and any("second clustering" in line for line in plan.left_out())

@@ -448,3 +448,24 @@ def test_where_no_step_was_reached_every_table_has_its_columns():
         assert list(table.columns) == [*cases.columns, *scores.COLUMNS] and table["score"].isna().all()
         assert len(scores.of_clusters(table)) == len(cases) and not len(scores.medians(table, {}, seed=0))
         assert scores.headline(scores.counts(table)).startswith("0 of 1 clusters" if len(cases) else "No cluster")
+
+
+def test_transfer_joins_units_moves_tokens_and_leaves_out_what_is_not_alone():
+    label = np.array([0, 0, 0, 1, 1, 2, 2, 3, 3, 4])
+    units = pd.DataFrame({"group": [0, 1, 2, 3], "unit": [0, 1, 1, 3]})
+    columns = ("token", "group", "moves", "share")
+    rows = [
+        (0, 0, "leaves", 0.0),
+        (9, 3, "joins", 0.6),
+        (9, 2, "joins", 0.7),
+        (8, 0, "joins", 0.9),
+        (8, 3, "leaves", 0.0),
+    ]
+    moves = pd.DataFrame([dict(zip(columns, row, strict=True)) for row in rows])
+    found = transfer.settled(label, units, moves, alone=[2, 3])
+    assert {step: labels.tolist() for step, labels in found.items()} == {
+        transfer.FOUND: [0, 0, 0, 1, 1, 2, 2, 3, 3, -1],
+        transfer.ONE_UNIT: [0, 0, 0, 1, 1, 1, 1, 3, 3, -1],
+        transfer.MOVED: [-1, 0, 0, 1, 1, 1, 1, 3, 0, 1],
+        transfer.REMOVED_ALONE: [-1, -1, -1, 1, 1, 1, 1, 3, -1, 1],
+    }

@@ -12,9 +12,12 @@ from quanta.affinity import cosine
 from quanta.clustering import membership
 from quanta.config.plan import Plan
 from quanta.gradients.token_gradients import token_gradients
+from quanta.interventions import transfer
 from quanta.losses import forward
 from quanta.storage import files
 from support import script, settled
+
+MOVES = pd.DataFrame(columns=transfer.MOVES)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +43,8 @@ def run(tmp_path_factory):
     ids = tokens.ids[tokens.flat(document, position)].astype(np.int64)
     columns = {"token": np.arange(len(ids)), "document": document, "position": position, "token_id": ids}
     files.write_table(folder / "selection.parquet", pd.DataFrame(columns | {"loss_nats": nats}))
+    sources = [f"text {number}" for number in range(tokens.n_documents)]
+    files.write_table(folder / "documents.parquet", pd.DataFrame({"document": range(len(sources)), "source": sources}))
     files.write_table(folder / "labels.parquet", membership.as_table({4: membership.by_size(skill)}))
     return folder
 
@@ -74,7 +79,9 @@ def made(run: Path, folder: Path, parts: int, features: list[str]) -> Path:
             tables[name].append(path)
     outputs = {name: str(folder / Path(path).name) for name, path in plan.interventions_tables().items()}
     script("interventions/alone")(
-        SimpleNamespace(**own, **groups, **tables, affinity=str(run / "affinity.npy")),
+        SimpleNamespace(
+            **own, **groups, **tables, affinity=str(run / "affinity.npy"), documents=str(run / "documents.parquet")
+        ),
         SimpleNamespace(**outputs),
         SimpleNamespace(**fixed),
     )
@@ -96,6 +103,9 @@ def test_any_number_of_parts_makes_the_same_bytes_and_units_are_found(run, tmp_p
     clusters = pd.read_csv(one / "clusters.csv")
     assert clusters["label"].tolist() == [0, 1, 2, 3] and (clusters["removed"] > 0.5).all()
     assert (clusters["removed_low"] <= clusters["removed"]).all() and clusters["removed_alone"].notna().all()
+    law = [one for one in alone["law"] if one["grouping"] == "clusters"]
+    assert [one["step"] for one in law] == list(transfer.settled([], pd.DataFrame(columns=transfer.UNITS), MOVES, []))
+    assert all(one["clusters"] == 4 and one["interval"][0] <= one["value"] <= one["interval"][1] for one in law)
     units = pd.read_csv(one / "units.csv")
     assert units.loc[units["grouping"] == "clusters", "unit"].tolist() == [0, 1, 2, 3]
     curves = pd.read_csv(one / "curves.csv")

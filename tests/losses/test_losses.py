@@ -303,3 +303,26 @@ def test_costs_of_given_models_follow_the_headers_of_their_weights(tmp_path):
     (tmp_path / "small/model.safetensors").unlink()
     with pytest.raises(QuantaError, match="no weights whose headers"):
         costs.table(config, mean_length=100, tflops=1)
+
+
+def test_costs_count_the_second_clustering_and_the_interventions():
+    from support import settled
+
+    shape, n = neox_shape.SHAPES["70m"], 2000
+
+    def counted(interventions=None, **qdg):
+        config = settled(qdg={"tokens": n, "second_null": False} | qdg, interventions=interventions or {})
+        own = costs.second_flops(config, shape, 100), costs.interventions_flops(config, shape, 100)
+        return [flops / costs.gradient_flops(shape, 100, n) for flops in own]
+
+    seconds = {
+        kind: counted(second=kind)[0] for kind in ("none", "absolute", "magnitudes", "standardised", "attention")
+    }
+    assert seconds == pytest.approx(
+        {"none": 0, "absolute": 0, "magnitudes": 1, "standardised": 1.512, "attention": 1.008}
+    )
+    assert counted(second="standardised", second_null=True)[0] == pytest.approx(1.512 + 1.128)
+    assert counted(second="standardised", graph="neighbours")[0] == 0
+    assert counted({"run": False})[1] == 0
+    one, two = counted(second="none")[1], counted(second="standardised")[1]
+    assert 1 < one < two < 2 * one, "a second clustering's clusters are removed too, and the controls once"

@@ -164,3 +164,15 @@ def test_equal_clusters_have_no_law():
 def test_all_tokens_in_one_cluster_is_said():
     with pytest.raises(QuantaError, match="one cluster"):
         zipf.fit_envelope(labels_with([30]), np.arange(30), (0.05, 0.5), draws=10, seed=0)
+
+
+def test_sizes_by_rank_of_some_tokens_have_a_slope_with_an_interval_by_texts():
+    sizes = [64, 32, 21, 16, 13]  # 64 over the rank
+    label = np.concatenate([np.repeat([7, 1, 3, 9, 5], sizes), np.full(30, -1)])
+    rng = np.random.default_rng(0)
+    alone = zipf.fit_sizes_by_rank(label, draws=40, seed=0, groups=np.arange(len(label)))
+    assert alone["clusters"] == 5 and alone["tokens"] == sum(sizes) and alone["value"] == pytest.approx(-1, abs=0.02)
+    texts = zipf.fit_sizes_by_rank(label, draws=40, seed=0, groups=rng.permutation(len(label)) // 20)
+    assert texts["value"] == alone["value"] and alone["interval"][0] < alone["value"] < alone["interval"][1]
+    few = zipf.fit_sizes_by_rank(np.array([0, 0, 1, -1]), draws=40, seed=0, groups=np.arange(4))
+    assert few == {"clusters": 2, "tokens": 3, "value": None, "interval": None}

@@ -59,6 +59,7 @@ def a_run(**changes):
             "correlations": [
                 correlation(-0.3),
                 correlation(-0.2, given="target"),
+                correlation(-0.25, given="bigram"),
                 correlation(0.0, groups="targets", interval=(-0.2, 0.2)),
             ]
         },
@@ -194,9 +195,33 @@ def test_the_hypothesis_of_learning_holds_where_the_whole_interval_is_negative(v
 
 def test_the_rows_of_learning_are_the_main_line_the_partial_one_and_the_null():
     rows = comparison.learning(a_run())
-    assert [row.ours.split(" ")[0] for row in rows] == ["-0.300", "-0.200", "0.000"]
-    assert [row.verdict[0] for row in rows] == ["agrees", "", ""]
-    assert "groups=targets" in rows[2].key and "given=target" in rows[1].key
+    assert [row.ours.split(" ")[0] for row in rows] == ["-0.300", "-0.200", "-0.250", "0.000"]
+    assert [row.verdict[0] for row in rows] == ["agrees", "", "", ""]
+    assert "groups=targets" in rows[3].key and "given=target" in rows[1].key and "given=bigram" in rows[2].key
+
+
+def test_the_second_clustering_and_what_transfer_does_have_rows_where_the_run_has_them():
+    nulls = pd.DataFrame(
+        {
+            "model": ["the data", "untrained model, same tokens"],
+            "slope": [-1.1, np.nan],
+            "words": [np.nan, "no slope to compare"],
+            "agreement_target": [0.2, 0.9],
+        }
+    )
+    law = {"grouping": "clusters", "meaning": "clusters of gradients", "step": "as found", "clusters": 5, "value": None}
+    alone = {"headline": "", "counts": [], "law": [law]}
+    order = a_run().order
+    rows = comparison.rows(a_run(second_nulls=nulls, second_order=order, alone=alone))
+    found = {row.quantity: row.ours for row in rows}
+    assert found["second affinity, slope of the data"] == "-1.100; agreement with targets 0.20"
+    assert found["second affinity, slope of untrained model, same tokens"] == (
+        "no slope (no slope to compare); agreement with targets 0.90"
+    )
+    assert found["slope of sizes by rank, clusters of gradients, as found (5)"] == "not to be had"
+    what = "second affinity, rank correlation of size with when it is learned"
+    assert found[f"{what}, given the corpus's count of the bigram, size"].startswith("-0.25")
+    assert not any("second" in row.quantity for row in comparison.rows(a_run()))
 
 
 def test_what_no_token_shows_has_no_share_that_recurs_and_three_sizes_say_why():

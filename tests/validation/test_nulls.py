@@ -157,3 +157,19 @@ def test_what_cannot_be_compared_is_said():
     halves = np.array([-1.0, -1.1])
     assert null_comparison.compare(halves, halves, -1.0, float("nan"))["distinguishable"] is None
     assert "too few halves" in null_comparison.compare(np.array([np.nan, -1.0]), halves, -1.0, -1.0)["words"]
+
+
+def test_without_a_calibration_there_is_no_exponent_and_more_can_be_said_of_the_labels(data):
+    x, cosines = data
+    made = null_models.make(
+        null_models.Data(cosines, None, None, x.quantum, x.quantum, dimension=9, seed=0), ["clusters = bigram"]
+    )
+    how = assignment.Assignment(graph="linkage")
+    labels = membership.as_table(main_line.cluster_like_data(cosines, [10, 20], how, seed=0))
+    draws = pd.DataFrame({"draw": [0, 1], "kind": "half", "slope": [-1.0, -1.1]})
+    table, curves = null_comparison.compared(
+        made, cosines, labels, draws, None, how, n_clusters=[10, 20], shares=(0.01, 0.1), n_tokens=300, seed=0,
+        about=lambda found: {"largest": float(np.bincount(found[20]).max())},
+    )  # fmt: skip
+    assert table["model"].tolist() == ["the data", "clusters = bigram"] == curves["model"].unique().tolist()
+    assert "alpha" not in table and (table["largest"] > 1).all() and np.isfinite(table["slope"]).all()

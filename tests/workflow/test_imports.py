@@ -32,6 +32,7 @@ CALIBRATION = {
     "calibration/calibrate",
     "calibration/naive_bias",
     "validation/nulls",
+    "validation/second_nulls",
     "parity/calibration",
 }
 DRAWING = {name for name in NAMES if "/figure_" in name} | {"report/page"}

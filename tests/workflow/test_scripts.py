@@ -137,7 +137,7 @@ def test_only_these_rules_inherit_their_resources():
     inheriting = re.findall(r"use rule \w+ as (\w+) with:", "".join(RULES.values()))
     seconds = [name for name in inheriting if name.startswith("second_")]  # of as many tokens as the first's
     assert sorted(set(inheriting) - set(seconds)) == ["losses_part", "train_dynamics", "training_tokens"]
-    assert len(seconds) == 7
+    assert len(seconds) == 9
 
 
 ASK = """

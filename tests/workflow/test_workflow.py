@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
 AFTER_EMBEDDING = {
     "labels", "rank_frequency", "stability", "nulls", "naive_bias", "describe", "learned", "figures_clusters",
     "figures_calibration", "summary", "page", "halves", "interventions", "alone", "second_labels", "second_rank_frequency",
-    "second_stability", "second_describe", "second_agreement",
+    "second_stability", "second_describe", "second_agreement", "second_nulls", "second_learned",
 }  # fmt: skip
 
 
@@ -92,6 +92,7 @@ def test_the_run_makes_what_it_promises(finished):
         models/family.csv models/tiny-a/step60/model.safetensors models/tiny-b/step8/config.json
         losses/tiny-c/step60.npy scaling/mean_loss.csv scaling/fits.json scaling/seeds_sharpness.csv qdg/tokens.parquet
         qdg/learned.csv qdg/learned.json report/figures/learned.png report/figures/seeds.png qdg/features.npy
+        qdg/second/nulls.csv qdg/second/nulls_rank_frequency.csv qdg/second/learned.csv qdg/second/learned.json
         qdg/second/labels.parquet qdg/second/descriptions.parquet qdg/second/rank_frequency.csv qdg/second/clusters.parquet
         qdg/affinity.npy qdg/embedding.npy qdg/eigenvalues.npy qdg/labels.parquet qdg/rank_frequency.csv qdg/fits.json
         report/figures/rank_frequency.png report/figures/rank_frequency.pdf report/index.html report/summary.json"""
@@ -137,6 +138,8 @@ def test_the_tables_of_the_run_agree_with_each_other(finished):
     features, affinity = (np.load(results / f"qdg/second/{name}.npy") for name in ("features", "affinity"))
     unit = features / np.linalg.norm(features.astype(float), axis=1, keepdims=True)
     np.testing.assert_allclose(affinity, unit @ unit.T, atol=2e-6)
+    nulls = pd.read_csv(results / "qdg/second/nulls.csv").set_index("model")
+    assert nulls.loc["the data", "agreement_data"] == 1 and "untrained model, same tokens" in nulls.index
     agreement = pd.read_csv(results / "qdg/second/agreement.csv")
     assert agreement["n_clusters"].tolist() == [4, 8, 12, 16, 24, 32] and (agreement["adjusted_rand"] < 1).all()
     labels = pd.read_parquet(results / "qdg/labels.parquet")
@@ -631,7 +634,7 @@ def test_neighbours_instead_of_all_pairs_make_a_whole_run(work):
     dense, vectors = pd.read_parquet(qdg / "labels.parquet"), np.load(qdg / "embedding.npy")
     over = {"qdg": {"graph": "neighbours", "neighbours": 100}}
     assert not {"gradients", "features", "select", "train", "affinity"} & set(planned(work, over))
-    for name in ("affinity", "affinity_of_losses", "second/affinity"):
+    for name in ("affinity", "affinity_of_losses", "second/affinity", "second/untrained"):
         (qdg / f"{name}.npy").unlink()
     smoke(work, over=over)
     n = len(vectors)

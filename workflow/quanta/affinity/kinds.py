@@ -16,6 +16,7 @@ from quanta.affinity import cosine, magnitudes
 from quanta.arrays import Array, Float32
 from quanta.errors import QuantaError
 
+SIGNED = "signed"  # features that are gradients as they are
 RIDGE = 1.0  # of the mean eigenvalue of the covariance
 Rows = Callable[[Array], Array]
 
@@ -76,11 +77,11 @@ def summed(matrices: Sequence[Array]) -> Float32[Array, "token token"]:
 class Kind:
     """One affinity: what it is, which features it starts from, rows of exact gradients, and cosines of rows.
 
-    `features` is `signed` (gradients as they are), `magnitudes` or `standardised`.
+    `features` is `signed` (gradients as they are), `magnitudes`, `standardised` or `attention` (`magnitude_features`).
     """
 
     meaning: str
-    features: str = "signed"
+    features: str = SIGNED
     rows: Rows = np.asarray
     of_features: Rows = cosines
 
@@ -97,6 +98,12 @@ KINDS = {
         "cosine of the magnitudes of unit gradients, each parameter standardised over the tokens",
         "standardised",
         magnitudes.standardised,
+    ),
+    "attention": Kind(
+        "cosine of the root magnitudes of unit gradients in the first attention layer, each parameter standardised over the "
+        "tokens, mean over the layer's weights and biases",
+        "attention",
+        magnitudes.rooted,
     ),
     "whitened": Kind("cosine of gradients, directions that many tokens share weighed less", of_features=_whitened),
 }

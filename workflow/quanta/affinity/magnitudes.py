@@ -44,9 +44,13 @@ class Moments:
     @property
     def inverse(self) -> Float[Array, " parameter"]:
         """1 over the deviation of |g|; 0 where |g| is rounding or does not vary: such a parameter contributes nothing."""
+        return self.inverse_above(FLOOR**2)
+
+    def inverse_above(self, floor: float) -> Float[Array, " parameter"]:
+        """The same; rounding has a mean square below `floor` of that over all parameters. Of √|g| the square is |g|: `FLOOR`."""
         power = self.squares / self.samples
         variance = np.maximum(power - self.mean**2, 0)
-        varies = (variance > VARIES**2 * power) & (power > FLOOR**2 * power.mean())
+        varies = (variance > VARIES**2 * power) & (power > floor * power.mean())
         inverse: Float[Array, " parameter"] = np.zeros_like(variance)
         np.divide(1.0, np.sqrt(variance), out=inverse, where=varies)
         return inverse
@@ -98,7 +102,17 @@ def standardised(
     """
     rows = cosine.unit_rows(gradients) if unit else np.asarray(gradients)
     over = moments(rows) if over is None else over
-    mean, inverse = over.mean, over.inverse
+    return _standardised(rows, over.mean, over.inverse)
+
+
+def rooted(gradients: Array) -> Float32[Array, "sample parameter"]:
+    """√|g| of unit gradients, standardised as |g| is. The root tames a parameter's rare large values. Errors: `standardised`."""
+    rows = np.sqrt(np.abs(cosine.unit_rows(gradients)))
+    over = moments(rows)
+    return _standardised(rows, over.mean, over.inverse_above(FLOOR))
+
+
+def _standardised(rows: Array, mean: Array, inverse: Array) -> Float32[Array, "sample parameter"]:
     if not inverse.any():
         raise QuantaError(
             "gradients", "no parameter's |g| varies over the samples", "samples that differ", "take more samples"

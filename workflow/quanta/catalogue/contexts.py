@@ -20,6 +20,23 @@ def context(tokens: Tokens, texts: Texts, document: int, position: int) -> dict[
     }
 
 
+def bigram_counts(
+    tokens: Tokens, document: Int[Array, " n"], position: Int[Array, " n"]
+) -> tuple[Int[Array, " n"], Int[Array, " pair"]]:
+    """`bigrams` of some predictions, and how often the corpus has each pair within a document."""
+    own = bigrams(tokens, document, position)
+    after = np.flatnonzero(tokens.predicted())
+    base = int(tokens.ids.max()) + 1
+
+    def paired(flat: Array) -> Array:
+        return np.asarray(tokens.ids[flat - 1].astype(np.int64) * base + tokens.ids[flat])
+
+    names, counts = np.unique(paired(after), return_counts=True)
+    first = np.unique(own, return_index=True)[1]  # a prediction of each pair
+    places = tokens.flat(document, position)[first]
+    return own, np.asarray(counts[np.searchsorted(names, paired(places))])
+
+
 def bigrams(tokens: Tokens, document: Int[Array, " n"], position: Int[Array, " n"]) -> Int[Array, " n"]:
     """Group of each prediction: the last token of its context and its target."""
     flat = tokens.flat(document, position)

@@ -25,7 +25,7 @@ class Question:
     """Which correlation with the place of learning: of what groups, by which frequency, with what held fixed."""
 
     groups: str  # clusters, or targets: the null that groups tokens by their target
-    frequency: str  # size, target (its count in the corpus) or rule (count of what the description says)
+    frequency: str  # size, target or bigram (counts in the corpus), or rule (count of what the description says)
     given: str | None = None  # a frequency that is held fixed
 
     def in_words(self) -> dict[str, str | None]:
@@ -35,12 +35,14 @@ class Question:
 
 MAIN = Question("clusters", "size")
 GIVEN_TARGET = Question("clusters", "size", "target")
+GIVEN_BIGRAM = Question("clusters", "size", "bigram")
 BY_TARGET = Question("clusters", "target")
 BY_RULE = Question("clusters", "rule")
 NULL = Question("targets", "size")
 QUESTIONS = (  # all that are asked of each axis and reference, the main one first
     MAIN,
     GIVEN_TARGET,
+    GIVEN_BIGRAM,
     BY_TARGET,
     BY_RULE,
     Question("clusters", "rule", "target"),
@@ -66,22 +68,31 @@ def groupings(
     target: Int[Array, " token"],
     corpus_count: Int[Array, " id"],
     rule_count: Float[Array, " cluster"],
+    bigram: Int[Array, " token"],
+    bigram_count: Int[Array, " pair"],
 ) -> dict[str, Grouping]:
     """Tokens grouped by cluster (`own`) and by target, by the names that a `Question` gives them.
 
-    `corpus_count` is how often the corpus has each token id, `rule_count` how often it has what each cluster's description says.
+    `corpus_count` is how often the corpus has each token id, `rule_count` how often it has what each cluster's description says,
+    `bigram_count` how often it has each pair of the token before and the target that `bigram` numbers.
     """
     names, group = np.unique(target, return_inverse=True)
     return {
         "clusters": Grouping(
-            own, {"size": np.bincount(own), "target": corpus_count[typical(own, target)], "rule": rule_count}
+            own,
+            {
+                "size": np.bincount(own),
+                "target": corpus_count[typical(own, target)],
+                "bigram": bigram_count[typical(own, bigram)],
+                "rule": rule_count,
+            },
         ),
         "targets": Grouping(group, {"size": np.bincount(group), "target": corpus_count[names]}),
     }
 
 
 def typical(own: Int[Array, " token"], target: Int[Array, " token"]) -> Int[Array, " cluster"]:
-    """The commonest target of each cluster."""
+    """The commonest target, or bigram, of each cluster."""
     return np.array([np.bincount(target[own == label]).argmax() for label in range(int(own.max()) + 1)])
 
 

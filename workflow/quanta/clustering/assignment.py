@@ -123,19 +123,35 @@ def assign(
 
 @dataclass(frozen=True)
 class Assignment:
-    """How labels are made from eigenvectors (`assign`), for data, halves, null models and simulations alike."""
+    """How labels are made from eigenvectors (`assign`), for data, halves, null models and simulations alike.
+
+    `graph` is what the eigenvectors are of (`quanta.clustering.graph`): the paper's angular similarities, nearest neighbours, or
+    `linkage`, a tree in place of eigenvectors, which only `main_line` can cut.
+    """
 
     method: str = "kmeans"
     rows: str = "degree"
     restarts: int = 30
+    graph: str = "angular"
+
+    @classmethod
+    def of(cls, params: Any) -> "Assignment":
+        """The same from a rule's params of these names; without `graph` it is the paper's."""
+        names = [name for name in cls.__dataclass_fields__ if name != "graph" or hasattr(params, name)]
+        return cls(**{name: getattr(params, name) for name in names})
+
+    @property
+    def seedless(self) -> bool:
+        """Whether there is no seed that alters the labels, and no eigenvectors that they are made of."""
+        return self.graph == "linkage"
 
     def __call__(self, vectors: Float[Array, "token k"], n_clusters: Sequence[int], **how: Any) -> dict[int, Array]:
         """`assign`, given the rest of its settings: seed, rounds, whole."""
         return assign(vectors, n_clusters, method=self.method, rows=self.rows, restarts=self.restarts, **how)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
+        """Plain data; `graph` where it is not the paper's."""
+        return {name: value for name, value in asdict(self).items() if (name, value) != ("graph", "angular")}
 
 
 MAIN = Assignment()

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from quanta.affinity import cosine
 from quanta.arrays import Array, Int
-from quanta.clustering import assignment, kmeans, spectral
+from quanta.clustering import assignment, graph, kmeans, membership, spectral
 
 
 def cluster_like_data(
@@ -19,8 +18,14 @@ def cluster_like_data(
     rounds: int = kmeans.ROUNDS,
     whole: int | None = None,
 ) -> dict[int, Int[Array, " token"]]:
-    """Labels for each k from cosines (N, N): the functions of the main line, as nulls and resamples go through them."""
-    vectors, _ = spectral.embedding(cosine.angular(cosines), max(n_clusters))
+    """Labels for each k from cosines (N, N): the functions of the main line, as nulls and resamples go through them.
+
+    Average linkage (`how.graph`) has no eigenvectors, seed or rounds.
+    """
+    if how.graph == graph.LINKAGE:
+        found = graph.average_linkage(cosines, sorted(set(n_clusters)))
+        return {k: membership.by_size(labels) for k, labels in found.items()}
+    vectors, _ = spectral.embedding(graph.weights(cosines, how.graph), max(n_clusters))
     return how(vectors, n_clusters, rounds=rounds, seed=seed, whole=whole)
 
 

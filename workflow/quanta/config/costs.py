@@ -22,6 +22,17 @@ from quanta.errors import QuantaError
 from quanta.models.neox_shape import SHAPES, Shape
 
 LIBRARIES = 1_100_000_000  # bytes of a process beyond what shapes say: 0.5 to 1.1 GB from 70m to 1b (docs/costs.md)
+OWN_GRADIENTS = (
+    "standardised",
+    "attention",
+    "magnitudes",
+)  # kinds of the second clustering that take gradients of their own
+STATISTICS, NULL_STATISTICS = (
+    1024,
+    256,
+)  # tokens, at most (quanta.affinity.magnitude_features, scripts/validation/untrained.py)
+EVALUATIONS = 2  # of a removal's step; its mean is 1.5 to 2.0 in the default run
+SMALL_PANEL = 10  # documents
 BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
 
 
@@ -82,6 +93,43 @@ def gradient_flops(shape: Shape, length: float, samples: int) -> float:
     return 3 * samples * block
 
 
+def second_flops(config: Mapping[str, Any], shape: Shape, length: float) -> float:
+    """FLOP of the second clustering's gradients (`qdg.second`): statistics, features, and the same of an untrained model.
+
+    0 without one. `absolute` and `whitened` take the first's gradients. Of `attention` the products of other layers' weights are left out,
+    a third. Eigenvectors and labels are not counted.
+    """
+    qdg = config["qdg"]
+    if qdg["second"] == "none" or qdg["graph"] == "neighbours":
+        return 0.0
+    own = qdg["second"] in OWN_GRADIENTS
+    n, null = qdg["tokens"], qdg["second_null"]
+    samples = own * (n + (qdg["second"] != "magnitudes") * min(STATISTICS, n)) + null * (
+        n + own * min(NULL_STATISTICS, n)
+    )
+    return gradient_flops(shape, length, samples) * (2 / 3 if qdg["second"] == "attention" else 1)
+
+
+def interventions_flops(config: Mapping[str, Any], shape: Shape, length: float) -> float:
+    """Upper estimate of the FLOP of the interventions: as many clusters as there can be, each removed from halves of both kinds.
+
+    A removal is the gradient of a half, two evaluations of it, and a forward pass of other tokens and of a panel of documents. An insertion
+    is a gradient per step, and the passes. 0 where they are not run.
+    """
+    settings, qdg = config["interventions"], config["qdg"]
+    if not settings["run"]:
+        return 0.0
+    clusters = min(qdg["show"], qdg["tokens"] // settings["least_tokens"])
+    clusterings = 1 + (second_flops(config, shape, length) > 0)
+    controls, half = 4 * settings["controls"], settings["half_tokens"]
+    own = half + 2 * EVALUATIONS * half / 3 + (half + 2 * settings["other_tokens"]) / 3
+    panel, small = settings["panel_tokens"] * clusters / 3, SMALL_PANEL / 3
+    removals = clusterings * clusters * (2 * own + panel + small) + (controls + settings["controls"]) * (own + small)
+    inserted = settings["insertions"] * (clusterings + 3 / 2)
+    insertions = inserted * (settings["insertion_steps"] * half + own + small)
+    return float(gradient_flops(shape, length, 1) * (removals + insertions))
+
+
 def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:
     """Estimate of the memory of the losses stage: libraries, weights, a block's activations, logits and two copies.
 
@@ -137,7 +185,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def report(config: dict[str, Any], *, mean_length: float, tflops: float) -> str:
-    """Two Markdown tables of a settled configuration: losses by model, and quanta discovery from gradients (QDG).
+    """Three Markdown tables of a settled configuration: losses by model, quanta discovery from gradients (QDG), and what follows it.
 
     `mean_length` is in tokens per document, `tflops` in 10^12 FLOP/s.
     """
@@ -155,6 +203,16 @@ def report(config: dict[str, Any], *, mean_length: float, tflops: float) -> str:
             f"| QDG: {n:,} gradients of {qdg['model']} | {' | '.join(heads)} |",
             "|" + "---|" * (len(heads) + 1),
             f"| | {' | '.join(cells)} |",
+            "",
+            "| after QDG | FLOP | hours |",
+            "|---|---|---|",
+            *(
+                f"| {name} | {own:.2e} | {own / tflops / 3.6e15:.2f} |"
+                for name, own in (
+                    ("gradients of the second clustering", second_flops(config, shape, mean_length)),
+                    ("interventions, at most", interventions_flops(config, shape, mean_length)),
+                )
+            ),
         ]
     )
 

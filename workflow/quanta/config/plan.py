@@ -307,7 +307,7 @@ class Plan:
 
     def second_parts(self) -> list[str]:
         """Files of the parts of the second clustering's features, of magnitudes; none where it takes those of the first."""
-        if self.second not in ("magnitudes", "standardised"):
+        if self.second not in ("magnitudes", "standardised", "attention"):
             return []
         return [path.replace("/qdg/", "/qdg/second/") for path in self.features_parts()]
 
@@ -339,6 +339,13 @@ class Plan:
         """How clusters are made of eigenvectors, as params."""
         qdg = self.config["qdg"]
         return {"method": qdg["assign"], "rows": qdg["rows"], "restarts": qdg["restarts"]}
+
+    def second_assignment(self, given: Any) -> dict[str, Any]:
+        """A rule's params, with what the second clustering is made of (`qdg.second_assign`)."""
+        chosen = self.config["qdg"]["second_assign"]
+        if chosen == "auto":
+            chosen = "neighbours" if self.second == "attention" else "angular"
+        return {name: given.get(name) for name in given.keys()} | {"graph": chosen}  # noqa: SIM118
 
     def simulations_parts(self) -> list[str]:
         """Files of the parts of the simulations."""

@@ -42,6 +42,8 @@ class Collector:
 
     def linear(self, module: nn.Module, left: torch.Tensor, right: torch.Tensor) -> None:
         """Gradient of a Linear or Conv1D layer: output gradient (sample, position, out), input (sample, position, in)."""
+        if id(module) not in self.modules:  # of a set that has some layers only
+            return
         matrix, vectors = self.modules[id(module)]
         assert matrix is not None
         if left.ndim == 3 and len(left) == len(self.lengths):

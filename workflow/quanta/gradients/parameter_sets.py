@@ -6,7 +6,7 @@ through. Names change between versions of a library; types do not.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from quanta.errors import QuantaError
-from quanta.models.head import name_of, reached
+from quanta.models.head import TROUBLE, name_of, own_logits, probe_ids, reached
 from quanta.models.pretrained import unembedding
 
 KINDS = {
@@ -24,6 +24,8 @@ KINDS = {
     "clean": "weights and biases of the Linear layers inside the blocks (stacks of them included)",
     "all": "every parameter but embeddings and unembedding",
 }
+ATTENTION = "first attention"  # kind of the set that `first_attention` gives
+SAME = 1e-6  # of the largest entry: the same values in another batch may round differently
 
 
 @dataclass(frozen=True)
@@ -273,6 +275,89 @@ def _further(
                 known.add(parameter)
                 found.append((f"{prefix}.{name}".removeprefix("."), module, parameter))
     return found
+
+
+def _states(values: Any, positions: int) -> Iterator[torch.Tensor]:
+    """The tensors (row, position, feature) among a module's arguments or results."""
+    if isinstance(values, torch.Tensor):
+        if values.ndim == 3 and values.shape[1] == positions and values.is_floating_point():
+            yield values
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _states(value, positions)
+
+
+def reads_others(model: PreTrainedModel) -> list[nn.Module]:
+    """Modules of the first block that read other positions than their own, outermost first, in any architecture.
+
+    In the first block a module's input at a position depends on the token there alone. So a module reads other positions
+    whose input at the last one is the same for two texts that differ in the token before, and whose output there is not.
+
+    Raises:
+        QuantaError: the model does not run on the probe's tokens.
+    """
+    text = probe_ids(model)
+    other = text.clone()
+    other[-2] = text[0] if text[0] != text[-2] else text[1]  # near enough for any window
+    rows = torch.stack([text, other]).to(next(model.parameters()).device)
+    first, found = blocks(model)[0], []
+    order = {module: i for i, module in enumerate(first.modules())}
+
+    def look(module: nn.Module, inputs: tuple[Any, ...], settings: dict[str, Any], output: Any) -> None:
+        given = next(_states((*inputs, *settings.values()), rows.shape[1]), None)
+        made = next(_states(output, rows.shape[1]), None)
+        if given is not None and made is not None and not _differs(given[:, -1]) and _differs(made[:, -1]):
+            found.append(module)
+
+    handles = [module.register_forward_hook(look, with_kwargs=True) for module in order]
+    training = model.training
+    try:
+        with torch.no_grad():
+            own_logits(model.train(False), rows)
+    except TROUBLE as error:
+        raise QuantaError(
+            name_of(model), f"{type(error).__name__}, {error}".splitlines()[0], "losses of a text", "take another model"
+        ) from error
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return sorted(set(found), key=order.__getitem__)
+
+
+def _differs(pair: torch.Tensor) -> bool:
+    one, other = pair.float()
+    return float((one - other).abs().max()) > SAME * float(pair.abs().max())
+
+
+def first_attention(model: PreTrainedModel) -> ParameterSet:
+    """Weights and biases of the Linear layers by which the first block reads other tokens: its attention's.
+
+    The innermost module that reads others (`reads_others`) and has Linear layers is the attention, or what a model has in its place.
+
+    Raises:
+        QuantaError: they cannot be told from the block's other layers, or the model is refused by `parameter_set`.
+    """
+    block = blocks(model)[0]
+    readers = [m for m in reads_others(model) if any(isinstance(inner, nn.Linear | Conv1D) for inner in m.modules())]
+    inner = [m for m in readers if not any(other is not m and other in set(m.modules()) for other in readers)]
+    if len(inner) != 1 or inner[0] is block:
+        names = {module: name for name, module in model.named_modules()}
+        raise QuantaError(
+            f"{name_of(model)}, {names[block]}",
+            f"{len(inner) if block not in inner else 'no'} part of the first block that reads other tokens and has Linear layers",
+            "one such part, as attention is",
+            "set qdg.second to standardised, which takes all layers",
+        )
+    inside = set(inner[0].modules())
+    every = parameter_set(model, "clean")
+    kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
+    begin = 0
+    for member in every.members:
+        if member.module in inside:
+            kept[type(member)].append(replace(member, begin=begin))
+            begin += member.size
+    return ParameterSet(ATTENTION, tuple(kept[Matrix]), tuple(kept[Vector]), tied=every.tied)
 
 
 def by_module(parameters: ParameterSet) -> Iterator[tuple[nn.Module, Matrix | None, list[Vector]]]:

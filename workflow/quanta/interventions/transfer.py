@@ -143,3 +143,39 @@ def moves(
                 for i in np.flatnonzero(those).tolist()
             ]
     return pd.DataFrame(found, columns=pd.Index(MOVES))
+
+
+FOUND, ONE_UNIT, MOVED, REMOVED_ALONE = (
+    "clusters as found",
+    "clusters of one unit joined",
+    "tokens moved as well",
+    "only those that are removed alone",
+)
+
+
+def settled(
+    label: Int[Array, " token"], units: pd.DataFrame, moves: pd.DataFrame, alone: Sequence[int]
+) -> dict[str, Int[Array, " token"]]:
+    """What transfer makes of one clustering, each step from the one before; −1 is a token that is in no cluster then.
+
+    First only clusters that were taken away count (`units`). Then clusters of one unit are one. Then tokens join the cluster with
+    which they lose most, and leave their own (`moves`). Last, clusters of which none in the unit is removed `alone` are left out.
+    Only tokens that were looked at can move.
+    """
+    known = units["group"].to_numpy(dtype=np.int64)
+    found = {FOUND: np.where(np.isin(label, known), label, -1)}
+    unit = dict(zip(known.tolist(), units["unit"].tolist(), strict=True))
+    found[ONE_UNIT] = _renamed(found[FOUND], unit)
+    moved = found[FOUND].copy()
+    leaving = moves[moves["moves"] == "leaves"]
+    moved[leaving["token"]] = -1
+    joining = moves[moves["moves"] == "joins"].sort_values("share", kind="stable")
+    moved[joining["token"]] = joining["group"]  # the largest share comes last
+    found[MOVED] = _renamed(moved, unit)
+    kept = {unit[group] for group in alone}
+    found[REMOVED_ALONE] = np.where(np.isin(found[MOVED], list(kept)), found[MOVED], -1)
+    return found
+
+
+def _renamed(label: Int[Array, " token"], names: Mapping[int, int]) -> Int[Array, " token"]:
+    return np.array([names.get(int(own), -1) for own in label], dtype=np.int64)

@@ -6,22 +6,18 @@ An assignment gets cosines (N, N) and numbers of clusters, and gives labels for 
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.cluster import hierarchy
 from scipy.linalg import eigh
-from scipy.spatial.distance import squareform
 
 from quanta.affinity import cosine
 from quanta.arrays import Array, Float, Int
 from quanta.clustering import assignment as clustering_assignment
-from quanta.clustering import kmeans, spectral
+from quanta.clustering import graph, kmeans, spectral
 from quanta.streams import Purpose, integer
 
 Labels = dict[int, Int[Array, " sample"]]
 Assign = Callable[[Float[Array, "sample sample"], Sequence[int], int], Labels]
 ASSIGNMENTS: dict[str, Assign] = {}
 LEFT_OUT = -1
-NEIGHBOURS = 15
-FAINT = 1e-6  # weight of two samples that are no neighbours, of 1: it keeps the graph connected
 
 
 def assignment(name: str) -> Callable[[Assign], Assign]:
@@ -53,37 +49,23 @@ def eigenvectors(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     return found
 
 
-def nearest(cosines: Array, neighbours: int = NEIGHBOURS) -> Float[Array, "sample sample"]:
-    """A graph of 0 and 1: one where either of two samples is among the other's nearest; `FAINT` elsewhere."""
-    c = cosines.astype(np.float64)
-    np.fill_diagonal(c, -np.inf)
-    m = min(neighbours, len(c) - 1)
-    found = np.full(c.shape, FAINT)
-    np.put_along_axis(found, np.argpartition(-c, m - 1, axis=1)[:, :m], 1.0, axis=1)
-    found = np.maximum(found, found.T)
-    np.fill_diagonal(found, 0)
-    return np.asarray(found)
-
-
 @assignment("neighbours, spectral")
 def neighbours(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     """Spectral clustering of the graph of nearest neighbours."""
-    return _spectral(nearest(cosines), ks, seed)
+    return _spectral(graph.nearest(cosines), ks, seed)
 
 
 @assignment("average linkage")
 def average_linkage(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     """Agglomerative: the two clusters with the largest mean cosine merge, until k are left."""
-    tree = _tree(cosines)
-    return {k: hierarchy.fcluster(tree, k, criterion="maxclust").astype(np.int64) - 1 for k in ks}
+    return graph.average_linkage(cosines, ks)
 
 
 @assignment("average linkage, small left out")
 def without_small(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     """The same tree, cut where k clusters have `LEAST` samples or more; the samples of smaller ones are left out."""
-    tree = _tree(cosines)
     counts = np.unique(np.geomspace(2, len(cosines) // 2, 60).astype(int))
-    cuts = [hierarchy.fcluster(tree, c, criterion="maxclust").astype(np.int64) - 1 for c in counts]
+    cuts = list(graph.average_linkage(cosines, counts.tolist()).values())
     large = [int((np.bincount(cut) >= LEAST).sum()) for cut in cuts]
     found = {}
     for k in ks:
@@ -103,12 +85,6 @@ def hdbscan(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     distances = np.maximum(1 - cosines.astype(np.float64), 0)
     labels = HDBSCAN(min_cluster_size=LEAST, metric="precomputed", copy=True).fit(distances).labels_.astype(np.int64)
     return dict.fromkeys(ks, labels)
-
-
-def _tree(cosines: Array) -> Array:
-    distances = np.maximum(1 - cosines.astype(np.float64), 0)
-    np.fill_diagonal(distances, 0)
-    return np.asarray(hierarchy.linkage(squareform((distances + distances.T) / 2, checks=False), "average"))
 
 
 def _spectral(similarity: Array, ks: Sequence[int], seed: int) -> Labels:

@@ -25,6 +25,7 @@ NOT_THERE = "not in the paper"
 NO_NUMBER = "this run has no such number"
 FITS, QDG, LEARNED = "scaling/fits.json", "qdg/fits.json", "qdg/learned.json"
 ALONE = "interventions/alone.json"
+SECOND_NULLS, SECOND_LEARNED = "qdg/second/nulls.csv", "qdg/second/learned.json"
 BY_SIZE, SELECTION = "scaling/tokens_by_size.json", "qdg/selection.json"
 RECURS = {  # kinds of `recurrence`, as a reader is told; `{drop}` is the threshold in nats
     "drop": "drops of more than {drop:g} nats between neighbouring model sizes",
@@ -88,6 +89,8 @@ class Run:
     threshold: float  # nats, below which a token is a candidate
     model: str  # that is clustered
     alone: Mapping[str, Any] | None = None  # interventions/alone.json, if the run has it
+    second_order: Mapping[str, Any] | None = None  # qdg/second/learned.json, if the run has it
+    second_nulls: pd.DataFrame | None = None  # qdg/second/nulls.csv, if the run has it
 
     @cached_property
     def ours(self) -> dict[str, Any]:
@@ -132,9 +135,11 @@ def rows(run: Run) -> list[Row]:
         *(single_tokens(run) if "size" in run.curves else []),
         *calibrated(run),
         *null_slopes(run),
+        *(second_slopes(run.second_nulls) if run.second_nulls is not None else []),
         *(learning(run) if run.learned else []),
+        *(second_learning(run.second_order, run.learning[0]) if run.second_order and run.learning else []),
         *(recurring(run.seeds) if run.seeds else []),
-        *(removed(run.alone) if run.alone else []),
+        *(removed(run.alone) + after_transfer(run.alone) if run.alone else []),
         *published(run.published),
     ]
 
@@ -240,6 +245,15 @@ def recurring(seeds: Mapping[str, Any]) -> list[Row]:
     return found
 
 
+def after_transfer(alone: Mapping[str, Any]) -> list[Row]:
+    """The slope of cluster sizes by rank, as found and after what transfer does to the clusters (no such test in the paper)."""
+    return [
+        Row(f"slope of sizes by rank, {one['meaning']}, {one['step']} ({one['clusters']})", value_with_interval(one), ALONE,
+            f"law[grouping={one['grouping']}; step={one['step']}]")
+        for one in alone.get("law", [])
+    ]  # fmt: skip
+
+
 def removed(alone: Mapping[str, Any]) -> list[Row]:
     """How many groups can be removed alone (no such test in the paper), clusters and what stands beside them."""
     return [
@@ -282,6 +296,30 @@ def null_slopes(run: Run) -> list[Row]:
     ]  # fmt: skip
 
 
+def second_slopes(nulls: pd.DataFrame) -> list[Row]:
+    """The slope of the second clustering, and of its null models, with how far their clusters are targets."""
+    found = []
+    for one in nulls.itertuples(index=False):
+        slope = f"{one.slope:.3f}" if one.model == nulls["model"].iloc[0] else null_words(one)
+        words = f"{slope}; agreement with targets {one.agreement_target:.2f}"
+        found.append(Row(f"second affinity, slope of {one.model}", words, SECOND_NULLS, f"[model={one.model}].slope"))
+    return found
+
+
+def second_learning(order: Mapping[str, Any], axis: str) -> list[Row]:
+    """Whether frequent clusters of the second affinity are learned first, with target or bigram held fixed too."""
+    found = []
+    for words, question in (
+        ("", order_of_learning.MAIN),
+        (", given the corpus's count of the target", order_of_learning.GIVEN_TARGET),
+        (", given the corpus's count of the bigram", order_of_learning.GIVEN_BIGRAM),
+    ):
+        line = order_of_learning.line_of(order, axis, question)
+        what = f"second affinity, rank correlation of size with when it is learned{words}, {axis}"
+        found.append(Row(what, value_with_interval(line), SECOND_LEARNED, correlation_key(line)))
+    return found
+
+
 def null_words(null: Any) -> str:
     """A null model's slope and how it compares with the data's."""
     slope = "no slope" if pd.isna(null.slope) else f"{null.slope:.3f}"
@@ -301,6 +339,7 @@ def learning(run: Run) -> list[Row]:
     axis = next(iter(run.learned))
     for words, question in (
         ("the same, with the corpus's count of the target held fixed", order_of_learning.GIVEN_TARGET),
+        ("the same, with the corpus's count of the bigram held fixed", order_of_learning.GIVEN_BIGRAM),
         ("null: groups of one target, group size", order_of_learning.NULL),
     ):
         line = order_of_learning.line_of(run.order, axis, question)

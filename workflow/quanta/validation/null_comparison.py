@@ -1,6 +1,6 @@
 """Slopes and exponents of null models beside the data's, each at its number of tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ def compared(
     cosines: Float[Array, "token token"],
     labels: pd.DataFrame,
     draws: pd.DataFrame,
-    calibrated: "regression.Calibration",
+    calibrated: "regression.Calibration | None",
     how: assignment.Assignment = assignment.MAIN,
     *,
     n_clusters: Sequence[int],
@@ -118,13 +118,15 @@ def compared(
     n_tokens: int,
     seed: int,
     groups: Int[Array, " token"] | None = None,
+    about: Callable[[Mapping[int, Array]], dict[str, float]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Slope and calibrated α of each null model beside the data's.
 
     `draws` are the data's resamples (`stability.resample`), whose halves give its slope's deviation; a null of as many tokens has
     its own on the same halves. Slopes depend on the number of tokens: a null of fewer is held against random draws of as many of the
     data's. `n_tokens` is that of the simulations: larger matrices are thinned evenly. `groups` are the texts that tokens are of: halves are
-    made of whole ones, the data's and the nulls' alike.
+    made of whole ones, the data's and the nulls' alike. `about` adds columns from labels by number of clusters. Without `calibrated`
+    there is no α.
 
     Returns:
         a row a model, the data first: model, n_tokens, slope, slope_deviation, alpha, alpha_low, alpha_high, verdict, reference_slope (of
@@ -134,7 +136,8 @@ def compared(
     halves = draws.loc[draws["kind"] == "half", "slope"].to_numpy()
     by_k = {int(k): part.sort_values("token")["label"].to_numpy() for k, part in labels.groupby("n_clusters")}
     slope, deviation = zipf.envelope_slope(by_k, len(cosines), shares), _deviation(halves)
-    rows = [_row("the data", cosines, slope, deviation, calibrated, n_tokens)]
+    more: Callable[[Mapping[int, Array]], dict[str, float]] = about or (lambda labels: {})
+    rows = [_row("the data", cosines, slope, deviation, calibrated, n_tokens) | more(by_k)]
     curves = [_curve("the data", by_k)]
     progress = Progress("null models", len(made), "models")
     for name, matrix in made.items():
@@ -147,6 +150,7 @@ def compared(
         same = groups if len(matrix) == len(cosines) else None
         own_halves = stability.half_slopes(matrix, ks, shares, how, draws=len(halves), seed=seed, groups=same)
         row = _row(name, matrix, value, _deviation(own_halves), calibrated, n_tokens)
+        row |= more(found) if len(matrix) == len(cosines) else {}
         if len(matrix) == len(cosines):
             rows.append(row | {"reference_slope": slope} | compare(halves, own_halves, slope, value))
         else:
@@ -187,9 +191,16 @@ def _deviation(slopes: Array) -> float | None:
 
 
 def _row(
-    name: str, cosines: Array, slope: float, deviation: float | None, calibrated: "regression.Calibration", n: int
+    name: str,
+    cosines: Array,
+    slope: float,
+    deviation: float | None,
+    calibrated: "regression.Calibration | None",
+    n: int,
 ) -> dict[str, Any]:
     row: dict[str, Any] = {"model": name, "n_tokens": len(cosines), "slope": slope, "slope_deviation": deviation}
+    if calibrated is None:
+        return row
     if len(cosines) < n:
         return row | {"verdict": "fewer tokens than were simulated"}
     posterior = calibrated.infer(simulations.summaries(regression.thinned(cosines, n)[0]))

@@ -3,7 +3,7 @@
 Each makes cosines (N, N) with unit diagonal, symmetric, or labels. A slope that a null shares says nothing about skills.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,7 +168,7 @@ MODELS = (
 MEANINGS = {model.name: model.meaning for model in MODELS}
 
 
-def make(data: Data) -> dict[str, Array]:
-    """All null models by name, as cosines. Those that need what is absent (features, an untrained model) are left out."""
-    made = ((model.name, model.make(data)) for model in MODELS)
+def make(data: Data, names: Collection[str] | None = None) -> dict[str, Array]:
+    """Null models by name, all or those of `names`, as cosines. Those that need what is absent (features, an untrained model) are left out."""
+    made = ((model.name, model.make(data)) for model in MODELS if names is None or model.name in names)
     return {name: cosines for name, cosines in made if cosines is not None}

@@ -37,7 +37,7 @@ def resample(
     """Cluster halves of the tokens anew and hold them against `labels` (n_clusters → labels of all tokens).
 
     `cluster(tokens, n_clusters, seed=, rounds=, whole=)` gives labels of a half for each k, halved with N, as the main line does.
-    Odd draws take another seed of the assignment `how` on the `vectors` of all tokens instead. The halves are the first of `halves`,
+    Odd draws take another seed of the assignment `how` on the `vectors` of all tokens instead; without seeds they are the labels again. The halves are the first of `halves`,
     of whole `groups` where these are given.
 
     Returns:
@@ -60,7 +60,7 @@ def resample(
             found = cluster(chosen, sorted(set(halved.values())), seed=seed + draw, rounds=FEW_ROUNDS, whole=n)
         else:
             chosen, halved = np.arange(n), {k: k for k in ks}
-            found = how(vectors, ks, seed=seed + 1000 + draw)
+            found = dict(labels) if how.seedless else how(vectors, ks, seed=seed + 1000 + draw)
         for k in ks:
             whole = labels[k][chosen]
             # clusters may be absent from a half: their rows are all zero and not counted

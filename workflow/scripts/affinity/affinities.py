@@ -27,7 +27,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = np.stack([stored.read_losses(path, tokens)[place] for path in inputs.losses], axis=1)
     found = loss_curves.CHOICES["loss_curves"](loss_curves.Evidence(losses=curves))
     files.write_array(outputs.losses, found)
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     agreement = validation_agreement.agreement(cosines, found, params.show, how, seed=params.seed)
     files.write_json(outputs.agreement, agreement | {"n_members": curves.shape[1]})
 

@@ -28,11 +28,15 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         chosen["document"].to_numpy(),
         chosen["position"].to_numpy(),
         over,
+        kind=params.kind,
         batch_tokens=params.batch_tokens,
         **how,
     )
     selection.check_same_losses(chosen, found, str(inputs.model))
     said = token_gradients.record(model, **how)
+    if params.kind == magnitude_features.ATTENTION:
+        said["same"] |= {"parameter_set": params.kind, "parameters": len(over.mean), "features": features.shape[1]}
+        said["parameter_set"] = {"kind": params.kind, "parameters": len(over.mean)}
     said["same"] |= {"magnitudes": magnitude_features.METHOD, "statistics": over.digest()}
     shards.write(outputs.features, features, found, said)
 

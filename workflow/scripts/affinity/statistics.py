@@ -8,7 +8,6 @@ from typing import Any
 from quanta.affinity import magnitude_features
 from quanta.corpus import encoding
 from quanta.gradients import selection
-from quanta.gradients.parameter_sets import parameter_set
 from quanta.jobs.job import device, run
 from quanta.models import pretrained
 
@@ -17,18 +16,16 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = encoding.load_tokens(inputs.tokens, inputs.offsets, inputs.beginning)
     table = selection.read_selection(inputs.selection, tokens)
     model = pretrained.load(inputs.model, device())
-    if params.kind == "magnitudes":
-        found = magnitude_features.Statistics.none(parameter_set(model, params.parameters).count)
-    else:
-        found = magnitude_features.statistics(
-            model,
-            tokens,
-            table["document"].to_numpy(),
-            table["position"].to_numpy(),
-            parameters=params.parameters,
-            precision=params.precision,
-            batch_tokens=params.batch_tokens,
-        )
+    found = magnitude_features.statistics(
+        model,
+        tokens,
+        table["document"].to_numpy(),
+        table["position"].to_numpy(),
+        kind=params.kind,
+        parameters=params.parameters,
+        precision=params.precision,
+        batch_tokens=params.batch_tokens,
+    )
     found.write(outputs.statistics)
 
 

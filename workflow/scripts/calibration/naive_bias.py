@@ -18,7 +18,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     tokens = regression.n_tokens(simulations)
     numbers = naive_slopes.spread_over_alpha(simulations, params.clustered)
     ks = [k for k in params.n_clusters if k < tokens]
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     table = shipped_slopes.slopes(numbers, tokens, ks, tuple(params.rank_shares), how, seed=params.seed)
     files.write_table(outputs.bias, table)
 

@@ -17,7 +17,7 @@ NOISES = (0.3, 1.0, 2.0)
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     rows = [
         toy.toy_row(params.tokens, exponent, noise, how, seed=params.seed) for exponent in EXPONENTS for noise in NOISES
     ]

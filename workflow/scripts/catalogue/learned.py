@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from quanta.arrays import evenly
-from quanta.catalogue import context_rules, order_of_learning, when_learned
+from quanta.catalogue import context_rules, contexts, order_of_learning, when_learned
 from quanta.clustering import membership
 from quanta.corpus import decoding, encoding, vocabulary
 from quanta.gradients import selection
@@ -64,7 +64,13 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     order = order_of_learning.order_of_learning(
         labels,
         axes,
-        order_of_learning.groupings(own, target, counts, found * (len(known) / len(sample))),
+        order_of_learning.groupings(
+            own,
+            target,
+            counts,
+            found * (len(known) / len(sample)),
+            *contexts.bigram_counts(tokens, chosen["document"].to_numpy(), chosen["position"].to_numpy()),
+        ),
         target,
         order_of_learning.Inquiry(params.least, params.draws, params.seed),
         show=params.show,

@@ -35,7 +35,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         found += groups.of_labels(name, clustered[name], least=least)
     main_groups = [group for group in found if group.grouping == params.clusterings[0]]
     untrained = np.asarray(cosine.read_affinity(inputs.untrained))
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     held = arrays.evenly(n, len(untrained))
     fresh = main_line.cluster_like_data(untrained, [min(params.show, len(held) - 1)], how, seed=seed)
     controls = {

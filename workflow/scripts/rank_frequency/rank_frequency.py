@@ -21,6 +21,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     text = resampling.texts_of_documents(inputs.documents, n_documents)
     labels = membership.read_labels(inputs.labels, len(identity))
     files.write_table(outputs.table, zipf.rank_frequency(labels))
+    how = assignment.Assignment.of(params)
     vectors = files.read_array(inputs.embedding, dtype="float64", shape=(None, None), finite=True)
     fits = zipf.fit_envelope(
         labels,
@@ -30,17 +31,9 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         seed=params.seed,
         show=params.show,
         groups=text[chosen["document"].to_numpy()],
-        again=[
-            assignment.assign(
-                vectors,
-                [params.show],
-                method=params.method,
-                rows=params.rows,
-                restarts=params.restarts,
-                seed=params.seed + other,
-            )[params.show]
-            for other in range(1, SEEDS)
-        ],
+        again=[]
+        if how.seedless
+        else [how(vectors, [params.show], seed=params.seed + other)[params.show] for other in range(1, SEEDS)],
     )
     if inputs.calibration:  # of the paper's clustering alone
         calibrated = files.read_json(inputs.calibration)

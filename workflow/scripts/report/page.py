@@ -108,14 +108,20 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
 def _second(inputs: Any, kind: str, chosen: pd.DataFrame, scaling: Any) -> tuple[page_data.Clustering, dict[str, Any]]:
     """The second clustering, and what the page knows of it at once."""
     described = files.read_table(inputs.second_described[0], ("n_clusters", "label", "fingerprint", "rule"))
+    found = [files.read_table(inputs.second_scores[0])]
+    if inputs.second_learned:
+        found.append(page_data.learned(files.read_table(inputs.second_learned[0]))[0])
     clustering = page_data.Clustering(
         membership.read_labels(inputs.second_labels[0], len(chosen)),
-        page_data.joined(described, [files.read_table(inputs.second_scores[0])]),
+        page_data.joined(described, found),
         cosine.read_affinity(inputs.second_affinity[0]),
         files.read_table(inputs.second_layout[0], ("token", "x", "y"))[["x", "y"]].to_numpy(),
     )
     ranks = files.read_table(inputs.second_rank_frequency[0], ("n_clusters", "rank", "size"))
-    law = page_data.law(ranks, files.read_json(inputs.second_fits[0]), scaling, chosen, None, None)
+    curves, slopes = (
+        files.read_table(path[0]) if path else None for path in (inputs.second_null_curves, inputs.second_nulls)
+    )
+    law = page_data.law(ranks, files.read_json(inputs.second_fits[0]), scaling, chosen, curves, None, slopes)
     agreement = files.read_table(inputs.second_agreement[0], ("n_clusters", "adjusted_rand"))
     return clustering, page_data.second(kind, kinds.kind(kind).meaning, agreement, law)
 

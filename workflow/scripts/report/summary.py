@@ -37,6 +37,10 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         threshold=params.threshold,
         model=params.qdg_model,
         alone=read_json(inputs.alone[0]) if inputs.alone else None,
+        second_order=read_json(inputs.second_order[0]) if inputs.second_order else None,
+        second_nulls=read_table(inputs.second_nulls[0], ("model", "slope", "words", "agreement_target"))
+        if inputs.second_nulls
+        else None,
     )
     rows = comparison.rows(found)
     if extent is not None:

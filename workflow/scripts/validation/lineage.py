@@ -19,7 +19,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     own = membership.at(membership.read_labels(inputs.labels, n_tokens), params.show)
     largest = max(params.n_clusters)
     vectors = files.read_array(inputs.embedding, dtype="float64", shape=(n_tokens, None), finite=True)[:, :largest]
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     ks = [k for k in params.n_clusters if k <= params.show]
     others = {
         f"{model}/step{step}": membership.at(membership.read_labels(path, n_tokens), params.show)

@@ -26,7 +26,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     cosines = np.asarray(cosine.read_affinity(inputs.affinity))
     labels = membership.read_labels(inputs.labels, len(chosen))
     draws = files.read_table(inputs.draws, ("draw", "kind", "slope"))
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     text = resampling.texts_of_documents(inputs.documents, tokens.n_documents)[chosen["document"].to_numpy()]
     held, ks = arrays.evenly(len(chosen), len(cosines)), params.n_clusters
     if len(held) < len(chosen):

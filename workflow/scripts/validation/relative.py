@@ -29,7 +29,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
         cosines = np.empty((len(table), len(table)), dtype=np.float32)
         making.cosines(model, tokens, table, cosines)
         vectors, _ = spectral.embedding(cosine.angular(cosines), largest)
-    assign = assignment.Assignment(params.method, params.rows, params.restarts)
+    assign = assignment.Assignment.of(params)
     files.write_table(outputs.labels, membership.as_table(assign(vectors, params.n_clusters, seed=params.seed)))
 
 

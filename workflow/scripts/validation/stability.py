@@ -30,7 +30,7 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     cosines = np.asarray(cosine.read_affinity(inputs.affinity))
     document, position = chosen["document"].to_numpy(), chosen["position"].to_numpy()
     held = arrays.evenly(len(chosen), len(cosines))
-    how = assignment.Assignment(params.method, params.rows, params.restarts)
+    how = assignment.Assignment.of(params)
     if inputs.features:
         features = files.read_array(inputs.features[0], dtype="float32", shape=(None, None))
         anew = neighbours.of_features(features, params.neighbours, how)
