@@ -218,7 +218,7 @@ def test_the_second_clustering_and_what_transfer_does_have_rows_where_the_run_ha
     assert found["second affinity, slope of untrained model, same tokens"] == (
         "no slope (no slope to compare); agreement with targets 0.90"
     )
-    assert found["slope of sizes by rank, clusters of gradients, as found (5)"] == "not to be had"
+    assert found["slope of sizes by rank, clusters of gradients, as found (5)"] == "no value"
     what = "second affinity, rank correlation of size with when it is learned"
     assert found[f"{what}, given the corpus's count of the bigram, size"].startswith("-0.25")
     assert not any("second" in row.quantity for row in comparison.rows(a_run()))
