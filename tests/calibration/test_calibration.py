@@ -167,10 +167,10 @@ def test_each_verdict_is_given_where_it_is_due():
     """Clear summaries measure, those that know nothing of α cannot tell, nor those of no simulation."""
     clear, rest = regression.Calibration(told(400, 6, noise=0.05)), told(200, 7, noise=0.05)
     verdicts = clear.coverage(rest)["verdict"].value_counts()
-    assert verdicts[regression.MEASURED] >= 190 and regression.UNLIKE_ALL not in verdicts.head(1)
+    assert verdicts[regression.ALIKE] >= 190 and regression.UNLIKE_ALL not in verdicts.head(1)
     nothing = told(400, 6).assign(planted_alpha=np.random.default_rng(0).permutation(told(400, 6)["planted_alpha"]))
     verdicts = regression.Calibration(nothing).coverage(rest)["verdict"].value_counts()
-    assert verdicts[regression.WIDE] >= 190 and regression.MEASURED not in verdicts
+    assert verdicts[regression.WIDE] >= 190 and regression.ALIKE not in verdicts
     far = rest.assign(**{f"s{j}": rest[f"s{j}"] + 100 for j in range(12)})
     assert (clear.coverage(far)["verdict"] == regression.UNLIKE_ALL).all()
 

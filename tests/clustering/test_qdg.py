@@ -333,16 +333,19 @@ def test_labels_that_miss_a_token_are_refused(clustered, folder, tmp_path):
 
 
 def test_a_selection_too_small_for_the_clusters_stops_before_the_gradients(folder, tmp_path):
+    counts = json.loads((folder / "selection.json").read_text()) | {"selected": 64}
+    (tmp_path / "selection.json").write_text(json.dumps(counts))
+
     def check(largest):
         script("gradients/enough")(
-            names(counts=folder / "selection.json"),
+            names(counts=tmp_path / "selection.json"),
             names(enough=tmp_path / "enough.json"),
             names(threshold=0.1, largest=largest),
         )
 
-    with pytest.raises(QuantaError, match=r"24 tokens with a loss below 0\.1 nats") as caught:
-        check(24)
-    assert "raise qdg.threshold" in caught.value.mend and "n_clusters below 24" in caught.value.mend
+    with pytest.raises(QuantaError, match=r"64 tokens with a loss below 0\.1 nats") as caught:
+        check(64)
+    assert "raise qdg.threshold" in caught.value.mend and "n_clusters below 64" in caught.value.mend
     assert not (tmp_path / "enough.json").exists()
-    check(23)
-    assert json.loads((tmp_path / "enough.json").read_text()) == {"selected": 24, "largest_n_clusters": 23}
+    check(63)
+    assert json.loads((tmp_path / "enough.json").read_text()) == {"selected": 64, "largest_n_clusters": 63}
