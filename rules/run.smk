@@ -65,6 +65,12 @@ def known_skills_tables(name):
     return [f"{R}/known_skills/{one}/{name}" for one in sets]
 
 
+def known_skills_nets(w):
+    """Nets of a made language: those that come with the project, or else one that is trained here."""
+    path = f"resources/known_skills/language-{w.known}.npz"
+    return path if (Path(workflow.basedir) / path).is_file() else f"{R}/known_skills/nets/language-{w.known}.npz"
+
+
 def code(script):
     """Hashes of what a script imports; every rule has that of its own by itself (`jobs/every_rule.py`)."""
     return rerun_hash.code_hash(SCRIPTS / f"{script}.py")
