@@ -57,6 +57,7 @@ rule known_skills_language:
         runtime=needs.minutes(60),
     params:
         methods=canonical({key: skills[key] for key in METHODS}),
+        samples_per_skill=skills["samples_per_skill"],
         known="{known}",
         seed=config["seed"],
     message:

@@ -39,7 +39,7 @@ figures = figure_list.Figures(R, SCRIPTS, rerun_hash.code_hash)
 
 
 skills = config["known_skills"]
-METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency", "samples_per_skill")
+METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency")
 
 
 def one_of(names):

@@ -139,6 +139,20 @@ def test_an_affinity_that_lacks_its_evidence_says_so():
         benchmark.table(bare, affinities=["Kronecker"])
 
 
+def test_affinities_that_are_one_matrix_are_clustered_once(monkeypatch):
+    calls = []
+
+    def counted(cosines, ks, seed):
+        calls.append(ks)
+        return {k: np.arange(len(cosines)) % k for k in ks}
+
+    monkeypatch.setitem(assignments.ASSIGNMENTS, "counted", counted)
+    names = ["√|g|, attention", "√|g|, attention, all nets", "cosine"]  # with one net the second is the first
+    found = benchmark.table(EVIDENCE, affinities=names, assignments=["counted"], factors=[0.5, 1])
+    assert len(calls) == 2
+    assert set(found["affinity"]) >= set(names)
+
+
 def test_a_method_is_added_by_one_function(monkeypatch):
     monkeypatch.setattr(affinities, "AFFINITIES", affinities.AFFINITIES.copy())
     monkeypatch.setattr(benchmark, "AFFINITIES", affinities.AFFINITIES)
@@ -162,10 +176,19 @@ def test_conditions_and_recovery_of_each_skill():
     scores, skills = benchmark.under_conditions(
         EVIDENCE, natural, affinities=names, assignments=ways, noises=[1], fewer=[0.5]
     )
-    assert set(scores["condition"]) == {"base", "noise 1", "0.5 of the samples", "as they occur"}
+    assert set(scores["condition"]) == {"base", "noise 1", "0.5 of the samples", benchmark.NATURAL, benchmark.UNKNOWN}
+    unknown = scores[(scores["condition"] == benchmark.UNKNOWN) & (scores["affinity"] == names[1])]
+    assert set(unknown["n_clusters"]) == {GROUPS} and unknown["adjusted_rand"].max() > 0.9
     best = skills[(skills["affinity"] == names[1]) & (skills["assignment"] == ways[1])]
     assert best["recall"].mean() > 0.9 and best["precision"].mean() > 0.9
     assert set(best["samples"]) == {EACH}
+
+
+def test_the_silhouette_finds_the_number_of_separate_groups_and_uses_no_truth():
+    groups = np.repeat(np.arange(9), 16)
+    cosines = np.where(groups[:, None] == groups, 0.6, 0.0)
+    np.fill_diagonal(cosines, 1)
+    assert assignments.number_by_silhouette(cosines, "average linkage", 0) in (8, 10)  # the candidates next to 9
 
 
 def test_noise_drowns_skills():

@@ -12,8 +12,7 @@ from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    methods = json.loads(params.methods)
-    per_skill = methods.pop("samples_per_skill")
+    methods, per_skill = json.loads(params.methods), params.samples_per_skill
     made, nets = language.Language(int(params.known)), language_set.read(inputs.nets)
     checkpoints = affinities.needs_checkpoints(methods["affinities"])
     equal = language_set.evidence(made, nets, per_skill, checkpoints=checkpoints)

@@ -15,7 +15,7 @@ from quanta.storage import files
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     methods, settings = json.loads(params.methods), json.loads(params.parity)
-    per_skill = methods.pop("samples_per_skill")
+    per_skill = settings["samples_per_skill"]
     named = int(params.known)
     problem = sparse_parity.ParityProblem(
         settings["n_tasks"], settings["n_bits"], settings["k"], settings["alpha"], named
