@@ -139,6 +139,15 @@ def test_an_affinity_that_lacks_its_evidence_says_so():
         benchmark.table(bare, affinities=["Kronecker"])
 
 
+def test_a_view_is_looked_at_once_and_never_taken_for_another(monkeypatch):
+    calls = []
+    monkeypatch.setitem(affinities.OF_A_VIEW, "cosine", lambda view: calls.append(view) or affinities.signed(view))
+    one, other = planted(seed=7), planted(seed=8)
+    found = [benchmark.similarity_of(name, one) for name in ("cosine", "cosine, all nets", "cosine, checkpoints")]
+    assert calls == [one.views[0]] and not found[0].flags.writeable
+    assert (benchmark.similarity_of("cosine", other) != found[0]).any() and calls == [one.views[0], other.views[0]]
+
+
 def test_affinities_that_are_one_matrix_are_clustered_once(monkeypatch):
     calls = []
 

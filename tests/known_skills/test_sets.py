@@ -98,6 +98,14 @@ def test_gradients_of_a_language_have_the_shapes_of_its_matrices(small_nets):
         np.testing.assert_allclose(one[:, :columns].sum(axis=1), one[:, columns:].sum(axis=1), rtol=1e-3, atol=1e-4)
 
 
+def test_losses_and_states_of_samples_are_those_of_all_texts(small_nets):
+    language, model = Language(3), language_set.net(small_nets[0][60], 0)
+    chosen = language_set.Sampled(language.texts(130, 64, part=1), np.array([129, 3, 3]), np.array([9, 20, 40]), np.ones(1, dtype=bool))  # fmt: skip
+    whole = language_set.losses(model, chosen.texts.ids)
+    for found, every in zip(language_set._at(model, chosen), whole, strict=True):
+        np.testing.assert_allclose(found, every[chosen.documents, chosen.positions - 1], rtol=1e-4, atol=1e-5)
+
+
 def test_a_file_that_holds_no_nets_is_named(tmp_path):
     (tmp_path / "nets.npz").write_bytes(b"no zip")
     with pytest.raises(QuantaError, match=r"nets\.npz"):

@@ -11,6 +11,7 @@ nets' cosines. A baseline is registered with `baseline`; its name begins with "b
 """
 
 from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -213,18 +214,30 @@ CHECKPOINTS = ", checkpoints"
 OVER_CHECKPOINTS = ("cosine", "√|g|, standardised", "√|g|, blocks alike", "√|g|, first attention")
 
 
-def _register(name: str, function: Callable[[View], Float32[Array, "sample sample"]]) -> None:
+_seen: WeakKeyDictionary[View, dict[str, Array]] = WeakKeyDictionary()
+
+
+def of_a_view(name: str, view: View) -> Float32[Array, "sample sample"]:
+    """What an entry of `OF_A_VIEW` makes of a view, computed once: one net, all nets and checkpoints share it. Read-only."""
+    own = _seen.setdefault(view, {})
+    if name not in own:
+        own[name] = OF_A_VIEW[name](view)
+        own[name].setflags(write=False)
+    return own[name]
+
+
+def _register(name: str) -> None:
     @affinity(name)
     def of_one_net(evidence: Evidence) -> Array:
-        return function(evidence.views[0])
+        return of_a_view(name, evidence.views[0])
 
     @affinity(name + ALL_NETS)
     def of_all_nets(evidence: Evidence) -> Array:
-        return cosine.settled(np.mean([function(view) for view in evidence.views], axis=0))
+        return cosine.settled(np.mean([of_a_view(name, view) for view in evidence.views], axis=0))
 
 
-for _name, _function in OF_A_VIEW.items():
-    _register(_name, _function)
+for _name in OF_A_VIEW:
+    _register(_name)
 
 
 def _register_over_checkpoints(name: str) -> None:
@@ -234,7 +247,7 @@ def _register_over_checkpoints(name: str) -> None:
         if not evidence.earlier:
             raise QuantaError(f"affinity {name + CHECKPOINTS!r} on {evidence.name}", "no gradients at earlier steps",
                               "evidence with checkpoints", "make it with checkpoints=True")  # fmt: skip
-        return cosine.settled(np.mean([OF_A_VIEW[name](v) for v in (*evidence.earlier, evidence.views[0])], axis=0))
+        return cosine.settled(np.mean([of_a_view(name, v) for v in (*evidence.earlier, evidence.views[0])], axis=0))
 
 
 for _name in OVER_CHECKPOINTS:

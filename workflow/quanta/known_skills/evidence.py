@@ -11,9 +11,9 @@ from quanta.errors import QuantaError
 from quanta.streams import Purpose, generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """One net's view of the samples.
+    """One net's view of the samples; two views are the same if they are one object.
 
     `gradients` are those of each sample's own loss, exact and not normalised. `blocks` names ranges of parameters, such as
     the layers' matrices. `hidden` is the activation that the net's output is made from. `weights` are the matrices

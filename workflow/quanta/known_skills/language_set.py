@@ -153,10 +153,17 @@ def _some(of: int, number: int, seed: int) -> Int[Array, " kept"]:
     return generator(seed, Purpose.SKILL_SAMPLES, 2).permutation(of)[:number]
 
 
+def _at(model: GPTNeoXForCausalLM, chosen: Sampled) -> tuple[Float32[Array, " sample"], Float32[Array, "sample unit"]]:
+    """Losses and last hidden states of the samples; texts without a sample are not read."""
+    texts, own = np.unique(chosen.documents, return_inverse=True)
+    nats, states = losses(model, chosen.texts.ids[texts])
+    return nats[own, chosen.positions - 1], states[own, chosen.positions - 1]
+
+
 def _view(model: GPTNeoXForCausalLM, chosen: Sampled) -> View:
     texts, documents, positions = chosen.texts.ids, chosen.documents, chosen.positions
     rows, _ = token_gradients(model, texts.tolist(), documents, positions, features=None, label="known skills")
-    hidden = losses(model, texts)[1][documents, positions - 1]
+    hidden = _at(model, chosen)[1]
     matrices = parameter_set(model).matrices
     blocks = {m.name: slice(m.begin, m.begin + m.size) for m in matrices}
     weights = {m.name: model.get_parameter(m.name).detach().numpy() for m in matrices}
@@ -176,7 +183,7 @@ def evidence(
     ids, documents, positions = chosen.texts.ids, chosen.documents, chosen.positions
     seed, steps = next(iter(nets.items()))
     before_last = [net(steps[step], seed) for step in sorted(steps)[:-1]]
-    curves = [losses(model, ids)[0][documents, positions - 1] for model in (*before_last, last[0])]
+    curves = [_at(model, chosen)[0] for model in (*before_last, last[0])]
     before = np.arange(-WINDOW, 0)[None, :] + positions[:, None]
     window = np.where(before >= 0, ids[documents[:, None], np.maximum(before, 0)], VOCABULARY)
     counts = np.zeros((len(documents), VOCABULARY + 1))
