@@ -7,18 +7,24 @@ them in docs/results/default/facts.json, and writes them into the pages. `make d
 
 import json
 import re
+import runpy
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import quanta
-from quanta.parity.learning_curves import LANGUAGE
 
 ROOT = Path(__file__).parent.parent
 ORDER = "neox-1m"  # whose steps the order of learning is read over
 KEPT = ROOT / "docs/results/default/facts.json"
 MARKED = re.compile(r"<!--=([\w.]+)-->(.*?)<!--/-->", re.DOTALL)
-PAGES = ("README.md", "docs/tutorial.md", "docs/numbers.md", "docs/explorer.md", "docs/faq.md", "docs/interventions.md")
+PAGES = (
+    "README.md",
+    *(
+        f"docs/{name}.md"
+        for name in ("tutorial", "numbers", "explorer", "faq", "interventions", "known-skills", "parity", "calibration")
+    ),
+)
 BESIDE = (
     "identity_slope",
     "calibrated_alpha",
@@ -72,18 +78,10 @@ def of_run(folder: str) -> dict[str, str]:
 
 def of_records() -> dict[str, str]:
     """Facts of records that are committed."""
-    scores = pd.read_csv(ROOT / "docs/results/known-skills/scores.csv")
-    held = scores[(scores["set"] == "language") & (scores["draw"] == 1) & (scores["condition"] == "base")]
-    held = held[(held["factor"] == 1) & (held["truth"] == "skill")].set_index(["affinity", "assignment"])[
-        "adjusted_rand"
-    ]
-    coverage = pd.read_csv(ROOT / "docs/results/parity-seeds/coverage.csv").set_index(["condition", "estimator"])
-    coverage = coverage.loc[("base", LANGUAGE)]
-    return {
-        "known.best": number(held["√|g|, first attention", "neighbours, spectral"]),
-        "known.paper": number(held["cosine", "angular, spectral"]),
-        "coverage": f"{coverage['covered'] * coverage['nets']:.0f} of {coverage['nets']:.0f}",
-    }
+    found: dict[str, str] = {}
+    for record in ("known-skills", "parity-seeds"):
+        found |= runpy.run_path(str(ROOT / f"docs/results/{record}/facts.py"))["facts"]()
+    return found
 
 
 def table(run: Any) -> str:
