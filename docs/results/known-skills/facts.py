@@ -1,9 +1,10 @@
 """The record of the benchmark of known skills: made of a run, and the tables and numbers that docs/known-skills.md has of it.
 
-    PYTHONPATH=workflow python docs/results/known-skills/facts.py results/known-skills   # writes scores.csv and skills.csv here
-    PYTHONPATH=workflow python docs/make.py                                              # writes tables and numbers into the pages
+    python docs/results/known-skills/facts.py results/known-skills/known_skills/scores.csv   # puts a run's rows into scores.csv and skills.csv
+    PYTHONPATH=workflow python docs/make.py                                                   # writes tables and numbers into the pages
 
-The record has all scores of the run at the true number of clusters, and those against the skills at other numbers.
+The tables of single sets, such as results/known-skills/known_skills/parity/4/scores.csv, can be given too. Scores against the kinds and
+cases are kept at the true number of clusters alone.
 """
 
 import re
@@ -14,6 +15,7 @@ import pandas as pd
 
 HERE = Path(__file__).parent
 KEYS = ["set", "affinity", "assignment", "factor", "n_clusters", "truth", "condition", "draw"]
+KEYS_OF_SKILLS = ["set", "affinity", "assignment", "draw", "skill"]
 LINES = [  # of the main table
     ("cosine", "angular, spectral"),
     ("cosine", "neighbours, spectral"),
@@ -67,13 +69,16 @@ def number(value):
     return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def record(run):
-    """Write the tables of a run here."""
-    scores = pd.read_csv(f"{run}/known_skills/scores.csv")
-    scores = scores[(scores["factor"] == 1) | (scores["truth"] == "skill")]
-    columns = [*KEYS, *(name for name in scores.columns if name not in KEYS)]
-    scores[columns].round(4).to_csv(HERE / "scores.csv", index=False)
-    pd.read_csv(f"{run}/known_skills/skills.csv").round(4).to_csv(HERE / "skills.csv", index=False)
+def record(paths):
+    """Put tables of runs into the record: their rows replace those of the same keys, and others stay."""
+    parts = [pd.read_csv(path) for path in paths]
+    skills = [pd.read_csv(Path(path).with_name("skills.csv")) for path in paths]
+    for name, tables, keys in (("scores.csv", parts, KEYS), ("skills.csv", skills, KEYS_OF_SKILLS)):
+        whole = pd.concat([pd.read_csv(HERE / name), *tables]).drop_duplicates(keys, keep="last")
+        if "factor" in whole:
+            whole = whole[(whole["factor"] == 1) | (whole["truth"] == "skill") | (whole["condition"] != "base")]
+        columns = [*keys, *(column for column in tables[0].columns if column not in keys)]
+        whole.sort_values(keys)[columns].round(4).to_csv(HERE / name, index=False)
 
 
 class Scores:
@@ -87,8 +92,10 @@ class Scores:
         )
 
     def of(self, method, name, draws=None, condition="base", factor=1):
-        """Scores of a method on the draws of a set."""
+        """Scores of a method on the draws of a set. With one net, as on held-out languages, all nets are the first."""
         affinity, assignment = method
+        if name in {f"language {n}" for n in self.languages if n}:
+            affinity = affinity.removesuffix(", all nets")
         t = self.table[(self.table["affinity"] == affinity) & (self.table["assignment"] == assignment)]
         t = t[(t["set"] == name) & (t["condition"] == condition)]
         t = t if condition.endswith("silhouette") else t[t["factor"] == factor]
@@ -107,7 +114,7 @@ def markdown(heads, rows):
 
 def main_table(scores):
     """The adjusted Rand index of every line on every set."""
-    heads = ["affinity", "assignment", "language 0", f"languages 1 to {scores.languages[-1]}, held out", "parity 0",
+    heads = ["affinity", "assignment", "language 0", "language 1, held out" if scores.languages[-1] == 1 else f"languages 1 to {scores.languages[-1]}, held out", "parity 0",
              "parity, held out", "without code 0", "without code, held out"]  # fmt: skip
     rows = []
     for line in LINES:
@@ -169,9 +176,7 @@ def facts():
     linkage = ("√|g|, blocks alike, all nets", LINKAGE)
     hidden = ("baseline: last hidden state, standardised, all nets", BEST[1])
     return {
-        "known.languages": str(len(best)),
         "known.best": number(best.mean()),
-        "known.range": f"{number(best.min())} to {number(best.max())}",
         "known.paper": number(paper.mean()),
         "known.bigram": number(scores.held_out_languages(BIGRAM).mean()),
         "known.context": number(scores.held_out_languages(CONTEXT).mean()),
@@ -187,6 +192,6 @@ def facts():
 
 if __name__ == "__main__":
     if sys.argv[1:]:
-        record(sys.argv[1])
+        record(sys.argv[1:])
     for name, text in facts().items():
         print(f"{name}: {text}")
