@@ -32,6 +32,7 @@ LINES = [  # of the main table
     ("activation × gradient", "neighbours, spectral"),
     ("√|activation × gradient|, standardised", "neighbours, spectral"),
     ("√|activation × gradient|, standardised, all nets", "neighbours, spectral"),
+    ("√|activation × gradient|, standardised, all nets", "average linkage"),
     ("√|g|, blocks alike", "neighbours, spectral"),
     ("√|g|, blocks alike, all nets", "neighbours, spectral"),
     ("√|g|, blocks alike, all nets", "average linkage"),
@@ -94,7 +95,7 @@ class Scores:
     def of(self, method, name, draws=None, condition="base", factor=1):
         """Scores of a method on the draws of a set. With one net, as on held-out languages, all nets are the first."""
         affinity, assignment = method
-        if name in {f"language {n}" for n in self.languages if n}:
+        if name in {f"language {n}" for n in self.languages if n} and not affinity.startswith("baseline"):
             affinity = affinity.removesuffix(", all nets")
         t = self.table[(self.table["affinity"] == affinity) & (self.table["assignment"] == assignment)]
         t = t[(t["set"] == name) & (t["condition"] == condition)]
