@@ -183,7 +183,9 @@ def facts():
         "known.context": number(scores.held_out_languages(CONTEXT).mean()),
         "known.untrained_parity": number(scores.of(LINES[-1], PARITY, (0,)).mean()),
         "known.bare": number(scores.of(linkage, BARE, HELD_OUT).mean()),
-        "known.hidden": number(scores.of(hidden, BARE, HELD_OUT).mean()),
+        "known.hidden": " to ".join(
+            number(scores.of((hidden[0], way), BARE, HELD_OUT).mean()) for way in (hidden[1], LINKAGE)
+        ),
         "known.table": main_table(scores),
         "known.by_language": languages_table(scores),
         "known.conditions": conditions_table(scores),
