@@ -7,6 +7,7 @@ them in docs/results/default/facts.json, and writes them into the pages. `make d
 
 import json
 import re
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ import default_run
 import pandas as pd
 import quanta
 from default_run import interval, number
-from quanta.parity.learning_curves import LANGUAGE
 
 ROOT = Path(__file__).parent.parent
 ORDER = "neox-1m"  # whose steps the order of learning is read over
@@ -69,13 +69,6 @@ def of_run(folder: str) -> dict[str, str]:
 
 def of_records() -> dict[str, str]:
     """Facts of records that are committed."""
-    scores = pd.read_csv(ROOT / "docs/results/known-skills/scores.csv")
-    held = scores[(scores["set"] == "language") & (scores["draw"] == 1) & (scores["condition"] == "base")]
-    held = held[(held["factor"] == 1) & (held["truth"] == "skill")].set_index(["affinity", "assignment"])[
-        "adjusted_rand"
-    ]
-    coverage = pd.read_csv(ROOT / "docs/results/parity-seeds/coverage.csv").set_index(["condition", "estimator"])
-    coverage = coverage.loc[("base", LANGUAGE)]
     parity = pd.read_csv(ROOT / "docs/results/parity-removal/shares.csv")
     rows = [["seed", "learned tasks", "cases", "same case", "same task and answer", "same task, other answer", "other tasks"],
             ["---"] * 7]  # fmt: skip
@@ -83,12 +76,10 @@ def of_records() -> dict[str, str]:
         found = [f"{number(one[f'{name}_median'], 3)} [{number(one[f'{name}_low'], 3)}, {number(one[f'{name}_high'], 3)}]"
                  for name in ("same_case", "same_answer", "other_answer", "other_tasks")]  # fmt: skip
         rows.append([str(one["seed"]), str(one["learned_tasks"]), str(one["reached"]), *found])
-    return {
-        "parity_removal": "\n" + _lines(rows) + "\n",
-        "known.best": number(held["√|g|, first attention", "neighbours, spectral"]),
-        "known.paper": number(held["cosine", "angular, spectral"]),
-        "coverage": f"{coverage['covered'] * coverage['nets']:.0f} of {coverage['nets']:.0f}",
-    }
+    found = {"parity_removal": "\n" + _lines(rows) + "\n"}
+    for record in ("known-skills", "parity-seeds"):
+        found |= runpy.run_path(str(ROOT / f"docs/results/{record}/facts.py"))["facts"]()
+    return found
 
 
 def _medians(run: Any) -> dict[tuple[str, str, str, str], pd.DataFrame]:

@@ -1,4 +1,4 @@
-# Needs: the nets of the made languages in resources/known_skills.
+# Needs: the nets of the made languages in resources/known_skills; of further languages they are trained here.
 # Makes: known_skills/ — scores of affinities and assignments on sets whose skills are known.
 
 
@@ -24,9 +24,27 @@ rule known_skills_parity:
         "../workflow/scripts/known_skills/parity.py"
 
 
+rule known_skills_nets:
+    output:
+        nets=f"{R}/known_skills/nets/language-{{known}}.npz",
+    log:
+        f"{R}/logs/known_skills_nets/{{known}}.log",
+    benchmark:
+        f"{R}/benchmarks/known_skills_nets/{{known}}.tsv"
+    resources:
+        mem_mb=needs.megabytes(2000),
+        runtime=needs.minutes(30),
+    params:
+        known="{known}",
+    message:
+        "Train a net on the made language {wildcards.known}"
+    script:
+        "../workflow/scripts/known_skills/nets.py"
+
+
 rule known_skills_language:
     input:
-        nets="resources/known_skills/language-{known}.npz",
+        nets=known_skills_nets,
     output:
         scores=f"{R}/known_skills/language/{{known}}/scores.csv",
         skills=f"{R}/known_skills/language/{{known}}/skills.csv",
@@ -39,6 +57,7 @@ rule known_skills_language:
         runtime=needs.minutes(60),
     params:
         methods=canonical({key: skills[key] for key in METHODS}),
+        samples_per_skill=skills["samples_per_skill"],
         known="{known}",
         seed=config["seed"],
     message:

@@ -42,7 +42,7 @@ figures = figure_list.Figures(R, SCRIPTS, rerun_hash.code_hash)
 
 
 skills = config["known_skills"]
-METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency", "samples_per_skill")
+METHODS = ("affinities", "assignments", "factors", "noises", "fewer", "by_frequency")
 
 
 def one_of(names):
@@ -66,6 +66,12 @@ def known_skills_tables(name):
     sets = [f"parity/{seed}" for seed in skills["parity"]["seeds"]]
     sets += [f"language/{seed}" for seed in skills["languages"]]
     return [f"{R}/known_skills/{one}/{name}" for one in sets]
+
+
+def known_skills_nets(w):
+    """Nets of a made language: those that come with the project, or else one that is trained here."""
+    path = f"resources/known_skills/language-{w.known}.npz"
+    return path if (Path(workflow.basedir) / path).is_file() else f"{R}/known_skills/nets/language-{w.known}.npz"
 
 
 def code(script):

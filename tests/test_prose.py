@@ -454,3 +454,16 @@ def test_the_mutations_that_the_page_counts_are_those_of_the_script():
 def test_the_project_says_one_sentence_about_itself():
     site = yaml.safe_load(re.sub(r"!!python/name:\S+", "", read("mkdocs.yml")))["site_description"]
     assert f'description = "{site}"' in read("pyproject.toml")
+
+
+def targets_taken_for_files(text: str) -> list[str]:
+    """Commands in which Snakemake takes the target for one more configuration: `--configfile` takes all that follows."""
+    return re.findall(r"--configfile (?:[\w./-]+\.yaml )+(?!--|#|for\b|and\b)[a-z_]\w*(?=`|\n|$)", text)
+
+
+def test_a_target_after_a_configfile_is_told_from_it():
+    assert targets_taken_for_files("`snakemake --configfile config/a.yaml parity`")
+    assert not targets_taken_for_files("`snakemake --configfile config/a.yaml -- parity`\n--configfile config/a.yaml\n")
+    paths = [ROOT / page for page in PAGES] + sorted((ROOT / "config").glob("*.yaml"))
+    found = {path.name: targets_taken_for_files(path.read_text(encoding="utf-8")) for path in paths}
+    assert not {name: commands for name, commands in found.items() if commands}

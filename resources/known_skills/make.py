@@ -1,22 +1,44 @@
 """Train the nets of a made language that are shipped here: about two minutes per net on one core.
 
     OMP_NUM_THREADS=1 PYTHONPATH=workflow python resources/known_skills/make.py
+    OMP_NUM_THREADS=1 PYTHONPATH=workflow python resources/known_skills/make.py --languages 1 --to /tmp
 
-writes language-0.npz (three nets) and language-1.npz (one net) next to this file, in float16, with earlier steps of the first net.
+writes language-0.npz (three nets) and language-1.npz (one net) next to this file, or to another directory, in float16, with
+earlier steps of the first net. It prints how far the weights are from those that are there already.
 """
 
+import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from quanta.known_skills import language, language_set
 
+HERE = Path(__file__).parent
 NETS = {0: 3, 1: 1}  # by language
 
+
+def difference(path, other):
+    """Whether two files are the same bytes, and the largest difference of a weight."""
+    if path.read_bytes() == other.read_bytes():
+        return "the same bytes"
+    with np.load(path) as one, np.load(other) as two:
+        if set(one.files) != set(two.files):
+            return "other arrays"
+        away = max(float(np.abs(one[name].astype(float) - two[name].astype(float)).max()) for name in one.files)
+        equal = sum(bool((one[name] == two[name]).all()) for name in one.files)
+    return f"{equal} of {len(one.files)} arrays equal, weights differ by at most {away:.2g}"
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--languages", type=int, nargs="+", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--to", type=Path, default=HERE)
+    asked = parser.parse_args()
     torch.set_num_threads(1)
-    for seed, number in NETS.items():
-        nets = {
-            n: language_set.train(language.Language(seed), n, steps=language_set.EARLIER if n == 0 else ())
-            for n in range(number)
-        }
-        language_set.write(Path(__file__).with_name(f"language-{seed}.npz"), nets)
+    for seed in asked.languages:
+        made, shipped = asked.to / f"language-{seed}.made.npz", HERE / f"language-{seed}.npz"
+        language_set.write(made, language_set.train_several(language.Language(seed), NETS[seed]))
+        if shipped.is_file():
+            print(f"language {seed}, compared with what is shipped: {difference(shipped, made)}")
+        made.replace(asked.to / shipped.name)

@@ -1,6 +1,6 @@
 """The exponent of parity nets by the prior of few quanta of several cases alone: how often its 90 % intervals hold the truth.
 
-`PYTHONPATH=workflow OMP_NUM_THREADS=1 python tests/benchmarks/cases.py results/parity-seeds --simulations 180 --held-out 40`
+`PYTHONPATH=workflow OMP_NUM_THREADS=1 python tests/benchmarks/cases.py results/parity-thirty --simulations 180 --held-out 40`
 
 Reads the nets that a run has trained (rule `parity_fresh`), whichever are there. Prints a row per net and the coverage, by α and on
 simulations held out. About 0.1 seconds per simulation and 1 second per net.

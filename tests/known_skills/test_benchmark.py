@@ -21,11 +21,14 @@ def planted(signs=True, seed=0, disjoint=True):
         found[i, where] += rng.standard_normal(PER_BLOCK)
     if signs:
         found *= rng.choice([-1, 1], len(skills))[:, None]
-    view = View(found.astype(np.float32), rng.standard_normal((len(skills), 8)).astype(np.float32), {"all": slice(0, found.shape[1])})  # fmt: skip
+    view = View(
+        found.astype(np.float32), rng.standard_normal((len(skills), 8)).astype(np.float32),
+        {"all": slice(0, found.shape[1])}, {"all": rng.standard_normal((12, found.shape[1] // 12)).astype(np.float32)},
+    )  # fmt: skip
     return Evidence(
         name="planted", skills=skills, views=(view,), untrained=view, curves=rng.random((len(skills), 4)),
         surface={"target": rng.integers(3, size=len(skills))}, context=rng.random((len(skills), 5)),
-        skill_names=tuple("abcd"), frequencies=np.full(GROUPS, 1 / GROUPS),
+        skill_names=tuple("abcd"), frequencies=np.full(GROUPS, 1 / GROUPS), earlier=(view,),
     )  # fmt: skip
 
 
@@ -76,13 +79,87 @@ def test_an_affinity_is_blind_to_the_scale_of_a_sample_and_keeps_the_order(name)
     scale = np.random.default_rng(2).uniform(0.1, 10, len(EVIDENCE)).astype(np.float32)
     view = EVIDENCE.views[0]
     scaled = dataclasses.replace(view, gradients=view.gradients * scale[:, None])
-    other = dataclasses.replace(EVIDENCE, views=(scaled,), untrained=scaled)
+    other = dataclasses.replace(EVIDENCE, views=(scaled,), untrained=scaled, earlier=(scaled,))
     first, second = (benchmark.similarity_of(name, evidence) for evidence in (EVIDENCE, other))
     np.testing.assert_allclose(first, second, atol=2e-3)
     order = np.random.default_rng(3).permutation(len(EVIDENCE))
     np.testing.assert_allclose(
         benchmark.similarity_of(name, EVIDENCE.take(order)), first[np.ix_(order, order)], atol=2e-3
     )
+
+
+def test_a_kronecker_product_undoes_a_mix_of_rows_and_of_columns():
+    """Samples G = A Z B with white Z: the preconditioned gradients are as alike as the Z are, up to rotations."""
+    rng = np.random.default_rng(4)
+    white = rng.standard_normal((3000, 4, 5))
+    left, right = np.diag([1, 2, 3, 4]), np.diag([1.0, 2, 3, 2, 1])
+    mixed = left @ white @ right
+    shape = np.zeros((4, 5), dtype=np.float32)
+
+    def view(rows):
+        flat = rows.reshape(len(rows), -1).astype(np.float32)
+        return View(flat, flat, {"all": slice(0, 20)}, {"all": shape})
+
+    expected = affinities.cosines_of(white.reshape(len(white), -1))[:200, :200]
+    off = ~np.eye(200, dtype=bool)
+
+    def agreement(found):
+        return np.corrcoef(found[:200, :200][off], expected[off])[0, 1]
+
+    assert agreement(affinities.kronecker(view(mixed))) > 0.95 > 0.8 > agreement(affinities.signed(view(mixed)))
+
+
+def test_activation_times_gradient_is_read_off_weights_and_their_gradients():
+    """A layer y = W a with the loss c·y: its inputs have a·∂a = a·(Wᵀc) and its outputs y·c, summed over positions."""
+    rng = np.random.default_rng(5)
+    weight, inputs, into = (rng.standard_normal(s) for s in ((3, 4), (2, 6, 4), (2, 6, 3)))
+    gradients = np.einsum("npo,npi->noi", into, inputs).reshape(2, 12).astype(np.float32)
+    view = View(gradients, gradients, {"w": slice(0, 12)}, {"w": weight.astype(np.float32)})
+    reads = (inputs * (into @ weight)).sum(axis=1)
+    writes = (into * (inputs @ weight.T)).sum(axis=1)
+    np.testing.assert_allclose(affinities.contributions(view), np.concatenate([reads, writes], axis=1), rtol=1e-4)
+
+
+def test_checkpoints_count_as_much_as_the_last_step():
+    other = dataclasses.replace(EVIDENCE.views[0], gradients=EVIDENCE.views[0].gradients[::-1].copy())
+    evidence = dataclasses.replace(EVIDENCE, earlier=(other, other))
+    own, theirs = affinities.signed(EVIDENCE.views[0]), affinities.signed(other)
+    np.testing.assert_allclose(
+        benchmark.similarity_of("cosine, checkpoints", evidence), (own + 2 * theirs) / 3, atol=1e-5
+    )
+    assert affinities.needs_checkpoints([]) and affinities.needs_checkpoints(["cosine, checkpoints"])
+    assert not affinities.needs_checkpoints(["cosine"])
+
+
+def test_an_affinity_that_lacks_its_evidence_says_so():
+    bare = dataclasses.replace(EVIDENCE, earlier=(), views=(dataclasses.replace(EVIDENCE.views[0], weights={}),))
+    with pytest.raises(QuantaError, match="no gradients at earlier steps"):
+        benchmark.table(bare, affinities=["cosine, checkpoints"])
+    with pytest.raises(QuantaError, match="no weights"):
+        benchmark.table(bare, affinities=["Kronecker"])
+
+
+def test_a_view_is_looked_at_once_and_never_taken_for_another(monkeypatch):
+    calls = []
+    monkeypatch.setitem(affinities.OF_A_VIEW, "cosine", lambda view: calls.append(view) or affinities.signed(view))
+    one, other = planted(seed=7), planted(seed=8)
+    found = [benchmark.similarity_of(name, one) for name in ("cosine", "cosine, all nets", "cosine, checkpoints")]
+    assert calls == [one.views[0]] and not found[0].flags.writeable
+    assert (benchmark.similarity_of("cosine", other) != found[0]).any() and calls == [one.views[0], other.views[0]]
+
+
+def test_affinities_that_are_one_matrix_are_clustered_once(monkeypatch):
+    calls = []
+
+    def counted(cosines, ks, seed):
+        calls.append(ks)
+        return {k: np.arange(len(cosines)) % k for k in ks}
+
+    monkeypatch.setitem(assignments.ASSIGNMENTS, "counted", counted)
+    names = ["√|g|, attention", "√|g|, attention, all nets", "cosine"]  # with one net the second is the first
+    found = benchmark.table(EVIDENCE, affinities=names, assignments=["counted"], factors=[0.5, 1])
+    assert len(calls) == 2
+    assert set(found["affinity"]) >= set(names)
 
 
 def test_a_method_is_added_by_one_function(monkeypatch):
@@ -108,10 +185,19 @@ def test_conditions_and_recovery_of_each_skill():
     scores, skills = benchmark.under_conditions(
         EVIDENCE, natural, affinities=names, assignments=ways, noises=[1], fewer=[0.5]
     )
-    assert set(scores["condition"]) == {"base", "noise 1", "0.5 of the samples", "as they occur"}
+    assert set(scores["condition"]) == {"base", "noise 1", "0.5 of the samples", benchmark.NATURAL, benchmark.UNKNOWN}
+    unknown = scores[(scores["condition"] == benchmark.UNKNOWN) & (scores["affinity"] == names[1])]
+    assert set(unknown["n_clusters"]) == {GROUPS} and unknown["adjusted_rand"].max() > 0.9
     best = skills[(skills["affinity"] == names[1]) & (skills["assignment"] == ways[1])]
     assert best["recall"].mean() > 0.9 and best["precision"].mean() > 0.9
     assert set(best["samples"]) == {EACH}
+
+
+def test_the_silhouette_finds_the_number_of_separate_groups_and_uses_no_truth():
+    groups = np.repeat(np.arange(9), 16)
+    cosines = np.where(groups[:, None] == groups, 0.6, 0.0)
+    np.fill_diagonal(cosines, 1)
+    assert assignments.number_by_silhouette(cosines, "average linkage", 0) in (8, 10)  # the candidates next to 9
 
 
 def test_noise_drowns_skills():

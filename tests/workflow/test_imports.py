@@ -22,6 +22,7 @@ MODELS = {
     "gradients/probe",
     "interventions/interventions",
     "known_skills/language",
+    "known_skills/nets",
     "losses/losses",
     "validation/relative",
     "models/train",

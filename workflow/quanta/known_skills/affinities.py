@@ -10,7 +10,8 @@ in this module, and it has a row in the benchmark's table for each assignment an
 nets' cosines. A baseline is registered with `baseline`; its name begins with "baseline".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -23,6 +24,7 @@ Affinity = Callable[[Evidence], Float[Array, "sample sample"]]
 AFFINITIES: dict[str, Affinity] = {}
 BASELINE = "baseline: "
 SMALL = 1e-30
+DAMPING = 0.1  # of the mean eigenvalue of a covariance
 
 
 def affinity(name: str) -> Callable[[Affinity], Affinity]:
@@ -115,7 +117,52 @@ def fisher(view: View) -> Float32[Array, "sample sample"]:
 
 def whitened(view: View) -> Float32[Array, "sample sample"]:
     """Unit gradients preconditioned by their full covariance over the samples, damped by a tenth of its mean eigenvalue."""
-    return cosines_of(kinds.whitened(view.gradients, 0.1))
+    return cosines_of(kinds.whitened(view.gradients, DAMPING))
+
+
+def kronecker(view: View) -> Float32[Array, "sample sample"]:
+    """Unit gradients preconditioned by a Kronecker product for each matrix: its rows' covariance times its columns'.
+
+    With L = mean G Gᵀ and R = mean Gᵀ G over the samples, a matrix' Fisher information is taken as L ⊗ R / trace L, and its
+    gradient G becomes √trace L · L^-½ G R^-½. Each factor is damped by a tenth of its mean eigenvalue.
+    """
+    parts = []
+    for rows in view.matrices(cosine.unit_rows(view.gradients)).values():
+        left, right = (np.tensordot(rows, rows, axes=([0, over], [0, over])) / len(rows) for over in (2, 1))
+        half = np.einsum("ij,njk->nik", _inverse_root(left), rows, optimize=True) @ _inverse_root(right)
+        parts.append(np.sqrt(np.trace(left)) * half.reshape(len(rows), -1))
+    return cosines_of(np.concatenate(parts, axis=1))
+
+
+def _inverse_root(covariance: Array) -> Float32[Array, "row row"]:
+    values, vectors = np.linalg.eigh(covariance.astype(np.float64))
+    scaled = vectors / np.sqrt(np.maximum(values, 0) + DAMPING * np.maximum(values.mean(), SMALL))
+    return np.asarray((scaled @ vectors.T).astype(np.float32))
+
+
+def contributions(view: View) -> Float32[Array, "sample unit"]:
+    """Activation × gradient of all units that a matrix reads or writes, summed over the sample's positions.
+
+    For a matrix W with the gradient G, the sum of W·G over a column is the activation that the column reads times the
+    gradient of the loss with respect to it. The sum over a row is the same for what the row writes, without the bias.
+    """
+    parts = []
+    for name, rows in view.matrices(view.gradients).items():
+        product = rows * view.weights[name]
+        parts += [product.sum(axis=1), product.sum(axis=2)]
+    return np.concatenate(parts, axis=1)
+
+
+def contribution(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of activation × gradient."""
+    return cosines_of(contributions(view))
+
+
+def root_contribution(view: View) -> Float32[Array, "sample sample"]:
+    """Cosine of √|activation × gradient| of unit length, standardised per unit."""
+    found = contributions(view)
+    length = np.sqrt(np.einsum("ij,ij->i", found, found, dtype=np.float64))
+    return cosines_of(standardised(np.sqrt(np.abs(found) / np.maximum(length, SMALL)[:, None])))
 
 
 def _of_blocks(view: View, names: list[str]) -> Float32[Array, "sample sample"]:
@@ -155,25 +202,61 @@ OF_A_VIEW: dict[str, Callable[[View], Float32[Array, "sample sample"]]] = {
     "√|g|, standardised": root,
     "diagonal Fisher": fisher,
     "whitened": whitened,
+    "Kronecker": kronecker,
+    "activation × gradient": contribution,
+    "√|activation × gradient|, standardised": root_contribution,
     "√|g|, blocks alike": blocks_alike,
     "√|g|, attention": attention,
     "√|g|, first attention": first_attention,
 }
 ALL_NETS = ", all nets"
+CHECKPOINTS = ", checkpoints"
+OVER_CHECKPOINTS = ("cosine", "√|g|, standardised", "√|g|, blocks alike", "√|g|, first attention")
 
 
-def _register(name: str, function: Callable[[View], Float32[Array, "sample sample"]]) -> None:
+_seen: WeakKeyDictionary[View, dict[str, Array]] = WeakKeyDictionary()
+
+
+def of_a_view(name: str, view: View) -> Float32[Array, "sample sample"]:
+    """What an entry of `OF_A_VIEW` makes of a view, computed once: one net, all nets and checkpoints share it. Read-only."""
+    own = _seen.setdefault(view, {})
+    if name not in own:
+        own[name] = OF_A_VIEW[name](view)
+        own[name].setflags(write=False)
+    return own[name]
+
+
+def _register(name: str) -> None:
     @affinity(name)
     def of_one_net(evidence: Evidence) -> Array:
-        return function(evidence.views[0])
+        return of_a_view(name, evidence.views[0])
 
     @affinity(name + ALL_NETS)
     def of_all_nets(evidence: Evidence) -> Array:
-        return cosine.settled(np.mean([function(view) for view in evidence.views], axis=0))
+        return cosine.settled(np.mean([of_a_view(name, view) for view in evidence.views], axis=0))
 
 
-for _name, _function in OF_A_VIEW.items():
-    _register(_name, _function)
+for _name in OF_A_VIEW:
+    _register(_name)
+
+
+def _register_over_checkpoints(name: str) -> None:
+    @affinity(name + CHECKPOINTS)
+    def of_checkpoints(evidence: Evidence) -> Array:
+        """Mean of the cosines at the first net's checkpoints, the last one included."""
+        if not evidence.earlier:
+            raise QuantaError(f"affinity {name + CHECKPOINTS!r} on {evidence.name}", "no gradients at earlier steps",
+                              "evidence with checkpoints", "make it with checkpoints=True")  # fmt: skip
+        return cosine.settled(np.mean([of_a_view(name, v) for v in (*evidence.earlier, evidence.views[0])], axis=0))
+
+
+for _name in OVER_CHECKPOINTS:
+    _register_over_checkpoints(_name)
+
+
+def needs_checkpoints(names: Sequence[str]) -> bool:
+    """Whether one of the affinities looks at gradients at earlier steps; no names means all."""
+    return any(name.endswith(CHECKPOINTS) for name in names or AFFINITIES)
 
 
 # -------------------------------------------------------------------------- baselines

@@ -18,6 +18,7 @@ Labels = dict[int, Int[Array, " sample"]]
 Assign = Callable[[Float[Array, "sample sample"], Sequence[int], int], Labels]
 ASSIGNMENTS: dict[str, Assign] = {}
 LEFT_OUT = -1
+CANDIDATES = 12  # numbers of clusters that `number_by_silhouette` compares
 
 
 def assignment(name: str) -> Callable[[Assign], Assign]:
@@ -85,6 +86,22 @@ def hdbscan(cosines: Array, ks: Sequence[int], seed: int) -> Labels:
     distances = np.maximum(1 - cosines.astype(np.float64), 0)
     labels = HDBSCAN(min_cluster_size=LEAST, metric="precomputed", copy=True).fit(distances).labels_.astype(np.int64)
     return dict.fromkeys(ks, labels)
+
+
+def number_by_silhouette(cosines: Float[Array, "sample sample"], name: str, seed: int) -> int:
+    """The number of clusters whose labels have the largest mean silhouette, where the true number is unknown.
+
+    Candidates are twelve numbers from 4 to a quarter of the samples, evenly spaced in the logarithm. Distances are 1 − c.
+    """
+    from sklearn.metrics import silhouette_score
+
+    n = len(cosines)
+    ks = sorted({int(k) for k in np.geomspace(4, max(n // 4, 5), CANDIDATES)})
+    labels = ASSIGNMENTS[name](cosines.copy(), ks, seed)
+    distances = np.maximum(1 - cosines.astype(np.float64), 0)
+    np.fill_diagonal(distances, 0)
+    found = {k: labels[k] for k in ks if 1 < len(np.unique(labels[k])) < n}
+    return max(found, key=lambda k: float(silhouette_score(distances, found[k], metric="precomputed")))
 
 
 def _spectral(similarity: Array, ks: Sequence[int], seed: int) -> Labels:

@@ -11,17 +11,32 @@ from quanta.errors import QuantaError
 from quanta.streams import Purpose, generator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """One net's view of the samples.
+    """One net's view of the samples; two views are the same if they are one object.
 
     `gradients` are those of each sample's own loss, exact and not normalised. `blocks` names ranges of parameters, such as
-    the layers' matrices. `hidden` is the activation that the net's output is made from.
+    the layers' matrices. `hidden` is the activation that the net's output is made from. `weights` are the matrices
+    themselves, by the names of their blocks: a block's gradient is the matrix' own, row by row.
     """
 
     gradients: Float32[Array, "sample parameter"]
     hidden: Float32[Array, "sample unit"]
     blocks: Mapping[str, slice]
+    weights: Mapping[str, Float32[Array, "row column"]] = field(default_factory=dict)
+
+    def matrices(self, gradients: Float32[Array, "sample parameter"]) -> dict[str, Float32[Array, "sample row column"]]:
+        """Gradients of the samples, or what was made of them, as matrices by the names of their blocks.
+
+        Raises:
+            QuantaError: the view has no weights, so that the shapes are unknown.
+        """
+        if not self.weights:
+            raise QuantaError("known skills, a view", "no weights", "the matrices that the gradients are of",
+                              "give View its `weights`, or leave out the affinities that need them")  # fmt: skip
+        return {
+            name: gradients[:, self.blocks[name]].reshape(-1, *weight.shape) for name, weight in self.weights.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -30,8 +45,8 @@ class Evidence:
 
     `skills` is the truth that methods are scored by; no method may read it, nor `further`, other truths by name (the cases
     of parity's tasks). `surface` holds groupings that need no net: the target, the bigram. `context` says how often each
-    input token occurs among the last ones. `views` are trained nets, `untrained` one that is not; `curves` are the
-    samples' losses (nats) at checkpoints of the trained nets.
+    input token occurs among the last ones. `views` are trained nets, `untrained` one that is not; `earlier` is the first
+    net at earlier steps, if that was asked for. `curves` are the samples' losses (nats) at checkpoints of the first net.
     """
 
     name: str
@@ -44,11 +59,15 @@ class Evidence:
     skill_names: tuple[str, ...]
     frequencies: Float[Array, " skill"]
     further: Mapping[str, Int[Array, " sample"]] = field(default_factory=dict)
+    earlier: tuple[View, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.skills)
         parts = {"curves": self.curves, "context": self.context, **self.surface, **self.further}
-        parts |= {f"gradients of view {i}": view.gradients for i, view in enumerate((*self.views, self.untrained))}
+        parts |= {
+            f"gradients of view {i}": view.gradients
+            for i, view in enumerate((*self.views, self.untrained, *self.earlier))
+        }
         wrong = {name: len(part) for name, part in parts.items() if len(part) != n}
         if wrong or not self.views or n < 4:
             raise QuantaError(f"known skills, set {self.name}", f"{n} samples, {len(self.views)} views, {wrong or 'all alike'}",
@@ -70,13 +89,14 @@ class Evidence:
 
         return replace(
             self, skills=self.skills[keep], views=tuple(map(part, self.views)), untrained=part(self.untrained),
-            curves=self.curves[keep], context=self.context[keep],
+            earlier=tuple(map(part, self.earlier)), curves=self.curves[keep],
+            context=self.context[keep],
             surface={name: labels[keep] for name, labels in self.surface.items()},
             further={name: labels[keep] for name, labels in self.further.items()},
         )  # fmt: skip
 
     def with_noise(self, noise: float, seed: int) -> "Evidence":
-        """Unit gradients of the views plus an isotropic random vector of expected length `noise`."""
+        """Unit gradients of the views, at earlier steps too, plus an isotropic random vector of expected length `noise`."""
         rng = generator(seed, Purpose.SKILL_SAMPLES, 1)
 
         def noisy(view: View) -> View:
@@ -84,7 +104,7 @@ class Evidence:
             unit += rng.standard_normal(unit.shape, dtype=np.float32) * np.float32(noise / unit.shape[1] ** 0.5)
             return replace(view, gradients=unit)
 
-        return replace(self, views=tuple(map(noisy, self.views)))
+        return replace(self, views=tuple(map(noisy, self.views)), earlier=tuple(map(noisy, self.earlier)))
 
 
 def equally(skills: Int[Array, " sample"], per_skill: int, seed: int) -> Int[Array, " kept"]:

@@ -55,6 +55,11 @@ def train(
     return kept
 
 
+def train_several(language: Language, number: int) -> dict[int, dict[int, Weights]]:
+    """`number` nets of a language by seed and step, the first with its earlier steps: about two CPU minutes per net."""
+    return {n: train(language, n, steps=EARLIER if n == 0 else ()) for n in range(number)}
+
+
 def write(path: str | Path, nets: Mapping[int, Mapping[int, Weights]]) -> None:
     """Write the weights of nets by seed and step in float16, as `{seed}/{step}/{name}` of an npz."""
     arrays = {
@@ -148,23 +153,37 @@ def _some(of: int, number: int, seed: int) -> Int[Array, " kept"]:
     return generator(seed, Purpose.SKILL_SAMPLES, 2).permutation(of)[:number]
 
 
+def _at(model: GPTNeoXForCausalLM, chosen: Sampled) -> tuple[Float32[Array, " sample"], Float32[Array, "sample unit"]]:
+    """Losses and last hidden states of the samples; texts without a sample are not read."""
+    texts, own = np.unique(chosen.documents, return_inverse=True)
+    nats, states = losses(model, chosen.texts.ids[texts])
+    return nats[own, chosen.positions - 1], states[own, chosen.positions - 1]
+
+
 def _view(model: GPTNeoXForCausalLM, chosen: Sampled) -> View:
     texts, documents, positions = chosen.texts.ids, chosen.documents, chosen.positions
     rows, _ = token_gradients(model, texts.tolist(), documents, positions, features=None, label="known skills")
-    hidden = losses(model, texts)[1][documents, positions - 1]
-    matrices = {m.name: slice(m.begin, m.begin + m.size) for m in parameter_set(model).matrices}
-    return View(rows, hidden, matrices)
+    hidden = _at(model, chosen)[1]
+    matrices = parameter_set(model).matrices
+    blocks = {m.name: slice(m.begin, m.begin + m.size) for m in matrices}
+    weights = {m.name: model.get_parameter(m.name).detach().numpy() for m in matrices}
+    return View(rows, hidden, blocks, weights)
 
 
 def evidence(
-    language: Language, nets: Mapping[int, Mapping[int, Mapping[str, Any]]], per_skill: int, *, sampling: str = "equal"
-) -> Evidence:
-    """The evidence of nets by seed and step: the first net has its earlier steps, of the others the last step is used."""
+    language: Language, nets: Mapping[int, Mapping[int, Mapping[str, Any]]], per_skill: int, *, sampling: str = "equal",
+    checkpoints: bool = False,
+) -> Evidence:  # fmt: skip
+    """The evidence of nets by seed and step: the first net has its earlier steps, of the others the last step is used.
+
+    With `checkpoints` the evidence has the first net's gradients at its earlier steps.
+    """
     last = [net(steps[max(steps)], seed) for seed, steps in nets.items()]
     chosen = sample(language, last, per_skill, sampling=sampling)
     ids, documents, positions = chosen.texts.ids, chosen.documents, chosen.positions
     seed, steps = next(iter(nets.items()))
-    curves = [losses(net(steps[step], seed), ids)[0][documents, positions - 1] for step in sorted(steps)]
+    before_last = [net(steps[step], seed) for step in sorted(steps)[:-1]]
+    curves = [_at(model, chosen)[0] for model in (*before_last, last[0])]
     before = np.arange(-WINDOW, 0)[None, :] + positions[:, None]
     window = np.where(before >= 0, ids[documents[:, None], np.maximum(before, 0)], VOCABULARY)
     counts = np.zeros((len(documents), VOCABULARY + 1))
@@ -183,4 +202,5 @@ def evidence(
         skill_names=tuple(skill.name for skill in language.skills),
         frequencies=language.frequencies,
         further={"kind": np.array([kinds.index(language.skills[skill].kind) for skill in own])},
+        earlier=tuple(_view(model, chosen) for model in before_last) if checkpoints else (),
     )

@@ -59,11 +59,16 @@ def _view(net: dict[str, Array], probes: probing.Probes) -> View:
         blocks[name] = slice(begin, begin + size)
         begin += size
     hidden, _ = probing.responses(net, probes)
-    return View(probing.gradients(net, probes), hidden.astype(np.float32), blocks)
+    last = np.asarray(net["output_weight"])
+    matrices = {"code": net["code_weight"], "bits": net["bit_weight"], "output": np.stack([-last, last]) / 2}
+    weights = {name: np.asarray(matrix, dtype=np.float32) for name, matrix in matrices.items()}
+    return View(probing.gradients(net, probes), hidden.astype(np.float32), blocks, weights)
 
 
-def evidence(trained: ParityNets, per_task: int, *, sampling: str = "equal") -> Evidence:
+def evidence(trained: ParityNets, per_task: int, *, sampling: str = "equal", checkpoints: bool = False) -> Evidence:
     """Samples of the learned tasks with a loss below 0.1 bits, drawn equally or, for `sampling` "frequency", as they occur.
+
+    With `checkpoints` the evidence has the first net's gradients at its earlier steps.
 
     Raises:
         QuantaError: too few samples have such a loss.
@@ -92,6 +97,7 @@ def evidence(trained: ParityNets, per_task: int, *, sampling: str = "equal") -> 
         skill_names=tuple(f"task {n}" for n in range(problem.n_tasks)),
         frequencies=problem.frequencies,
         further={"case": cases},
+        earlier=tuple(_view(trained.earlier[step], probes) for step in order[:-1]) if checkpoints else (),
     )
 
 
@@ -109,12 +115,13 @@ def without_code(found: Evidence) -> Evidence:
             for name, where in view.blocks.items()
             if name != "code"
         }
-        return replace(view, gradients=view.gradients[:, begin:], blocks=blocks)
+        weights = {name: weight for name, weight in view.weights.items() if name != "code"}
+        return replace(view, gradients=view.gradients[:, begin:], blocks=blocks, weights=weights)
 
     n_bits = found.context.shape[1] - len(found.skill_names)
     return replace(
         found, name="parity, without code", views=tuple(map(part, found.views)), untrained=part(found.untrained),
-        context=found.context[:, :n_bits],
+        earlier=tuple(map(part, found.earlier)), context=found.context[:, :n_bits],
     )  # fmt: skip
 
 

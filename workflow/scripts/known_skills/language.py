@@ -7,15 +7,15 @@ import json
 from typing import Any
 
 from quanta.jobs.job import run
-from quanta.known_skills import benchmark, language, language_set
+from quanta.known_skills import affinities, benchmark, language, language_set
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    methods = json.loads(params.methods)
-    per_skill = methods.pop("samples_per_skill")
+    methods, per_skill = json.loads(params.methods), params.samples_per_skill
     made, nets = language.Language(int(params.known)), language_set.read(inputs.nets)
-    equal = language_set.evidence(made, nets, per_skill)
+    checkpoints = affinities.needs_checkpoints(methods["affinities"])
+    equal = language_set.evidence(made, nets, per_skill, checkpoints=checkpoints)
     natural = None
     if methods.pop("by_frequency"):
         natural = language_set.evidence(made, nets, per_skill, sampling="frequency")

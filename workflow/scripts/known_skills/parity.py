@@ -8,20 +8,21 @@ from typing import Any
 
 import pandas as pd
 from quanta.jobs.job import run
-from quanta.known_skills import benchmark, parity_set
+from quanta.known_skills import affinities, benchmark, parity_set
 from quanta.parity import sparse_parity
 from quanta.storage import files
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
     methods, settings = json.loads(params.methods), json.loads(params.parity)
-    per_skill = methods.pop("samples_per_skill")
+    per_skill = settings["samples_per_skill"]
     named = int(params.known)
     problem = sparse_parity.ParityProblem(
         settings["n_tasks"], settings["n_bits"], settings["k"], settings["alpha"], named
     )
     trained = parity_set.train(problem, **parity_set.recipe(settings))
-    equal = parity_set.evidence(trained, per_skill)
+    checkpoints = affinities.needs_checkpoints(methods["affinities"])
+    equal = parity_set.evidence(trained, per_skill, checkpoints=checkpoints)
     natural = parity_set.evidence(trained, per_skill, sampling="frequency") if methods.pop("by_frequency") else None
     parts = [
         benchmark.under_conditions(part(equal), None if natural is None else part(natural), seed=params.seed, **methods)
