@@ -1,8 +1,8 @@
 """Print one row of the table of real models per run: what was clustered, and what the clusters are like, as Markdown.
 
-    PYTHONPATH=workflow python docs/results/real-models/facts.py results/RUN ... > facts.md
+    PYTHONPATH=workflow python docs/results/real-models/facts.py results/RUN[@N_CLUSTERS] ... > facts.md
 
-All columns are at 100 clusters. Mixed clusters have a mean cosine below 0.1. Medians are over clusters of six tokens or more.
+Columns of clusters are at N_CLUSTERS, which is 100 without the sign. Mixed clusters have a mean cosine below 0.1. Medians are over clusters of six tokens or more.
 """
 
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 import quanta
 from quanta.results import Run
 
-K, FEWEST, MIXED = 100, 6, 0.1
+K, FEWEST, MIXED = "100", 6, 0.1
 COLUMNS = (
     "run", "predictions", "mean loss, nats", "below 0.1 nats", "by induction", "clustered",
     "share in mixed clusters", "cosine within", "commonest target", "commonest bigram", "stability, halves",
@@ -28,13 +28,14 @@ def clustered(run: Run) -> str:
     raise ValueError(f"{run.folder}: no model has the losses of the selected tokens")
 
 
-def row(path: str) -> list[str]:
-    """The facts of a run, in the order of COLUMNS."""
+def row(given: str) -> list[str]:
+    """The facts of a run (its directory, and a number of clusters after @), in the order of COLUMNS."""
+    path, _, k = given.partition("@")
     run = quanta.load(path)
     counts = run.read("qdg/selection.json")
     model = clustered(run)
     table = run.descriptions.merge(run.contexts.drop(columns="size"), on=["n_clusters", "label"])
-    table = table[table["n_clusters"] == K]
+    table = table[table["n_clusters"] == int(k or K)]
     mixed = table.loc[table["cosine_within"] < MIXED, "size"].sum() / table["size"].sum()
     large = table[table["size"] >= FEWEST]
     names = (
@@ -59,5 +60,5 @@ def row(path: str) -> list[str]:
 
 if __name__ == "__main__":
     print("| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS))
-    for path in sys.argv[1:]:
-        print("| " + " | ".join(row(path)) + " |")
+    for given in sys.argv[1:]:
+        print("| " + " | ".join(row(given)) + " |")
