@@ -41,7 +41,7 @@ dry: .venv/.run-stamp ## Show what a run would do
 	$(SNAKEMAKE) $(ARGS) --dry-run
 
 test: .venv/.dev-stamp ## Run all tests on all cores, offline; ARGS="-k affinity" for some
-	$(BIN)/python -m pytest -n $(CORES) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(ARGS)
 
 test-slurm: .venv/.dev-stamp ## Run the profile on a real Slurm on this machine (root on Debian installs it); ARGS=--whole or --cgroups
 	$(BIN)/python tests/slurm/cluster.py install

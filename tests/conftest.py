@@ -1,4 +1,5 @@
 import os
+import shutil
 
 # as in the pipeline's jobs: results must not depend on it, and the small tensors of tests are faster so
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -47,17 +48,16 @@ def ragged_tokens():
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
-    """A folder with the smoke run, made with four cores; not to be changed."""
+    """A folder with the smoke run, made with four cores by the first worker that wants it; not to be changed."""
+    from filelock import FileLock
     from repository import copy_of_the_repository, smoke
 
-    folder = copy_of_the_repository(tmp_path_factory.mktemp("finished") / "quanta")
-    folder.joinpath("output.txt").write_text(smoke(folder, cores=4))
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with FileLock(shared / "finished.lock"):
+        folder = shared / "finished/quanta"
+        if not (folder / "output.txt").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            copy_of_the_repository(folder)
+            (folder / "output.txt").write_text(smoke(folder, cores=4))
     return folder
-
-
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Tests that run Snakemake share one finished run, so one worker has them all; the others' tests run beside them."""
-    for item in items:
-        if item.get_closest_marker("workflow"):
-            item.add_marker(pytest.mark.xdist_group("workflow"))
