@@ -26,6 +26,7 @@ from repository import (
     snakemake,
 )
 from safetensors.numpy import save
+from spellings import saved
 from support import ROOT, at_key, is_shown_as
 
 pytestmark = [pytest.mark.workflow, pytest.mark.timeout(1800)]
@@ -427,8 +428,8 @@ def test_a_changed_file_of_texts_reruns_the_corpus_and_what_follows(fresh):
 def test_a_given_checkpoint_that_is_changed_in_place_is_taken_again(fresh):
     """Where no family.csv has its hash; files beside it that are not taken do not count."""
     for name in ("a", "b", "tokenizer"):
-        (fresh / "given" / name).mkdir(parents=True)
-        (fresh / "given" / name / "config.json").write_text("{}")
+        saved(fresh / "given" / name, "metaspace")
+        (fresh / "given" / name / "config.json").write_text('{"model_type": "gpt_neox"}')
         (fresh / "given" / name / "model.safetensors").write_bytes(save({"weight": np.zeros(4, dtype=np.float32)}))
     models = {"source": "folder", "folder": {"path": "given", "final_step": 60}}
     over = {"models": models, "dynamics": {"model": None}, "qdg": {"model": "a"}}
