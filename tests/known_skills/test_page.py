@@ -43,3 +43,15 @@ def test_rows_of_a_run_replace_those_of_the_same_keys_and_others_stay(tmp_path, 
     record([str(tmp_path / "run/scores.csv")])
     assert pd.read_csv(tmp_path / "scores.csv").set_index("set")["adjusted_rand"].to_dict() == {"x": 0.25, "other": 0.1}
     assert pd.read_csv(tmp_path / "skills.csv")["recall"].tolist() == [0.5]
+
+
+def test_with_one_net_both_names_of_an_affinity_are_one_score():
+    scores = FACTS["Scores"]()
+    name, way = "√|g|, first attention", "neighbours, spectral"
+    row = {"set": "language 2", "draw": 2, "assignment": way, "condition": "base", "factor": 1, "adjusted_rand": 0.5}
+    both = [row | {"affinity": name}, row | {"affinity": f"{name}, all nets"}]
+    scores.table, scores.languages = pd.DataFrame(both), [0, 2]
+    assert scores.of((name, way), "language 2").tolist() == [0.5]
+    scores.table = pd.DataFrame(both[1:])
+    assert scores.held_out_languages((name, way)).tolist() == [0.5]
+    assert "mean of 1 to 2" in FACTS["languages_table"](scores)

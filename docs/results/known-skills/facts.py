@@ -54,6 +54,8 @@ LINES = [  # of the main table
 ]
 PAPER, BEST, LINKAGE = LINES[0], ("√|g|, first attention, all nets", "neighbours, spectral"), "average linkage"
 CONTEXT, BIGRAM = ("baseline: context", "neighbours, spectral"), ("baseline: bigram", "as it is")
+ONE_NET = ("√|g|, first attention", "neighbours, spectral")
+HIDDEN = ("baseline: last hidden state", "neighbours, spectral")
 CONDITIONS = {
     "base": "equally many samples per skill",
     "0.5 of the samples": "half of the samples",
@@ -68,6 +70,11 @@ PARITY, BARE, HELD_OUT = "parity", "parity, without code", (4, 5, 6)
 def number(value):
     """Two decimals with a true minus sign; a dash where there is no score."""
     return "–" if pd.isna(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+
+
+def span(values):
+    """The least and the largest of several values."""
+    return f"{number(values.min())} to {number(values.max())}"
 
 
 def record(paths):
@@ -95,11 +102,14 @@ class Scores:
     def of(self, method, name, draws=None, condition="base", factor=1):
         """Scores of a method on the draws of a set. With one net, as on held-out languages, all nets are the first."""
         affinity, assignment = method
-        if name in {f"language {n}" for n in self.languages if n} and not affinity.startswith("baseline"):
-            affinity = affinity.removesuffix(", all nets")
-        t = self.table[(self.table["affinity"] == affinity) & (self.table["assignment"] == assignment)]
+        same = {affinity}
+        if re.fullmatch(r"language [1-9]\d*", name) and not affinity.startswith("baseline"):
+            one = affinity.removesuffix(", all nets")
+            same = {one, f"{one}, all nets"}
+        t = self.table[self.table["affinity"].isin(same) & (self.table["assignment"] == assignment)]
         t = t[(t["set"] == name) & (t["condition"] == condition)]
         t = t if condition.endswith("silhouette") else t[t["factor"] == factor]
+        t = t.drop_duplicates(["set", "draw"])  # with one net, both names of an affinity may have been scored
         return t["adjusted_rand"] if draws is None else t.loc[t["draw"].isin(draws), "adjusted_rand"]
 
     def held_out_languages(self, method, **kind):
@@ -115,12 +125,12 @@ def markdown(heads, rows):
 
 def main_table(scores):
     """The adjusted Rand index of every line on every set."""
-    heads = ["affinity", "assignment", "language 0", "language 1, held out" if scores.languages[-1] == 1 else f"languages 1 to {scores.languages[-1]}, held out", "parity 0",
-             "parity, held out", "without code 0", "without code, held out"]  # fmt: skip
+    heads = ["affinity", "assignment", "language 0", "language 1, held out", "parity 0", "parity, held out",
+             "without code 0", "without code, held out"]  # fmt: skip
     rows = []
     for line in LINES:
         nets_only = "attention" not in line[0] or line[0].startswith("baseline")  # parity's nets have none
-        columns = [scores.of(line, "language 0"), scores.held_out_languages(line)]
+        columns = [scores.of(line, "language 0"), scores.of(line, "language 1")]
         columns += [
             scores.of(line, name, draws) if nets_only else pd.Series(dtype=float)
             for name in (PARITY, BARE)
@@ -131,18 +141,24 @@ def main_table(scores):
 
 
 def languages_table(scores):
-    """The winner and its rivals on each language."""
+    """The winner and its rivals on each language, and their mean over those that were not used to choose."""
     methods = {
         "cosine (the paper's)": PAPER,
-        "√|g|, first attention": ("√|g|, first attention", BEST[1]),
-        "the same, average linkage": ("√|g|, first attention", LINKAGE),
+        "√|g|, first attention": ONE_NET,
+        "the same, average linkage": (ONE_NET[0], LINKAGE),
         "context": CONTEXT,
+        "last hidden state": HIDDEN,
         "bigram": BIGRAM,
     }
     rows = [
         [name, *(number(scores.of(m, f"language {n}").mean()) for n in scores.languages)] for name, m in methods.items()
     ]
-    return markdown(["", *(f"language {n}" for n in scores.languages)], rows)
+    heads = ["", *(f"language {n}" for n in scores.languages)]
+    if scores.languages[-1] > 1:
+        heads.append(f"mean of 1 to {scores.languages[-1]}")
+        for row, m in zip(rows, methods.values(), strict=True):
+            row.append(number(scores.held_out_languages(m).mean()))
+    return markdown(heads, rows)
 
 
 def conditions_table(scores):
@@ -158,26 +174,46 @@ def conditions_table(scores):
 
 
 def natural_table(scores):
-    """Samples as they occur and with noise, on the held-out languages."""
+    """Samples as they occur and with noise, on language 1."""
     columns = {
         "cosine (the paper's)": PAPER, "√|g|, first attention": BEST, "average linkage": (BEST[0], LINKAGE),
         "context": CONTEXT, "context, average linkage": (CONTEXT[0], LINKAGE),
     }  # fmt: skip
     rows = [
-        [words, *(number(scores.held_out_languages(m, condition=condition).mean()) for m in columns.values())]
+        [words, *(number(scores.of(m, "language 1", condition=condition).mean()) for m in columns.values())]
         for condition, words in CONDITIONS.items()
     ]
     return markdown(["condition", *columns], rows)
 
 
+def sharing_table():
+    """Scores on parity without the code, by whether tasks share bits and by width: means over the seeds of sharing.csv."""
+    found = pd.read_csv(HERE / "sharing.csv")
+    columns = {
+        "cosine": ("cosine", "neighbours, spectral"),
+        "√|g|, all nets": ("√|g|, blocks alike, all nets", "neighbours, spectral"),
+        "√|g|, all nets, average linkage": ("√|g|, blocks alike, all nets", LINKAGE),
+        "hidden state": ("baseline: last hidden state, standardised, all nets", "neighbours, spectral"),
+        "hidden state, average linkage": ("baseline: last hidden state, standardised, all nets", LINKAGE),
+    }
+    rows = []
+    for (problem, width), mine in found.groupby(["problem", "width"], sort=False):
+        means = mine.groupby(["affinity", "assignment"])["adjusted_rand"].mean()
+        rows.append(
+            [problem, str(width), number(mine["overlap"].mean()), *(number(means[m]) for m in columns.values())]
+        )
+    return markdown(["tasks", "units", "overlap", *columns], rows)
+
+
 def facts():
     """What pages state of the record, by name."""
     scores = Scores()
-    best, paper = scores.held_out_languages(("√|g|, first attention", BEST[1])), scores.held_out_languages(PAPER)
+    best, paper = scores.held_out_languages(ONE_NET), scores.held_out_languages(PAPER)
     linkage = ("√|g|, blocks alike, all nets", LINKAGE)
     hidden = ("baseline: last hidden state, standardised, all nets", BEST[1])
     return {
         "known.best": number(best.mean()),
+        "known.best_range": span(best),
         "known.paper": number(paper.mean()),
         "known.bigram": number(scores.held_out_languages(BIGRAM).mean()),
         "known.context": number(scores.held_out_languages(CONTEXT).mean()),
@@ -190,6 +226,7 @@ def facts():
         "known.by_language": languages_table(scores),
         "known.conditions": conditions_table(scores),
         "known.natural": natural_table(scores),
+        "known.sharing": sharing_table(),
     }
 
 
