@@ -255,10 +255,10 @@ def test_the_headline_says_the_run_in_sentences():
 def test_beside_the_simulators_exponent_stands_its_recorded_coverage_where_the_truth_is_known():
     run = a_run()
     row = by_quantity(comparison.rows(run))["the simulator's exponent α"]
-    held = "its 90% interval holds α of 17 of 30 nets whose α is known"
+    held = "the 90% interval holds α of 17 of 30 nets"
     assert row.verdict == (
         "",
-        f"no measurement of α: {held}, and no wider prior gave a useful one (docs/parity.md)",
+        f"no measurement: {held}. No wider prior is useful (docs/parity.md)",
     )
     assert comparison.numbers(run, None)["coverage_on_nets"] == {"nets": 30, "held": 17, "nominal": 0.9}
     other = a_run(on_nets=run.on_nets.assign(covered=0.9, nets=10))

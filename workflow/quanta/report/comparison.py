@@ -284,8 +284,8 @@ def calibrated(run: Run) -> list[Row]:
 
 def no_measurement(on_nets: Mapping[str, Any]) -> str:
     """Why the simulator's exponent is no measurement of α: what its intervals are worth where α is known."""
-    held = f"holds α of {on_nets['held']} of {on_nets['nets']} nets whose α is known"
-    return f"no measurement of α: its {on_nets['nominal']:.0%} interval {held}, and no wider prior gave a useful one (docs/parity.md)"
+    held = f"holds α of {on_nets['held']} of {on_nets['nets']} nets"
+    return f"no measurement: the {on_nets['nominal']:.0%} interval {held}. No wider prior is useful (docs/parity.md)"
 
 
 def null_slopes(run: Run) -> list[Row]:
