@@ -111,7 +111,7 @@ def is_shown_as(value: Any, text: str) -> bool:
         return text == value
     values = list(value) if isinstance(value, list | pd.Series) else [value]
     if all(one is None or not np.isfinite(one) for one in values):
-        return text.startswith(("not to be had", "no slope", "none"))
+        return text.startswith(("no value", "no slope", "none"))
     shown = re.findall(r"none|-?\d+(?:\.\d+)?(?:e[+-]\d+)?", text)
     if len(shown) < len(values):
         return False

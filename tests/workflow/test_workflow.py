@@ -112,7 +112,7 @@ def test_the_run_makes_what_it_promises(finished):
     end = output[output.index("Report: ") :]
     for words in (
         "results/smoke/report/index.html",
-        "the slope of cluster size",
+        "The slope of cluster size",
         'quanta.load("results/smoke")',
         "config/custom.yaml",
     ):
