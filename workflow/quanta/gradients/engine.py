@@ -29,7 +29,7 @@ from quanta.errors import QuantaError
 from quanta.gradients import collector, neox
 from quanta.gradients.batching import Batch, batches, in_threads
 from quanta.gradients.collector import Collector, Now
-from quanta.gradients.parameter_sets import Matrix, ParameterSet, Vector, blocks, by_module, parameter_set
+from quanta.gradients.parameter_sets import ParameterSet, blocks, by_module, parameter_set
 from quanta.gradients.sign_fold import Buffer, Fold
 from quanta.losses.batching import check_vocabulary, pad, read, token_bytes
 from quanta.losses.forward import batch_losses
@@ -390,19 +390,11 @@ def _some(parameters: ParameterSet) -> ParameterSet:
 
     A module comes with all its members: the gradient of a bias is taken together with its weight's.
     """
-    of_module: dict[str, list[Any]] = {}
-    for member in parameters.members:
-        of_module.setdefault(member.name.rpartition(".")[0], []).append(member)
+    modules = list(dict.fromkeys(member.name.rpartition(".")[0] for member in parameters.members))
     step = max(-(-parameters.count // PROBED_PARAMETERS), 1)
-    first = {_pattern(name): name for name in reversed(of_module)}  # one of each kind, and some more
-    chosen = {*first.values(), *list(of_module)[::step]}
-    kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
-    begin = 0
-    for member in parameters.members:
-        if member.name.rpartition(".")[0] in chosen:
-            kept[type(member)].append(replace(member, begin=begin))
-            begin += member.size
-    return ParameterSet(parameters.kind, tuple(kept[Matrix]), tuple(kept[Vector]))
+    first = {_pattern(name): name for name in reversed(modules)}  # one of each kind, and some more
+    chosen = {*first.values(), *modules[::step]}
+    return parameters.part(lambda member: member.name.rpartition(".")[0] in chosen)
 
 
 def _by_autograd(model: PreTrainedModel, some: ParameterSet, ids: list[int]) -> tuple[torch.Tensor, set[str]]:

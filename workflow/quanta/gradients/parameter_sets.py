@@ -5,7 +5,7 @@ weights and biases of the blocks' Linear layers, and the final layer norm, whose
 through. Names change between versions of a library; types do not.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -105,6 +105,15 @@ class ParameterSet:
     def places(self) -> dict[str, slice]:
         """Where each parameter lies in a flat gradient, by its name in the model."""
         return {p.name: slice(p.begin, p.begin + p.size) for p in self.members}
+
+    def part(self, wanted: "Callable[[Matrix | Vector], bool]") -> "ParameterSet":
+        """A set of some members, whose flat gradient holds no others; it does not say what is left out."""
+        kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
+        begin = 0
+        for member in filter(wanted, self.members):
+            kept[type(member)].append(replace(member, begin=begin))
+            begin += member.size
+        return ParameterSet(self.kind, tuple(kept[Matrix]), tuple(kept[Vector]))
 
     def describe(self) -> dict[str, Any]:
         """What a result says about it: kind, counts, what was left out, whether the unembedding is the embedding."""
@@ -351,13 +360,7 @@ def first_attention(model: PreTrainedModel) -> ParameterSet:
         )
     inside = set(inner[0].modules())
     every = parameter_set(model, "clean")
-    kept: dict[type, list[Any]] = {Matrix: [], Vector: []}
-    begin = 0
-    for member in every.members:
-        if member.module in inside:
-            kept[type(member)].append(replace(member, begin=begin))
-            begin += member.size
-    return ParameterSet(ATTENTION, tuple(kept[Matrix]), tuple(kept[Vector]), tied=every.tied)
+    return replace(every.part(lambda member: member.module in inside), kind=ATTENTION, tied=every.tied)
 
 
 def by_module(parameters: ParameterSet) -> Iterator[tuple[nn.Module, Matrix | None, list[Vector]]]:
