@@ -33,11 +33,11 @@ rule known_skills_nets:
         f"{R}/benchmarks/known_skills_nets/{{known}}.tsv"
     resources:
         mem_mb=needs.megabytes(2000),
-        runtime=needs.minutes(30),
+        runtime=needs.minutes(60),
     params:
         known="{known}",
     message:
-        "Train a net on the made language {wildcards.known}"
+        "Train nets on the made language {wildcards.known}"
     script:
         "../workflow/scripts/known_skills/nets.py"
 

@@ -69,7 +69,7 @@ def known_skills_tables(name):
 
 
 def known_skills_nets(w):
-    """Nets of a made language: those that come with the project, or else one that is trained here."""
+    """Nets of a made language: those that come with the project, or else those that are trained here."""
     path = f"resources/known_skills/language-{w.known}.npz"
     return path if (Path(workflow.basedir) / path).is_file() else f"{R}/known_skills/nets/language-{w.known}.npz"
 

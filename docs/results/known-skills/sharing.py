@@ -4,7 +4,7 @@
 
 Prints a row per problem, width, seed and method: the adjusted Rand index at the true number of tasks, without the weights that read
 the code, and how far the tasks share units. `overlap` is the mean cosine of two tasks' mean |gradient| over the hidden units:
-1 if all tasks use the same units equally, 0 if each has units of its own. About three CPU minutes. Kinds of problems can be given.
+1 if all tasks use the same units equally, 0 if each has units of its own. About nine CPU minutes. Kinds of problems can be given.
 """
 
 import sys
@@ -18,7 +18,7 @@ from quanta.parity.sparse_parity import ParityProblem
 
 RECIPE = {"nets": 3, "steps": 5000, "batch_size": 1000, "learning_rate": 0.005}
 TASKS, BITS, K, ALPHA, EACH = 8, 24, 3, 0.4, 30
-WIDTHS, SEEDS = (100, 300), (0,)
+WIDTHS, SEEDS = (100, 300), (0, 1, 2)
 METHODS = {
     "affinities": ["cosine", "√|g|, blocks alike, all nets", "baseline: last hidden state, standardised, all nets"],
     "assignments": ["neighbours, spectral", "average linkage"],

@@ -21,6 +21,7 @@ from quanta.storage import writing
 CONTEXT = 64
 SIZE = training.LadderSize("known skills", width=64, layers=2, heads=4)
 RECIPE = training.Recipe(steps=2000, batch=32, context=CONTEXT, learning_rate=4e-3, warmup_steps=100, weight_decay=0.01)
+NETS = 3  # of a language
 EARLIER = (200, 400, 800)  # steps of the first net that are kept for its loss curves
 LEARNED_NATS, BELOW_NATS, WINDOW = 0.3, 0.1, 10
 TRAINING, SAMPLES, BY_FREQUENCY = 0, 2, 3  # parts of the texts
@@ -55,7 +56,7 @@ def train(
     return kept
 
 
-def train_several(language: Language, number: int) -> dict[int, dict[int, Weights]]:
+def train_several(language: Language, number: int = NETS) -> dict[int, dict[int, Weights]]:
     """`number` nets of a language by seed and step, the first with its earlier steps: about two CPU minutes per net."""
     return {n: train(language, n, steps=EARLIER if n == 0 else ()) for n in range(number)}
 

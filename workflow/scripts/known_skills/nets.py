@@ -1,6 +1,6 @@
-"""A net of a made language that comes with no nets, trained here.
+"""Nets of a made language that comes with none, trained here.
 
-Makes: `nets.npz` (one net in float16, with earlier steps).
+Makes: `nets.npz` (three nets in float16, the first with earlier steps).
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from quanta.known_skills import language, language_set
 
 
 def main(inputs: Any, outputs: Any, params: Any) -> None:
-    language_set.write(outputs.nets, language_set.train_several(language.Language(int(params.known)), 1))
+    language_set.write(outputs.nets, language_set.train_several(language.Language(int(params.known))))
 
 
 if __name__ == "__main__":
