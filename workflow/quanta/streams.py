@@ -67,6 +67,7 @@ class Purpose(Enum):
     INTERVENTION_GROUPS = (44, 1)  # 0 for random groups, 1 for the panel of documents
     INTERVENTION_HALVES = (45, 2)  # a hash of grouping and halving, number of the group
     INTERVENTION_BOOTSTRAP = (46, 2)  # a hash of what is resampled, number of the group
+    INTERVENTION_NOISE = (47, 2)  # a hash of grouping and draw, number of the group
 
 
 def stream(seed: int, purpose: Purpose, *index: int) -> np.random.SeedSequence:

@@ -33,6 +33,7 @@ STATISTICS, NULL_STATISTICS = (
 )  # tokens, at most (quanta.affinity.magnitude_features, scripts/validation/untrained.py)
 EVALUATIONS = 2  # of a removal's step; its mean is 1.5 to 2.0 in the default run
 SMALL_PANEL = 10  # documents
+REFERENCE = 256  # tokens that say how much each weight is used at large
 BY_PARAMETERS = {shape.non_embedding: name for name, shape in SHAPES.items()}
 
 
@@ -113,8 +114,9 @@ def second_flops(config: Mapping[str, Any], shape: Shape, length: float) -> floa
 def interventions_flops(config: Mapping[str, Any], shape: Shape, length: float) -> float:
     """Upper estimate of the FLOP of the interventions: as many clusters as there can be, each removed from halves of both kinds.
 
-    A removal is the gradient of a half, two evaluations of it, and a forward pass of other tokens and of a panel of documents. An insertion
-    is a gradient per step, and the passes. 0 where they are not run.
+    A removal is the gradient of a half, two evaluations of it, and a forward pass of other tokens and of a panel of documents. Noise is the same
+    for each draw, with one gradient, and those of `REFERENCE` tokens. An insertion is a gradient per step, and the passes. 0 where they are
+    not run.
     """
     settings, qdg = config["interventions"], config["qdg"]
     if not settings["run"]:
@@ -127,7 +129,9 @@ def interventions_flops(config: Mapping[str, Any], shape: Shape, length: float) 
     removals = clusterings * clusters * (2 * own + panel + small) + (controls + settings["controls"]) * (own + small)
     inserted = settings["insertions"] * (clusterings + 3 / 2)
     insertions = inserted * (settings["insertion_steps"] * half + own + small)
-    return float(gradient_flops(shape, length, 1) * (removals + insertions))
+    once = (own - half + small) * settings["noise_draws"] + half
+    noise = min(settings["noise_draws"], 1) * (REFERENCE + (clusterings * clusters + 5 * settings["controls"]) * once)
+    return float(gradient_flops(shape, length, 1) * (removals + noise + insertions))
 
 
 def memory_bytes(shape: Shape, batch_tokens: int, *, bytes_a_weight: int = 4, logits: int = 2**22) -> int:

@@ -1,6 +1,11 @@
-"""The direction that the weights are moved in: a weighted sum of single tokens' gradients, in one backward pass a batch."""
+"""The direction that the weights are moved in.
+
+It is a weighted sum of single tokens' gradients, in one backward pass a batch (`summed`), or noise on the weights that tokens use more
+than others do (`Usage`).
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,11 +16,14 @@ from quanta.arrays import Array, Float, Int
 from quanta.corpus.encoding import Tokens
 from quanta.errors import QuantaError
 from quanta.gradients import neox
+from quanta.gradients.engine import Engine
 from quanta.gradients.parameter_sets import ParameterSet, by_module
 from quanta.interventions.contexts import Contexts
 from quanta.models.head import head_of
 
 Direction = list[torch.Tensor]  # one tensor per member of the parameter set, of the parameter's own shape
+AT_ONCE, LARGEST = 8, 2**28  # gradients that are held at a time, and their numbers in all
+SMALL = 1e-12
 
 
 def parameters_of(model: PreTrainedModel, chosen: ParameterSet) -> list[nn.Parameter]:
@@ -130,3 +138,65 @@ def _add_by_autograd(
 def length(direction: Direction) -> float:
     """Euclidean length of a direction."""
     return float(np.sqrt(sum(float(part.double().square().sum()) for part in direction)))
+
+
+def _roots(
+    model: PreTrainedModel, tokens: Tokens, chosen: ParameterSet, documents: Array, positions: Array, batch_tokens: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means over the tokens of √|g| and of |g|, with g a token's unit gradient; both (parameter,)."""
+    engine = Engine(model, tokens, features=None, seed=0, parameters=chosen)
+    sums = torch.zeros(2, chosen.count, device=next(model.parameters()).device)
+    at_once = max(1, min(AT_ONCE, LARGEST // chosen.count))
+    for begin in range(0, len(documents), at_once):
+        cut = slice(begin, begin + at_once)
+        for _, rows, _ in engine.run(documents[cut], positions[cut], batch_tokens, share=False):
+            assert isinstance(rows, torch.Tensor)
+            size = (rows / rows.norm(dim=1, keepdim=True).clamp_min(SMALL)).abs()
+            sums[1] += size.sum(0)
+            sums[0] += size.sqrt_().sum(0)
+    return sums[0] / len(documents), sums[1] / len(documents)
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much a model's tokens use each parameter: mean and deviation of √|g|, with g a token's unit gradient."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, model: PreTrainedModel, tokens: Tokens, chosen: ParameterSet, documents: Array, positions: Array,
+        *, batch_tokens: int,
+    ) -> "Usage":  # fmt: skip
+        """That of the tokens at (document, position)."""
+        mean, square = _roots(model, tokens, chosen, documents, positions, batch_tokens)
+        return cls(mean, (square - mean**2).clamp_min(0).sqrt())
+
+    def noise(
+        self, model: PreTrainedModel, tokens: Tokens, chosen: ParameterSet, documents: Array, positions: Array,
+        *, batch_tokens: int,
+    ) -> Direction:  # fmt: skip
+        """What noise moves each parameter by, but for its sign: its size times the square of how much more these tokens use it.
+
+        More is in deviations, and 0 where they use it less, or where its use never varies. The root mean square of its
+        square is 1, so that a step of 1 is about as large as the weights.
+        """
+        own, _ = _roots(model, tokens, chosen, documents, positions, batch_tokens)
+        varies = self.deviation > SMALL
+        more = torch.where(varies, (own - self.mean) / self.deviation.clamp_min(SMALL), 0.0).clamp_min(0) ** 2
+        more /= more.square().mean().sqrt().clamp_min(SMALL)
+        parts = zip(chosen.members, parameters_of(model, chosen), strict=True)
+        return [
+            more[member.begin : member.begin + member.size].view_as(parameter) * parameter.detach().abs().float()
+            for member, parameter in parts
+        ]
+
+
+def signed(sizes: Direction, rng: np.random.Generator) -> Direction:
+    """Each size with a random sign."""
+    found = []
+    for size in sizes:
+        signs = torch.from_numpy(rng.integers(0, 2, size=tuple(size.shape), dtype=np.int8)).to(size.device)
+        found.append(size * (2 * signs - 1))
+    return found

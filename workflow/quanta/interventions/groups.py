@@ -22,7 +22,7 @@ MEANINGS = {
     RANDOM: "random groups of the clusters' sizes",
 }
 SURE, SAYS = 1.0, 0.2  # nats, and a share of the selected tokens: what a checkpoint has to predict to be given more
-REMOVAL, INSERTION = "removal", "insertion"  # kinds of intervention
+REMOVAL, INSERTION, NOISE = "removal", "insertion", "noise"  # kinds of intervention
 # what a token counts as that is looked at
 FIRST, OTHER, SAME_TARGET, SAME_BIGRAM, PANEL, PLAIN = "first", "other", "target", "bigram", "panel", "plain"
 ROWS = ("kind", "grouping", "group", "halving", "step_share", "role", "token", "base_nats", "change_nats")

@@ -1,6 +1,9 @@
-"""Removal: the weights are moved up the mean unit gradient of half a group until that half has lost so many nats."""
+"""Removal: the weights are moved until half of a group has lost so many nats, and all else is looked at.
 
-from collections.abc import Iterator, Sequence
+They move up the mean unit gradient of that half (`remove`), or noise is put on the weights that it uses (`disturb`).
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +17,7 @@ from quanta.gradients.parameter_sets import ParameterSet
 from quanta.interventions import direction, groups, moving
 from quanta.interventions.contexts import Contexts
 from quanta.interventions.groups import Case
+from quanta.streams import Purpose, generator
 
 CURVE = (0.25, 0.5, 2.0)  # shares of the step at which a curve is measured besides
 
@@ -146,37 +150,95 @@ def remove(
         bench.model, bench.tokens, bench.chosen, bench.document[first], bench.position[first],
         1 / (np.maximum(bench.norms[first], 1e-30) * len(first)), batch_tokens=bench.batch_tokens,
     )  # fmt: skip
-    roles = looked_at(bench, case, others)
+    slopes = bench.norms[first] * direction.length(way) ** 2
+    expected = moving.expected_rise(bench.losses[first], slopes)
+    panels = {1.0: panel} | (dict.fromkeys(CURVE, small or panel) if case.curve else {})
+    how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
+    return _moved(groups.REMOVAL, bench, case, panels, [way], expected, **how)
+
+
+def disturb(
+    bench: Bench,
+    case: Case,
+    panel: Panel,
+    usage: direction.Usage,
+    *,
+    nats: float,
+    tolerance: float,
+    evaluations: int,
+    others: int,
+    draws: int,
+    seed: int,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """As `remove`, by noise on the weights that the first half uses more than other tokens do; means over `draws` noises.
+
+    It asks no gradient to have the same sign. Losses are taken to rise with the square of the step, at first by `nats` at 1.
+    """
+    if not len(case.first):
+        return no_case(groups.NOISE, case, NO_HALVES), []
+    sizes = usage.noise(
+        bench.model, bench.tokens, bench.chosen, bench.document[case.first], bench.position[case.first],
+        batch_tokens=bench.batch_tokens,
+    )  # fmt: skip
+    names = (groups.word(f"{case.group.grouping}, {n}") for n in range(draws))
+    ways = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
+    how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
+    return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * step**2, **how)
+
+
+def _moved(
+    kind: str,
+    bench: Bench,
+    case: Case,
+    panels: Mapping[float, Panel],
+    ways: Iterable[direction.Direction],
+    expected: Callable[[float], float],
+    *,
+    nats: float,
+    tolerance: float,
+    evaluations: int,
+    others: int,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Move the weights along each way until the first half has lost its nats; losses are means over the ways.
+
+    `panels` says what is read besides at which shares of the step. Shares other than 1 are left out where no step was found.
+    """
+    first, roles = case.first, looked_at(bench, case, others)
     looked = np.concatenate(list(roles.values()))
     names = np.repeat(list(roles), [len(own) for own in roles.values()])
     of_first, of_others = bench.contexts(first), bench.contexts(looked)
-    base, seen = bench.losses[first], dict[float, Array]()
-    rows: list[dict[str, Any]] = []
+    base, found = bench.losses[first], list[moving.Found]()
+    after: dict[float, list[tuple[Array, Array, Array]]] = {share: [] for share in panels}
     with moving.moving(direction.parameters_of(bench.model, bench.chosen)) as weights:
+        for way in ways:
+            seen = dict[float, Array]()
 
-        def rise(step: float) -> float:
-            weights.move(way, step)
-            seen[step] = of_first.losses(bench.model)
-            return float(np.mean(seen[step] - base))
+            def rise(step: float, way: direction.Direction = way, seen: dict[float, Array] = seen) -> float:
+                weights.move(way, step)
+                seen[step] = of_first.losses(bench.model)
+                return float(np.mean(seen[step] - base))
 
-        slopes = bench.norms[first] * direction.length(way) ** 2
-        found = moving.find_step(
-            rise, nats, expected=moving.expected_rise(base, slopes), tolerance=tolerance, evaluations=evaluations
-        )
-        for share in (1.0, *CURVE) if case.curve and found.reached else (1.0,):
-            weights.move(way, found.step * share)
-            known = seen[found.step] if share == 1 else of_first.losses(bench.model)
+            one = moving.find_step(rise, nats, expected=expected, tolerance=tolerance, evaluations=evaluations)
+            found.append(one)
+            for share, panel in panels.items() if one.reached else [(1.0, panels[1.0])]:
+                weights.move(way, one.step * share)
+                own = seen[one.step] if share == 1 else of_first.losses(bench.model)
+                after[share].append((own, of_others.losses(bench.model), panel.contexts.losses(bench.model)))
+    rows: list[dict[str, Any]] = []
+    for share, losses in after.items():
+        if losses:
+            known, outside, read = (np.mean(some, axis=0) for some in zip(*losses, strict=True))
             told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
-            after = of_others.losses(bench.model)
-            told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, after, strict=True)]
-            read = panel if share == 1 or small is None else small
-            told += read.rows(read.contexts.losses(bench.model), first, bench)
-            rows += [row(groups.REMOVAL, case, share, one, 1) for one in told]
-    why = "" if found.reached else f"no step of {found.evaluations} took {nats:g} nats"
-    own = no_case(groups.REMOVAL, case, why) | {
-        "step": found.step, "nats": found.nats, "evaluations": found.evaluations, "reached": found.reached,
+            told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, outside, strict=True)]
+            told += panels[share].rows(read, first, bench)
+            rows += [row(kind, case, share, one, 1) for one in told]
+    reached = all(one.reached for one in found)
+    why = "" if reached else f"no step of {evaluations} took {nats:g} nats"
+    own_case = no_case(kind, case, why) | {
+        "step": float(np.mean([one.step for one in found])), "nats": float(np.mean([one.nats for one in found])),
+        "evaluations": sum(one.evaluations for one in found), "reached": reached,
     }  # fmt: skip
-    return own, rows
+    return own_case, rows
 
 
 def row(kind: str, case: Case, share: float, one: tuple[str, int, float, float], sign: int) -> dict[str, Any]:

@@ -187,12 +187,19 @@ def curves(rows: pd.DataFrame, cases_table: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_clusters(table: pd.DataFrame, grouping: str = groups.CLUSTERS) -> pd.DataFrame:
-    """What the page shows of each cluster: label, removed_alone (score) with its ends, removed (share of the other half) with its."""
+    """What the page shows of each cluster.
+
+    Returns:
+        label, and with their ends removed (share of the other half), removed_alone (score), removed_by_noise (score), and
+        removed_bare (share of the other half without a common bigram).
+    """
     own = table[(table["grouping"] == grouping) & (table["kind"] == groups.REMOVAL)]
     whole = own[own["halving"] == halves.DOCUMENTS].set_index("group")
     bare = own[own["halving"] == halves.NO_BIGRAM].set_index("group")
     names = {"removed": groups.OTHER, "removed_alone": "score"}
     columns = {f"{new}{end}": whole[f"{old}{end}"] for new, old in names.items() for end in ("", "_low", "_high")}
+    by_noise = table[(table["grouping"] == grouping) & (table["kind"] == groups.NOISE)].set_index("group")
+    columns |= {f"removed_by_noise{end}": by_noise[f"score{end}"].reindex(whole.index) for end in ("", "_low", "_high")}
     columns |= {
         f"removed_bare{end}": bare[f"{groups.OTHER}{end}"].reindex(whole.index) for end in ("", "_low", "_high")
     }
@@ -202,6 +209,7 @@ def of_clusters(table: pd.DataFrame, grouping: str = groups.CLUSTERS) -> pd.Data
 def headline(found: list[dict[str, Any]]) -> str:
     """How many clusters can be removed alone, with random groups and the rule beside it."""
     by = {(one["grouping"], one["halving"]): one for one in found if one["kind"] == groups.REMOVAL}
+    noise = {one["grouping"]: one for one in found if one["kind"] == groups.NOISE}.get(groups.CLUSTERS)
     own = by.get((groups.CLUSTERS, halves.DOCUMENTS))
     if own is None:
         return "No cluster has enough tokens to be removed."
@@ -209,4 +217,5 @@ def headline(found: list[dict[str, Any]]) -> str:
     words = f"{own['alone']} of {own['of']} clusters can be removed alone"
     words += f", and {chance['alone']} of {chance['of']} random groups" if chance else ""
     further = f" If the halves share no bigram, {bare['alone']} of {bare['of']} can." if bare else ""
+    further += f" By noise on the weights that a cluster uses, {noise['alone']} of {noise['of']} can." if noise else ""
     return f"{words}.{further}"

@@ -256,10 +256,11 @@ def after_transfer(alone: Mapping[str, Any]) -> list[Row]:
 
 def removed(alone: Mapping[str, Any]) -> list[Row]:
     """How many groups can be removed alone (no such test in the paper), clusters and what stands beside them."""
+    ways = {"removal": "", "noise": "by noise "}
     return [
-        Row(f"{one['meaning']}, removed alone (halves: {one['halving']})", f"{one['alone']} of {one['of']}", ALONE,
+        Row(f"{one['meaning']}, removed alone {ways[one['kind']]}(halves: {one['halving']})", f"{one['alone']} of {one['of']}", ALONE,
             f"counts[kind={one['kind']}; grouping={one['grouping']}; halving={one['halving']}].alone")
-        for one in alone["counts"] if one["kind"] == "removal"
+        for one in alone["counts"] if one["kind"] in ways
     ]  # fmt: skip
 
 

@@ -150,6 +150,7 @@ Q.MEASURES = {
   stability_seeds: { name: "stability, seeds", sort: "stability, other seeds", digits: 3, first: 1, meaning: "how much of it is found again with another seed of k-means (Jaccard index: 1 is all)" },
   removed: { name: "removed with half", sort: "loss shared by its other half", digits: 2, first: 1, meaning: "the weights move until half of its tokens have lost 2 nats. The other half loses this share of it, with its 90 % interval" },
   removed_alone: { name: "removed alone", sort: "how much it is removed alone", digits: 2, first: 1, meaning: "that share minus the share that tokens outside lose, with its 90 % interval. Outside are those of its targets, or all others, whichever lose more. Above 0.25 at its low end, the cluster can be removed alone" },
+  removed_by_noise: { name: "removed alone by noise", sort: "how much it is removed alone by noise", digits: 2, first: 1, meaning: "the same as removed alone, if noise is put on the weights that half of its tokens use" },
   removed_bare: { name: "removed, no bigram shared", sort: "loss shared without a common bigram", digits: 2, first: 1, meaning: "the same share if the halves have no bigram in common. –: there are no such halves" },
 };
 if (Q.meta.by_size.length < 2) for (const name of ["fall", "sharpness"]) delete Q.MEASURES[name];

@@ -1,4 +1,4 @@
-"""What can be taken away alone: shares by grouping, shares over the step, transfer between clusters, what is gained by insertion.
+"""What can be taken away alone, by gradients and by noise: shares by grouping, over the step, between clusters; what is put in.
 
 Makes: `report/figures/interventions`.
 """
@@ -27,16 +27,22 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = files.read_table(inputs.curves, ("kind", "step_share", "role", "nats"))
     matrix = files.read_table(inputs.transfer, transfer.MATRIX)
     matrix = matrix[matrix["grouping"] == groups.CLUSTERS]
-    figure, axes = drawing.canvas(params.look, rows=2, columns=2, ratio=0.95)
+    figure, axes = drawing.canvas(params.look, rows=3, columns=2, ratio=0.95)
     removed = _by_grouping(axes[0, 0], shares, medians, groups.REMOVAL, "Taken away", "share of what the half lost")
     inserted = _by_grouping(axes[0, 1], shares, medians, groups.INSERTION, "Put in", "share of what the half gained")
     if len(removed):
         axes[0, 0].legend(loc="lower right")
-    drawn = _over_step(axes[1, 0], curves)
-    _transfer(figure, axes[1, 1], matrix)
+    noise = _by_grouping(
+        axes[1, 0], shares, medians, groups.NOISE, "Taken away by noise", "share of what the half lost"
+    )
+    both = _both_ways(axes[1, 1], shares)
+    drawn = _over_step(axes[2, 0], curves)
+    _transfer(figure, axes[2, 1], matrix)
     data = {
         "removal": removed,
         "insertion": inserted,
+        "noise": noise,
+        "both": both,
         "step": drawn,
         "transfer": matrix[["source", "target", "share", "n"]],
     }
@@ -70,6 +76,18 @@ def _by_grouping(
 def _row(grouping: str, halving: str) -> str:
     bare = ",\nno bigram" if halving == halves.NO_BIGRAM else ""
     return f"{groups.short(grouping)}{bare}"
+
+
+def _both_ways(ax: Any, shares: pd.DataFrame) -> pd.DataFrame:
+    """The scores of each cluster of the first clustering, by the gradient and by noise."""
+    own = shares[(shares["halving"] == halves.DOCUMENTS) & (shares["grouping"] == groups.CLUSTERS)]
+    table = own.pivot(index="group", columns="kind", values="score").reindex(columns=[groups.REMOVAL, groups.NOISE])
+    table = table.dropna()
+    ax.plot(table[groups.REMOVAL], table[groups.NOISE], "o", ms=3.5, color=drawing.DATA, alpha=0.6)
+    for line in (ax.axhline, ax.axvline):
+        line(scores.ALONE, color=drawing.NULL, lw=1, ls="--")
+    ax.set(title=f"Both ways, {len(table)} clusters", xlabel="score by the gradient", ylabel="score by noise")
+    return table.reset_index()
 
 
 def _over_step(ax: Any, curves: pd.DataFrame) -> pd.DataFrame:

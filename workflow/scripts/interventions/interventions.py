@@ -1,4 +1,4 @@
-"""Removals and insertions of one part of the groups; every weight is put back to the byte after each.
+"""Removals, noise and insertions of one part of the groups; every weight is put back to the byte after each.
 
 Makes: `interventions/cases.part…` (columns in `quanta.interventions.groups.CASES`) and `interventions/rows.part…` (columns in
 `ROWS`): one row per token that was looked at, with its loss before, and what it lost or gained, in nats.
@@ -14,7 +14,7 @@ from quanta.affinity import cosine
 from quanta.catalogue import contexts as catalogue_contexts
 from quanta.corpus import encoding
 from quanta.gradients import parameter_sets, selection, token_gradients
-from quanta.interventions import groups, halves, insertion, removal
+from quanta.interventions import direction, groups, halves, insertion, removal
 from quanta.jobs.job import device, run
 from quanta.losses import stored
 from quanta.models import pretrained
@@ -22,6 +22,7 @@ from quanta.progress import Progress
 from quanta.storage import files
 
 SMALL = 16  # documents of the panel that are read where no transfer between clusters is measured
+REFERENCE = 256  # selected tokens that say how much each parameter is used at large
 EXACT = 1e-4  # nats, from which on stored losses are another precision's, and are computed again
 
 
@@ -41,21 +42,28 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     fewer = read[arrays.evenly(len(read), SMALL)].T
     small = removal.Panel.of(bench, *fewer, params.plain_tokens // 4, known)
     inserted = [case for case in cases if case.at]
-    progress = Progress("interventions", len(cases) + len(inserted), "groups")
+    noisy = [case for case in cases if params.noise_draws and case.halving == halves.DOCUMENTS]
+    progress = Progress("interventions", len(cases) + len(noisy) + len(inserted), "groups")
+    how = {name: getattr(params, name) for name in ("tolerance", "evaluations")}
+    how |= {"nats": params.removal_nats, "others": params.other_tokens}
     found = []
     for case in cases:
         panel = large if case.group.grouping in params.clusterings and case.halving == halves.DOCUMENTS else small
-        how = {"nats": params.removal_nats, "tolerance": params.tolerance, "evaluations": params.evaluations}
-        found.append(removal.remove(bench, case, panel, others=params.other_tokens, small=small, **how))
+        found.append(removal.remove(bench, case, panel, small=small, **how))
         progress.advance()
+    if noisy:
+        usage = _usage(bench)
+        for case in noisy:
+            found.append(removal.disturb(bench, case, small, usage, draws=params.noise_draws, seed=params.seed, **how))
+            progress.advance()
     folders = dict(zip(params.earlier, inputs.earlier, strict=True))
     for at in dict.fromkeys(sorted(case.at for case in inserted)):
         there = _bench(folders[at], tokens, chosen, [], [], params)
         panel = removal.Panel.of(there, *fewer, params.plain_tokens // 4)
         for case in inserted:
             if case.at == at:
-                how = {"nats": params.insertion_nats, "steps": params.insertion_steps, "tolerance": params.tolerance}
-                found.append(insertion.insert(there, case, panel, others=params.other_tokens, **how))
+                goal = {"nats": params.insertion_nats, "steps": params.insertion_steps, "tolerance": params.tolerance}
+                found.append(insertion.insert(there, case, panel, others=params.other_tokens, **goal))
                 progress.advance()
     progress.done()
     cases_table, rows = removal.as_tables(found)
@@ -86,6 +94,13 @@ def _bench(
         catalogue_contexts.bigrams(tokens, document, position), chosen["loss_nats"].to_numpy(dtype=float), norms,
         params.batch_tokens,
     )  # fmt: skip
+
+
+def _usage(bench: removal.Bench) -> direction.Usage:
+    """How much selected tokens, evenly spread, use each parameter."""
+    few = arrays.evenly(len(bench.document), REFERENCE)
+    where = bench.document[few], bench.position[few]
+    return direction.Usage.of(bench.model, bench.tokens, bench.chosen, *where, batch_tokens=bench.batch_tokens)
 
 
 if __name__ == "__main__":
