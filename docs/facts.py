@@ -41,8 +41,8 @@ def of_run(folder: str) -> dict[str, str]:
         (one["kind"], one["grouping"], one["halving"]): one for one in run.read("interventions/alone.json")["counts"]
     }
 
-    def alone(grouping: str, halving: str = "documents") -> str:
-        return _alone(counts[("removal", grouping, halving)], halving)
+    def alone(grouping: str, halving: str = "documents", kind: str = "removal") -> str:
+        return _alone(counts[(kind, grouping, halving)], halving)
 
     drops = summary["seeds"]["recurs"]["drop"]["another seed"]
     order = summary["order_of_learning"][f"step of {ORDER}"]
@@ -55,6 +55,11 @@ def of_run(folder: str) -> dict[str, str]:
         "alone_bare": alone("clusters", "no common bigram"),
         "alone_random": alone("random"),
         "alone_bigrams": alone("bigram"),
+        "noise": alone("clusters", kind="noise"),
+        "noise_second": alone(run.config["qdg"]["second"], kind="noise"),
+        "noise_bigrams": alone("bigram", kind="noise"),
+        "noise_random": alone("random", kind="noise"),
+        "noise_table": "\n" + noise_table(run, counts) + "\n",
         "removal": "\n" + removal_table(run, counts) + "\n",
         "insertion": "\n" + insertion_table(run, counts) + "\n",
         "headline": "\n```\n" + "\n".join(run.summary["headline"]) + "\n```\n",
@@ -77,6 +82,8 @@ def of_records() -> dict[str, str]:
                  for name in ("same_case", "same_answer", "other_answer", "other_tasks")]  # fmt: skip
         rows.append([str(one["seed"]), str(one["learned_tasks"]), str(one["reached"]), *found])
     found = {"parity_removal": "\n" + _lines(rows) + "\n"}
+    languages = pd.read_csv(ROOT / "docs/results/language-removal/counts.csv")
+    found["language_removal"] = "\n" + language_removal_table(languages) + "\n"
     for record in ("known-skills", "parity-seeds"):
         found |= runpy.run_path(str(ROOT / f"docs/results/{record}/facts.py"))["facts"]()
     return found
@@ -150,6 +157,46 @@ def removal_table(run: Any, counts: dict[tuple[str, str, str], dict[str, Any]]) 
         how = "by documents" if halving == "documents" else halving
         alone = _alone(counts["removal", grouping, halving], halving) if subset == "all" else ""
         rows.append([words, how, str(int(part.loc["other", "groups"])), *_cells(part, REMOVED), alone])
+    return _lines(rows)
+
+
+def noise_table(run: Any, counts: dict[tuple[str, str, str], dict[str, Any]]) -> str:
+    """What noise took: a row per grouping, all halved by documents."""
+    rows = [["groups", "n", "the other half", "same target", "same bigram", "all else", "plain text", "alone"],
+            ["---"] * 8]  # fmt: skip
+    for words, grouping, halving, subset, part in _rows(run, "noise"):
+        if subset == "all":
+            cells = _cells(part, ("target", "bigram", "else", "plain"))
+            rows.append(
+                [
+                    words,
+                    str(int(part.loc["other", "groups"])),
+                    *cells,
+                    _alone(counts["noise", grouping, halving], halving),
+                ]
+            )
+    return _lines(rows)
+
+
+WAYS = {
+    ("removal", "documents"): "gradient",
+    ("removal", "no common bigram"): "gradient, no common bigram",
+    ("noise", "documents"): "noise",
+}
+ON_LANGUAGES = {"skills": "the true skills", "√|g|, first attention, neighbours": "clusters, √\\|g\\| of the first attention",
+                "cosine, angular": "clusters, the paper's cosine", "bigram": "bigrams", "target": "targets", "random": "random groups"}  # fmt: skip
+
+
+def language_removal_table(found: pd.DataFrame) -> str:
+    """How many groups are removed alone on the made languages, all languages together: by way, and by tokens of a half."""
+    sums = found.groupby(["grouping", "half_tokens", "kind", "halving"])[["alone", "groups"]].sum()
+    lengths = sorted(found["half_tokens"].unique())
+    rows = [["groups", *(f"{way}, {n} tokens" for way in WAYS.values() for n in lengths)]]
+    rows.append(["---"] * len(rows[0]))
+    for grouping, words in ON_LANGUAGES.items():
+        keys = [(grouping, n, *way) for way in WAYS for n in lengths]
+        cells = [f"{sums.loc[key, 'alone']} of {sums.loc[key, 'groups']}" if key in sums.index else "" for key in keys]
+        rows.append([words, *cells])
     return _lines(rows)
 
 

@@ -4,9 +4,9 @@
 
 Takes the first net of each made language and `--each` tokens of every skill that it has learned. The groups are the true skills,
 two clusterings of the same tokens at the true number of clusters (the paper's, and the best of the known skills), equal targets,
-equal bigrams, and random groups. They are halved, removed and scored by the functions of the stage `interventions`. Languages
-without nets in resources/known_skills have theirs in the folder `--nets`. Prints a row per language, length of the halves, halving
-and grouping, and writes them to `docs/results/language-removal/counts.csv`. About two minutes per language.
+equal bigrams, and random groups. They are halved, removed (by the gradient, and by noise) and scored by the functions of the stage
+`interventions`. Languages without nets in resources/known_skills have theirs in the folder `--nets`. Prints a row per language, length of the halves, kind,
+halving and grouping, and writes them to `docs/results/language-removal/counts.csv`. About six CPU minutes per language.
 """
 
 import argparse
@@ -18,13 +18,14 @@ import torch
 from quanta.affinity import cosine
 from quanta.corpus import encoding
 from quanta.gradients import parameter_sets
-from quanta.interventions import groups, removal, scores
+from quanta.interventions import direction, groups, halves, removal, scores
 from quanta.known_skills import affinities, assignments, language, language_set
 
 ROOT = Path(__file__).parents[2]
 SHIPPED, OUT = ROOT / "resources/known_skills", ROOT / "docs/results/language-removal/counts.csv"
 SKILLS, PAPER, BEST = "skills", "cosine, angular", "√|g|, first attention, neighbours"
-NATS, TOLERANCE, EVALUATIONS, OTHERS = 2.0, 0.05, 12, 10_000  # all tokens outside are looked at
+NATS, TOLERANCE, EVALUATIONS, OTHERS, DRAWS, REFERENCE = 2.0, 0.05, 12, 10_000, 1, 256
+# OTHERS is so large that all tokens outside are looked at
 
 
 def samples(made, net, each):
@@ -60,7 +61,7 @@ def every_group(bench, labels):
 
 
 def removals(bench, found, half_tokens, nats):
-    """A row per group and halving, with its shares and whether it is removed alone (`scores.table`)."""
+    """A row per group, kind and halving, with its shares and whether it is removed alone (`scores.table`)."""
     halved = groups.table(
         found, bench.document, bench.position, bench.bigram, half_tokens=half_tokens,
         no_bigram=[SKILLS, PAPER, BEST, groups.TARGET, groups.RANDOM], seed=0,
@@ -69,18 +70,22 @@ def removals(bench, found, half_tokens, nats):
     every = np.arange(len(bench.document))
     none = np.empty(0, dtype=np.int64)
     panel = removal.Panel(every, (none, none), bench.losses, bench.contexts(every))
-    done = [
-        removal.remove(bench, case, panel, nats=nats, tolerance=TOLERANCE, evaluations=EVALUATIONS, others=OTHERS)
-        for case in cases
-    ]
+    how = {"nats": nats, "tolerance": TOLERANCE, "evaluations": EVALUATIONS, "others": OTHERS}
+    done = [removal.remove(bench, case, panel, **how) for case in cases]
+    few = np.random.default_rng(0).choice(every, REFERENCE, replace=False)
+    usage = direction.Usage.of(
+        bench.model, bench.tokens, bench.chosen, bench.document[few], bench.position[few], batch_tokens=4096
+    )
+    whole = [case for case in cases if case.halving == halves.DOCUMENTS]
+    done += [removal.disturb(bench, case, panel, usage, draws=DRAWS, seed=0, **how) for case in whole]
     named = {(case.group.grouping, case.group.number, case.halving): case for case in cases}
     return scores.table(*removal.as_tables(done), named, bench.target, bench.bigram, {}, seed=0)
 
 
 def counted(table):
-    """A row per halving and grouping: groups with such halves, how many are removed alone, and medians of the shares."""
+    """A row per kind, halving and grouping: groups with such halves, how many are removed alone, and medians of the shares."""
     own = table[table["first"] > 0].assign(alone=lambda rows: rows["alone"] == True)  # noqa: E712 (true, false or empty)
-    found = own.groupby(["halving", "grouping"], sort=False).agg(
+    found = own.groupby(["kind", "halving", "grouping"], sort=False).agg(
         groups=("group", "size"), reached=("reached", "sum"), alone=("alone", "sum"), other=(groups.OTHER, "median"),
         target=(groups.SAME_TARGET, "median"), all_else=(scores.ELSE, "median"), tokens=("first", "median"),
     )  # fmt: skip

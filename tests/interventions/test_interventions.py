@@ -70,6 +70,65 @@ def test_half_of_unrelated_tokens_takes_nothing_from_the_others(bench):
     assert table["reached"].all() and abs(table["other"].iloc[0]) < 0.05 and not table["alone"].iloc[0]
 
 
+@pytest.fixture(scope="module")
+def usage(bench):
+    made, _ = bench
+    return direction.Usage.of(made.model, made.tokens, made.chosen, made.document, made.position, batch_tokens=64)
+
+
+NOISE = planted.HOW | {
+    "draws": 16,
+    "seed": 0,
+}  # a planted unit has few weights, so that a single noise hits one cue or another
+
+
+def test_noise_takes_a_planted_unit_alone_and_half_of_unrelated_tokens_takes_nothing(bench, usage):
+    made, skill = bench
+    first, second = (np.flatnonzero(np.isin(skill, some))[:6] for some in ((0, 1), (2, 3)))
+    mixed = groups.Case(
+        groups.Group(groups.RANDOM, 0, np.sort(np.concatenate([first, second]))), "documents", first, second
+    )
+    cases = [*planted.cases(made, skill), mixed]
+    panel = removal.Panel.of(made, made.document, made.position, 40)
+    tables = removal.as_tables([removal.disturb(made, case, panel, usage, **NOISE) for case in cases])
+    table = scored(made, cases, tables)
+    assert set(table["kind"]) == {groups.NOISE} and table["reached"].all()
+    units = table[table["grouping"] == groups.CLUSTERS]
+    assert (units["other"] > 0.4).all() and (units["else"].abs() < 0.05).all()
+    alone = int(units["alone"].sum())
+    assert alone >= 3 and table["other"].iloc[-1] < 0.05 and not table["alone"].iloc[-1]
+    assert f"By noise on the weights that a cluster uses, {alone} of 4 can." in scores.headline(
+        scores.counts(table) + scores.counts(table.assign(kind=groups.REMOVAL))
+    )
+    by_noise = scores.of_clusters(pd.concat([table.assign(kind=groups.REMOVAL), table]))
+    np.testing.assert_array_equal(by_noise["removed_by_noise"], by_noise["removed_alone"])
+
+
+def test_noise_is_as_large_as_the_weights_where_a_half_uses_them_more_and_the_signs_are_drawn(bench, usage):
+    made, skill = bench
+    first = np.flatnonzero(skill == 1)[:5]
+    rows, _ = token_gradients(made.model, made.tokens, made.document, made.position, features=None, parameters="clean")
+    root = np.sqrt(np.abs(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(float))
+    deviation = root.std(axis=0)
+    more = np.divide(
+        root[first].mean(axis=0) - root.mean(axis=0), deviation, out=np.zeros(root.shape[1]), where=deviation > 1e-6
+    )
+    more = np.maximum(more, 0) ** 2
+    own = direction.parameters_of(made.model, made.chosen)
+    size = more / np.sqrt(np.mean(more**2)) * torch.cat([p.abs().flatten() for p in own]).numpy()
+    found = usage.noise(
+        made.model, made.tokens, made.chosen, made.document[first], made.position[first], batch_tokens=64
+    )
+    np.testing.assert_allclose(torch.cat([part.flatten() for part in found]), size, rtol=0.02, atol=0.02 * size.max())
+    assert not any(
+        part.any() for m, part in zip(made.chosen.members, found, strict=True) if "query_key_value" in m.name
+    )
+    drawn = [direction.signed(found, np.random.default_rng(seed)) for seed in (0, 0, 1)]
+    for one, same, other in zip(*drawn, strict=True):
+        assert torch.equal(one, same) and torch.equal(one.abs(), other.abs())
+    assert any(not torch.equal(one, other) for one, _, other in zip(*drawn, strict=True))
+
+
 def test_disjoint_skills_are_two_units_and_the_transfer_is_block_diagonal(bench, removed):
     """Clusters 0 and 4 share skill 0, clusters 1 to 3 have a skill each."""
     made, skill = bench

@@ -372,7 +372,7 @@ class Plan:
         settings, qdg = self.config["interventions"], self.config["qdg"]
         size = self.parameters(qdg["model"])
         samples = 8 * (2 * qdg["show"] + 4 * settings["controls"] + 4 * settings["insertions"])
-        samples += 8 * min(settings["noise_draws"], 1) * (qdg["show"] + 5 * settings["controls"])
+        samples += 4 * min(settings["noise_draws"], 1) * (qdg["show"] + 5 * settings["controls"])  # noise is cheaper
         seconds = None if size is None else demands.gradients_seconds(size, samples, self.config["corpus"]["context"])
         return demands.parts(seconds) if settings["shards"] == "auto" else int(settings["shards"])
 

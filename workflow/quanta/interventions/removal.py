@@ -172,7 +172,8 @@ def disturb(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """As `remove`, by noise on the weights that the first half uses more than other tokens do; means over `draws` noises.
 
-    It asks no gradient to have the same sign. Losses are taken to rise with the square of the step, at first by `nats` at 1.
+    It asks no gradients to have the same sign. Of a noise and its opposite, the one counts with which the half loses more at a
+    step of 1: in a small unit the other one may help. Losses are taken to rise with the square of the step.
     """
     if not len(case.first):
         return no_case(groups.NOISE, case, NO_HALVES), []
@@ -181,9 +182,21 @@ def disturb(
         batch_tokens=bench.batch_tokens,
     )  # fmt: skip
     names = (groups.word(f"{case.group.grouping}, {n}") for n in range(draws))
-    ways = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
+    noises = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
+    ways = (_worse(bench, case, noise) for noise in noises)
     how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
     return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * step**2, **how)
+
+
+def _worse(bench: Bench, case: Case, noise: direction.Direction) -> direction.Direction:
+    """The noise or its opposite: that with which the first half loses more at a step of 1."""
+    of_first = bench.contexts(case.first)
+    with moving.moving(direction.parameters_of(bench.model, bench.chosen)) as weights:
+        lost = []
+        for step in (1.0, -1.0):
+            weights.move(noise, step)
+            lost.append(float(np.mean(of_first.losses(bench.model))))
+    return [-part for part in noise] if lost[1] > lost[0] else noise
 
 
 def _moved(
@@ -199,16 +212,15 @@ def _moved(
     evaluations: int,
     others: int,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Move the weights along each way until the first half has lost its nats; losses are means over the ways.
+    """Move the weights along each way until the first half has lost its nats; losses are means over the ways that took them.
 
-    `panels` says what is read besides at which shares of the step. Shares other than 1 are left out where no step was found.
+    `panels` says what is read besides at which shares of the step. Where no way took the nats, the last one is read, at share 1.
     """
     first, roles = case.first, looked_at(bench, case, others)
     looked = np.concatenate(list(roles.values()))
     names = np.repeat(list(roles), [len(own) for own in roles.values()])
     of_first, of_others = bench.contexts(first), bench.contexts(looked)
-    base, found = bench.losses[first], list[moving.Found]()
-    after: dict[float, list[tuple[Array, Array, Array]]] = {share: [] for share in panels}
+    base, tried = bench.losses[first], list[tuple[moving.Found, dict[float, tuple[Array, Array, Array]]]]()
     with moving.moving(direction.parameters_of(bench.model, bench.chosen)) as weights:
         for way in ways:
             seen = dict[float, Array]()
@@ -219,24 +231,29 @@ def _moved(
                 return float(np.mean(seen[step] - base))
 
             one = moving.find_step(rise, nats, expected=expected, tolerance=tolerance, evaluations=evaluations)
-            found.append(one)
+            losses = {}
             for share, panel in panels.items() if one.reached else [(1.0, panels[1.0])]:
                 weights.move(way, one.step * share)
                 own = seen[one.step] if share == 1 else of_first.losses(bench.model)
-                after[share].append((own, of_others.losses(bench.model), panel.contexts.losses(bench.model)))
+                losses[share] = own, of_others.losses(bench.model), panel.contexts.losses(bench.model)
+            tried.append((one, losses))
+    kept = [one for one in tried if one[0].reached] or tried[
+        -1:
+    ]  # noise may also help: then no step of it takes anything
     rows: list[dict[str, Any]] = []
-    for share, losses in after.items():
-        if losses:
-            known, outside, read = (np.mean(some, axis=0) for some in zip(*losses, strict=True))
-            told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
-            told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, outside, strict=True)]
-            told += panels[share].rows(read, first, bench)
-            rows += [row(kind, case, share, one, 1) for one in told]
-    reached = all(one.reached for one in found)
+    for share in kept[0][1]:
+        known, outside, read = (
+            np.mean(some, axis=0) for some in zip(*(losses[share] for _, losses in kept), strict=True)
+        )
+        told = [(groups.FIRST, int(t), b, x) for t, b, x in zip(first, base, known, strict=True)]
+        told += [(str(r), int(t), bench.losses[t], x) for r, t, x in zip(names, looked, outside, strict=True)]
+        told += panels[share].rows(read, first, bench)
+        rows += [row(kind, case, share, one, 1) for one in told]
+    reached = kept[0][0].reached
     why = "" if reached else f"no step of {evaluations} took {nats:g} nats"
     own_case = no_case(kind, case, why) | {
-        "step": float(np.mean([one.step for one in found])), "nats": float(np.mean([one.nats for one in found])),
-        "evaluations": sum(one.evaluations for one in found), "reached": reached,
+        "step": float(np.mean([one.step for one, _ in kept])), "nats": float(np.mean([one.nats for one, _ in kept])),
+        "evaluations": sum(one.evaluations for one, _ in tried), "reached": reached,
     }  # fmt: skip
     return own_case, rows
 
