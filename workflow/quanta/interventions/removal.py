@@ -20,6 +20,7 @@ from quanta.interventions.groups import Case
 from quanta.streams import Purpose, generator
 
 CURVE = (0.25, 0.5, 2.0)  # shares of the step at which a curve is measured besides
+NOISE_STEP = 0.25  # the first step of noise that is tried: about the median of those that are found
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,8 @@ def disturb(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """As `remove`, by noise on the weights that the first half uses more than other tokens do; means over `draws` noises.
 
-    It asks no gradients to have the same sign. Of a noise and its opposite, the one counts with which the half loses more at a
-    step of 1: in a small unit the other one may help. Losses are taken to rise with the square of the step.
+    It asks no gradients to have the same sign. Of a noise and its opposite, the one counts with which the half loses more at
+    `NOISE_STEP`: in a small unit the other one may help. Losses are taken to rise with the square of the step.
     """
     if not len(case.first):
         return no_case(groups.NOISE, case, NO_HALVES), []
@@ -185,15 +186,15 @@ def disturb(
     noises = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
     ways = (_worse(bench, case, noise) for noise in noises)
     how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
-    return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * step**2, **how)
+    return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * (step / NOISE_STEP) ** 2, **how)
 
 
 def _worse(bench: Bench, case: Case, noise: direction.Direction) -> direction.Direction:
-    """The noise or its opposite: that with which the first half loses more at a step of 1."""
+    """The noise or its opposite: that with which the first half loses more at `NOISE_STEP`."""
     of_first = bench.contexts(case.first)
     with moving.moving(direction.parameters_of(bench.model, bench.chosen)) as weights:
         lost = []
-        for step in (1.0, -1.0):
+        for step in (NOISE_STEP, -NOISE_STEP):
             weights.move(noise, step)
             lost.append(float(np.mean(of_first.losses(bench.model))))
     return [-part for part in noise] if lost[1] > lost[0] else noise
