@@ -75,12 +75,12 @@ def of_run(folder: str) -> dict[str, str]:
 def of_records() -> dict[str, str]:
     """Facts of records that are committed."""
     parity = pd.read_csv(ROOT / "docs/results/parity-removal/shares.csv")
-    rows = [["seed", "learned tasks", "cases", "same case", "same task and answer", "same task, other answer", "other tasks"],
-            ["---"] * 7]  # fmt: skip
+    rows = [["seed", "way", "learned tasks", "cases", "same case", "same task and answer", "same task, other answer", "other tasks"],
+            ["---"] * 8]  # fmt: skip
     for one in parity[parity["weights"] == "all"].to_dict("records"):
         found = [f"{number(one[f'{name}_median'], 3)} [{number(one[f'{name}_low'], 3)}, {number(one[f'{name}_high'], 3)}]"
                  for name in ("same_case", "same_answer", "other_answer", "other_tasks")]  # fmt: skip
-        rows.append([str(one["seed"]), str(one["learned_tasks"]), str(one["reached"]), *found])
+        rows.append([str(one["seed"]), one["way"], str(one["learned_tasks"]), str(one["reached"]), *found])
     found = {"parity_removal": "\n" + _lines(rows) + "\n"}
     languages = pd.read_csv(ROOT / "docs/results/language-removal/counts.csv")
     found["language_removal"] = "\n" + language_removal_table(languages) + "\n"
