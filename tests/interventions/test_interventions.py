@@ -94,9 +94,11 @@ def test_noise_takes_a_planted_unit_alone_and_half_of_unrelated_tokens_takes_not
     table = scored(made, cases, tables)
     assert set(table["kind"]) == {groups.NOISE} and table["reached"].all()
     units = table[table["grouping"] == groups.CLUSTERS]
-    assert (units["other"] > 0.4).all() and (units["else"].abs() < 0.05).all()
+    assert (units["other"] > 0.8).all() and (
+        units["score"] > 0.3
+    ).all()  # the opposite of a noise may help, and then breaks more
     alone = int(units["alone"].sum())
-    assert alone >= 3 and table["other"].iloc[-1] < 0.05 and not table["alone"].iloc[-1]
+    assert alone >= 3 and table["score"].iloc[-1] < 0.05 and not table["alone"].iloc[-1]
     assert f"By noise on the weights that a cluster uses, {alone} of 4 can." in scores.headline(
         scores.counts(table) + scores.counts(table.assign(kind=groups.REMOVAL))
     )

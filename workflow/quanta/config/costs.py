@@ -129,7 +129,7 @@ def interventions_flops(config: Mapping[str, Any], shape: Shape, length: float) 
     removals = clusterings * clusters * (2 * own + panel + small) + (controls + settings["controls"]) * (own + small)
     inserted = settings["insertions"] * (clusterings + 3 / 2)
     insertions = inserted * (settings["insertion_steps"] * half + own + small)
-    once = (own - half + small) * settings["noise_draws"] + half
+    once = (own - half + small) * 2 * settings["noise_draws"] + half
     noise = min(settings["noise_draws"], 1) * (REFERENCE + (clusterings * clusters + 5 * settings["controls"]) * once)
     return float(gradient_flops(shape, length, 1) * (removals + noise + insertions))
 

@@ -171,10 +171,10 @@ def disturb(
     draws: int,
     seed: int,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """As `remove`, by noise on the weights that the first half uses more than other tokens do; means over `draws` noises.
+    """As `remove`, by noise on the weights that the first half uses more than other tokens do.
 
-    It asks no gradients to have the same sign. Of a noise and its opposite, the one counts with which the half loses more at
-    `NOISE_STEP`: in a small unit the other one may help. Losses are taken to rise with the square of the step.
+    Losses are means over `draws` noises and their opposites. So no gradients are asked to have the same sign. What one sign alone takes away, as a logit that falls, the opposite only takes
+    away where it breaks all else. Losses are taken to rise with the square of the step.
     """
     if not len(case.first):
         return no_case(groups.NOISE, case, NO_HALVES), []
@@ -184,20 +184,9 @@ def disturb(
     )  # fmt: skip
     names = (groups.word(f"{case.group.grouping}, {n}") for n in range(draws))
     noises = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
-    ways = (_worse(bench, case, noise) for noise in noises)
+    ways = ([sign * part for part in noise] for noise in noises for sign in (1, -1))
     how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
     return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * (step / NOISE_STEP) ** 2, **how)
-
-
-def _worse(bench: Bench, case: Case, noise: direction.Direction) -> direction.Direction:
-    """The noise or its opposite: that with which the first half loses more at `NOISE_STEP`."""
-    of_first = bench.contexts(case.first)
-    with moving.moving(direction.parameters_of(bench.model, bench.chosen)) as weights:
-        lost = []
-        for step in (NOISE_STEP, -NOISE_STEP):
-            weights.move(noise, step)
-            lost.append(float(np.mean(of_first.losses(bench.model))))
-    return [-part for part in noise] if lost[1] > lost[0] else noise
 
 
 def _moved(
