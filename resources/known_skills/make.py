@@ -1,4 +1,4 @@
-"""Train the nets of a made language that are shipped here, three per language: about two minutes per net on one core.
+"""Train the nets of a made language that are shipped here, three per language: about a minute and a half per net on one core.
 
     OMP_NUM_THREADS=1 PYTHONPATH=workflow python resources/known_skills/make.py
     OMP_NUM_THREADS=1 PYTHONPATH=workflow python resources/known_skills/make.py --languages 1 --to /tmp

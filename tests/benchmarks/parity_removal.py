@@ -73,8 +73,10 @@ def by_noise(net, probes, gradients, first, nats, use, rng):
     losses, found = probing.responses(net, probes)[1], []
     for _ in range(DRAWS):
         noise = way * rng.choice([-1, 1], size=len(way))
-        for both in (noise, -noise):
-            found.append(lost(net, probes, losses, first, both, nats, lambda step: nats * (step / NOISE_STEP) ** 2))
+        found += [
+            lost(net, probes, losses, first, both, nats, lambda step: nats * (step / NOISE_STEP) ** 2)
+            for both in (noise, -noise)
+        ]
     found = [one for one in found if one is not None]
     return np.mean(found, axis=0) if found else None
 

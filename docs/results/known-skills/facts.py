@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).parent
-KEYS = ["set", "affinity", "assignment", "factor", "n_clusters", "truth", "condition", "draw"]
+KEYS = ["set", "affinity", "assignment", "factor", "truth", "condition", "draw"]
 KEYS_OF_SKILLS = ["set", "affinity", "assignment", "draw", "skill"]
 LINES = [  # of the main table
     ("cosine", "angular, spectral"),
@@ -84,6 +84,10 @@ def record(paths):
     for name, tables, keys in (("scores.csv", parts, KEYS), ("skills.csv", skills, KEYS_OF_SKILLS)):
         whole = pd.concat([pd.read_csv(HERE / name), *tables]).drop_duplicates(keys, keep="last")
         if "factor" in whole:
+            chosen = whole["condition"].str.contains("silhouette")  # its factor is a result
+            whole = pd.concat(
+                [whole[~chosen], whole[chosen].drop_duplicates([key for key in keys if key != "factor"], keep="last")]
+            )
             whole = whole[(whole["factor"] == 1) | (whole["truth"] == "skill") | (whole["condition"] != "base")]
         columns = [*keys, *(column for column in tables[0].columns if column not in keys)]
         whole.sort_values(keys)[columns].round(4).to_csv(HERE / name, index=False)

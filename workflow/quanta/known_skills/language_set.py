@@ -57,7 +57,7 @@ def train(
 
 
 def train_several(language: Language, number: int = NETS) -> dict[int, dict[int, Weights]]:
-    """`number` nets of a language by seed and step, the first with its earlier steps: about two CPU minutes per net."""
+    """`number` nets of a language by seed and step, the first with its earlier steps: about a minute and a half of CPU per net."""
     return {n: train(language, n, steps=EARLIER if n == 0 else ()) for n in range(number)}
 
 

@@ -18,6 +18,7 @@ WORDS = {
     groups.SAME_TARGET: "same target, outside",
     scores.ELSE: "all else",
 }
+LOWEST = -1.5  # score that is drawn
 COLOURS = {groups.OTHER: drawing.DATA, groups.SAME_TARGET: drawing.ACCENT, scores.ELSE: drawing.NULL}
 
 
@@ -69,7 +70,7 @@ def _by_grouping(
                     ax.plot(one.median, y + shift, "o", ms=3.5, color=COLOURS[share], label=words if not y else None)
     ax.set_yticks(range(len(rows)), [_row(*row) for row in rows])
     ax.set(title=title, xlabel=label, xlim=(-0.1, 1.35))
-    ax.set_ylim(len(rows) + 1.6, -0.6)  # below the rows is the legend
+    ax.set_ylim(len(rows) + 2.4, -0.6)  # below the rows is the legend
     return some[["grouping", "halving", "share", "groups", "median", "low", "high"]]
 
 
@@ -83,10 +84,10 @@ def _both_ways(ax: Any, shares: pd.DataFrame) -> pd.DataFrame:
     own = shares[(shares["halving"] == halves.DOCUMENTS) & (shares["grouping"] == groups.CLUSTERS)]
     table = own.pivot(index="group", columns="kind", values="score").reindex(columns=[groups.REMOVAL, groups.NOISE])
     table = table.dropna()
-    ax.plot(table[groups.REMOVAL], table[groups.NOISE], "o", ms=3.5, color=drawing.DATA, alpha=0.6)
+    ax.plot(table[groups.REMOVAL], table[groups.NOISE].clip(lower=LOWEST), "o", ms=3.5, color=drawing.DATA, alpha=0.6)
     for line in (ax.axhline, ax.axvline):
         line(scores.ALONE, color=drawing.NULL, lw=1, ls="--")
-    ax.set(title=f"Both ways, {len(table)} clusters", xlabel="score by the gradient", ylabel="score by noise")
+    ax.set(title=f"Both ways, {len(table)} clusters", xlabel="score by the gradient", ylabel=f"score by noise, {LOWEST:g} or more".replace("-", "−"))
     return table.reset_index()
 
 
