@@ -28,29 +28,33 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = files.read_table(inputs.curves, ("kind", "step_share", "role", "nats"))
     matrix = files.read_table(inputs.transfer, transfer.MATRIX)
     matrix = matrix[matrix["grouping"] == groups.CLUSTERS]
-    figure, axes = drawing.canvas(params.look, rows=3, columns=2, ratio=0.95)
-    removed = _by_grouping(axes[0, 0], shares, medians, groups.REMOVAL, "Taken away", "share of what the half lost")
-    inserted = _by_grouping(axes[0, 1], shares, medians, groups.INSERTION, "Put in", "share of what the half gained")
-    if len(removed):
-        axes[0, 0].legend(loc="lower right")
-    noise = _by_grouping(
-        axes[1, 0], shares, medians, groups.NOISE, "Taken away by noise", "share of what the half lost"
-    )
-    both = _both_ways(axes[1, 1], shares)
-    drawn = _over_step(axes[2, 0], curves)
-    _transfer(figure, axes[2, 1], matrix)
-    data = {
-        "removal": removed,
-        "insertion": inserted,
-        "noise": noise,
-        "both": both,
-        "step": drawn,
-        "transfer": matrix[["source", "target", "share", "n"]],
+    kinds = set(shares["kind"])
+    parts = {
+        "removal": lambda ax: _by_grouping(
+            ax, shares, medians, groups.REMOVAL, "Taken away", "share of what the half lost"
+        ),
+        "insertion": lambda ax: _by_grouping(
+            ax, shares, medians, groups.INSERTION, "Put in", "share of what the half gained"
+        ),
+        "noise": lambda ax: _by_grouping(
+            ax, shares, medians, groups.NOISE, "Taken away by noise", "share of what the half lost"
+        ),
+        "both": lambda ax: _both_ways(ax, shares),
+        "step": lambda ax: _over_step(ax, curves),
+        "transfer": lambda ax: _transfer(figure, ax, matrix),
     }
-    some = {name: part for name, part in data.items() if len(part)}
-    drawing.save(
-        figure, outputs, drawing.panels(some or {"removal": removed})
-    )  # no step was reached: a table without rows
+    there = {"removal": True, "insertion": groups.INSERTION in kinds, "noise": groups.NOISE in kinds, "both": groups.NOISE in kinds,
+             "step": len(curves) > 0, "transfer": len(matrix) > 0}  # fmt: skip
+    wanted = [name for name in parts if there[name]]
+    figure, axes = drawing.canvas(params.look, rows=-(-len(wanted) // 2), columns=2, ratio=0.95)
+    places = np.ravel(axes)
+    found = {name: parts[name](ax) for name, ax in zip(wanted, places, strict=False)}
+    for ax in places[len(wanted) :]:
+        ax.set_visible(False)
+    if len(found["removal"]):
+        places[0].legend(loc="lower right")
+    some = {name: part for name, part in found.items() if len(part)}
+    drawing.save(figure, outputs, drawing.panels(some or found))  # no step was reached: tables without rows
 
 
 def _by_grouping(
@@ -87,7 +91,11 @@ def _both_ways(ax: Any, shares: pd.DataFrame) -> pd.DataFrame:
     ax.plot(table[groups.REMOVAL], table[groups.NOISE].clip(lower=LOWEST), "o", ms=3.5, color=drawing.DATA, alpha=0.6)
     for line in (ax.axhline, ax.axvline):
         line(scores.ALONE, color=drawing.NULL, lw=1, ls="--")
-    ax.set(title=f"Both ways, {len(table)} clusters", xlabel="score by the gradient", ylabel=f"score by noise, {LOWEST:g} or more".replace("-", "−"))
+    ax.set(
+        title=f"Both ways, {len(table)} clusters",
+        xlabel="score by the gradient",
+        ylabel=f"score by noise, {LOWEST:g} or more".replace("-", "−"),
+    )
     return table.reset_index()
 
 
@@ -112,12 +120,10 @@ def _over_step(ax: Any, curves: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _transfer(figure: Any, ax: Any, matrix: pd.DataFrame) -> None:
+def _transfer(figure: Any, ax: Any, matrix: pd.DataFrame) -> pd.DataFrame:
     """The matrix, clusters of one unit side by side, then by size."""
     ax.set(title="Transfer", xlabel="cluster that is looked at", ylabel="cluster that is taken away")
     ax.grid(visible=False)
-    if not len(matrix):
-        return
     units = transfer.units(matrix)
     order = units.sort_values(["unit", "group"])["group"].to_numpy()
     shares = transfer.wide(matrix).loc[order, order].to_numpy()
@@ -127,6 +133,7 @@ def _transfer(figure: Any, ax: Any, matrix: pd.DataFrame) -> None:
     ax.set_yticks(range(0, len(order), step), order[::step])
     bar = figure.colorbar(mpl.cm.ScalarMappable(image.norm, image.cmap), ax=ax, shrink=0.8)
     bar.set_label("share lost")
+    return matrix[["source", "target", "share", "n"]]
 
 
 if __name__ == "__main__":
