@@ -56,7 +56,11 @@ def of_run(folder: str) -> dict[str, str]:
         "alone_random": alone("random"),
         "alone_bigrams": alone("bigram"),
         "noise": alone("clusters", kind="noise"),
-        "noise_second": alone(run.config["qdg"]["second"], kind="noise"),
+        "noise_second": next(
+            _alone(one, "documents")
+            for (kind, name, _), one in counts.items()
+            if kind == "noise" and name not in GROUPS
+        ),
         "noise_bigrams": alone("bigram", kind="noise"),
         "noise_random": alone("random", kind="noise"),
         "noise_table": "\n" + noise_table(run, counts) + "\n",
