@@ -49,11 +49,11 @@ def run(tmp_path_factory):
     return folder
 
 
-def made(run: Path, folder: Path, parts: int, features: list[str]) -> Path:
+def made(run: Path, folder: Path, parts: int, features: list[str], **settings: int) -> Path:
     """All three scripts with so many parts; lengths of gradients from features, or where there are none made anew."""
     folder.mkdir()
-    plan = Plan(settled(interventions={"controls": 2, "half_tokens": 5, "curves": 2, "insertions": 2, "plain_tokens": 16,
-                                       "unlearned_nats": 1.0, "least_tokens": 8}))  # fmt: skip
+    own = {"controls": 2, "half_tokens": 5, "curves": 2, "insertions": 2, "plain_tokens": 16, "least_tokens": 8}
+    plan = Plan(settled(interventions=own | {"unlearned_nats": 1.0} | settings))
     own = {name: str(run / f"{name}.npy") for name in ("tokens", "offsets")}
     own |= {"beginning": str(run / "beginning.json"), "selection": str(run / "selection.parquet")}
     own |= {"labels": [str(run / "labels.parquet")] * 2}
@@ -112,3 +112,22 @@ def test_any_number_of_parts_makes_the_same_bytes_and_units_are_found(run, tmp_p
     assert set(curves["step_share"]) == {0.25, 0.5, 1.0, 2.0} and curves["group"].nunique() == 2
     first = curves[curves["role"] == "first"]
     assert all(part.sort_values("step_share")["nats"].is_monotonic_increasing for _, part in first.groupby("group"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "panels"),
+    [
+        ({}, {"removal", "insertion", "noise", "both", "step", "transfer"}),
+        ({"noise_draws": 0, "insertions": 0, "curves": 0}, {"removal", "transfer"}),
+    ],
+)
+def test_the_figure_has_the_panels_that_there_is_something_for(run, tmp_path, settings, panels):
+    folder = made(run, tmp_path / "run", 1, [str(run / "features.npy")], **settings)
+    tables = {name: str(folder / f"{name}.csv") for name in ("shares", "medians", "curves", "transfer")}
+    drawn = SimpleNamespace(**{kind: str(tmp_path / f"figure.{kind}") for kind in ("png", "pdf", "csv")})
+    script("interventions/figure_interventions")(
+        SimpleNamespace(**tables), drawn, SimpleNamespace(look=json.dumps(settled()["figures"]))
+    )
+    assert set(pd.read_csv(drawn.csv)["panel"]) == panels and Path(drawn.png).stat().st_size > 10_000
+    clusters = pd.read_csv(folder / "clusters.csv")
+    assert clusters["removed_by_noise"].notna().all() == ("noise" in panels)
