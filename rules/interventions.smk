@@ -48,7 +48,7 @@ if config["interventions"]["run"]:
         benchmark:
             f"{R}/benchmarks/interventions/{{shard}}of{{shards}}.tsv"
         resources:
-            mem_mb=needs.gradients_mb(unknown=8000, least=2500),
+            mem_mb=needs.interventions_mb(unknown=8000, least=2500),
             runtime=needs.gradients_minutes(unknown=600, least=240),
             gpu=GPU,
             batch_tokens=config["qdg"]["batch_tokens"],

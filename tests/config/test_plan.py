@@ -334,3 +334,11 @@ def test_params_of_interventions_part_the_settings_between_the_rules():
 def test_a_run_without_interventions_says_so():
     told = Plan(settled(**over_default({"interventions": {"run": False}}))).left_out()
     assert [line.split(" is left out")[0] for line in told] == ["Whether clusters can be removed alone"]
+
+
+def test_noise_asks_for_memory_of_its_own(pythia):
+    def megabytes(draws):
+        config = pythia.config | {"interventions": pythia.config["interventions"] | {"noise_draws": draws}}
+        return Requests(Plan(config)).interventions_mb(unknown=1, least=1)(SimpleNamespace(shard="0", shards="1"), 1)
+
+    assert 1 < megabytes(0) < megabytes(1) == megabytes(4), "one noise is held at a time"

@@ -13,6 +13,8 @@ from quanta.config.plan import Plan
 
 Resource = Callable[[Any, int], int]
 Estimate = Callable[[demands.Size, Any], float]
+# of noise: means, deviations, sums and noises; exact gradients at a time, and their numbers (quanta.interventions.direction)
+NOISE_COPIES, NOISE_ROWS, NOISE_NUMBERS = 6, 8, 2**26
 
 
 class Requests:
@@ -124,6 +126,17 @@ class Requests:
             held = max(qdg["batch_tokens"] // 16, 1)  # samples of a batch: few targets have shorter contexts
             base = demands.gradients_mb(size, qdg["batch_tokens"], 0, qdg["features"])
             return base + float(4 * held * size.parameters / 1e6)
+
+        return self._by_size("memory_factor", estimate, unknown, least)
+
+    def interventions_mb(self, *, unknown: float, least: float) -> Resource:
+        """Of weights that are moved: what gradients take, and for noise as many exact gradients and sums of them as are held."""
+        qdg, noisy = self.config["qdg"], self.config["interventions"]["noise_draws"] > 0
+
+        def estimate(size: demands.Size, wildcards: Any) -> float:
+            base = demands.gradients_mb(size, qdg["batch_tokens"], self._samples(wildcards), qdg["features"])
+            held = max(size.parameters, min(NOISE_ROWS * size.parameters, NOISE_NUMBERS))
+            return base + float(noisy * 4 * (NOISE_COPIES * size.parameters + 3 * held) / 1e6)
 
         return self._by_size("memory_factor", estimate, unknown, least)
 

@@ -22,7 +22,7 @@ from quanta.interventions.contexts import Contexts
 from quanta.models.head import head_of
 
 Direction = list[torch.Tensor]  # one tensor per member of the parameter set, of the parameter's own shape
-AT_ONCE, LARGEST = 8, 2**28  # gradients that are held at a time, and their numbers in all
+AT_ONCE, LARGEST = 8, 2**26  # gradients that are held at a time, and their numbers in all
 SMALL = 1e-12
 
 
