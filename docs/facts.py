@@ -88,6 +88,11 @@ def of_records() -> dict[str, str]:
     found = {"parity_removal": "\n" + _lines(rows) + "\n"}
     languages = pd.read_csv(ROOT / "docs/results/language-removal/counts.csv")
     found["language_removal"] = "\n" + language_removal_table(languages) + "\n"
+    short = languages[(languages["half_tokens"] == 8) & (languages["halving"] == "documents")]
+    sums = short.groupby(["kind", "grouping"])[["alone", "groups"]].sum()
+    for kind, words in (("removal", "gradient"), ("noise", "noise")):
+        for grouping in ("skills", "bigram"):
+            found[f"language.{words}.{grouping}"] = "{} of {}".format(*sums.loc[(kind, grouping)])
     for record in ("known-skills", "parity-seeds"):
         found |= runpy.run_path(str(ROOT / f"docs/results/{record}/facts.py"))["facts"]()
     return found
