@@ -232,6 +232,26 @@ def test_the_direction_is_the_average_of_unit_gradients(kind, by_autograd, param
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "mixtral"])
+def test_noise_of_any_architecture_is_larger_where_its_own_gradients_are(kind):
+    """Layers that store their weights the other way round, and experts in one tensor, are no exception."""
+    net = tiny(kind).eval().requires_grad_(False)
+    tokens = random_tokens([9, 14, 20, 5, 12, 7], min(net.config.vocab_size, 61))
+    document, position = np.arange(6), np.array([4, 13, 7, 3, 9, 5])
+    chosen, where = parameter_sets.parameter_set(net), {"batch_tokens": 48}
+    usage = direction.Usage.of(net, tokens, chosen, document, position, **where)
+    found = usage.noise(net, tokens, chosen, document[:3], position[:3], **where)
+    rows, _ = token_gradients(net, tokens, document, position, features=None)
+    root = np.sqrt(np.abs(rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(float))
+    own = direction.parameters_of(net, chosen)
+    assert [part.shape for part in found] == [parameter.shape for parameter in own]
+    for member, part, parameter in zip(chosen.members, found, own, strict=True):
+        mine = root[:, member.begin : member.begin + member.size]
+        more = torch.from_numpy(mine[:3].mean(axis=0) - mine.mean(axis=0)).view_as(parameter)
+        assert not part[more < -1e-4].any(), member.name
+        assert (part[(more > 1e-3) & (parameter.abs() > 1e-3)] > 0).all(), member.name
+
+
 def test_losses_of_shared_rows_are_those_of_each_token_alone():
     net = new_model(LadderSize("a", 16, 2, 2), vocabulary=61, context=32, seed=1).eval().requires_grad_(False)
     tokens = random_tokens([9, 14, 20, 5], 61)
