@@ -232,6 +232,18 @@ def test_the_direction_is_the_average_of_unit_gradients(kind, by_autograd, param
     assert not any(parameter.requires_grad for parameter in net.parameters())
 
 
+def test_noise_and_its_opposite_are_one(bench, usage, monkeypatch):
+    """A logit that falls under a noise rises under the opposite one: what one sign alone takes is not taken for a unit."""
+    made, skill = bench
+    case, panel = planted.cases(made, skill)[0], removal.Panel.of(made, made.document, made.position, 8)
+    plain = removal.as_tables([removal.disturb(made, case, panel, usage, **NOISE | {"draws": 2})])
+    signed = direction.signed
+    monkeypatch.setattr(direction, "signed", lambda sizes, rng: [-part for part in signed(sizes, rng)])
+    turned = removal.as_tables([removal.disturb(made, case, panel, usage, **NOISE | {"draws": 2})])
+    assert plain[0]["evaluations"].equals(turned[0]["evaluations"]) and plain[0]["evaluations"].item() >= 4
+    np.testing.assert_allclose(plain[1]["change_nats"], turned[1]["change_nats"], rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mixtral"])
 def test_noise_of_any_architecture_is_larger_where_its_own_gradients_are(kind):
     """Layers that store their weights the other way round, and experts in one tensor, are no exception."""
