@@ -6,7 +6,7 @@ Takes the first net of each made language and `--each` tokens of every skill tha
 two clusterings of the same tokens at the true number of clusters (the paper's, and the best of the known skills), equal targets,
 equal bigrams, and random groups. They are halved, removed (by the gradient, and by noise) and scored by the functions of the stage
 `interventions`. Languages without nets in resources/known_skills have theirs in the folder `--nets`. Prints a row per language, length of the halves, kind,
-halving and grouping, and writes them to `docs/results/language-removal/counts.csv`. About six CPU minutes per language.
+halving and grouping, and writes them to `docs/results/language-removal/counts.csv`. About seven CPU minutes per language.
 """
 
 import argparse
