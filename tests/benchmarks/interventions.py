@@ -22,8 +22,11 @@ from threadpoolctl import threadpool_limits
 
 PARTS = {
     "removals": (removal, "remove"),
+    "noise": (removal, "disturb"),
     "insertions": (insertion, "insert"),
     "directions": (direction, "summed"),
+    "use of weights": (direction, "_roots"),
+    "signs": (direction, "signed"),
     "search of the step": (moving, "find_step"),
     "losses, with those of the search": (contexts.Contexts, "losses"),
     "layout of contexts": (contexts.Contexts, "__init__"),
