@@ -175,15 +175,8 @@ def noise_table(run: Any, counts: dict[tuple[str, str, str], dict[str, Any]]) ->
             ["---"] * 8]  # fmt: skip
     for words, grouping, halving, subset, part in _rows(run, "noise"):
         if subset == "all":
-            cells = _cells(part, ("target", "bigram", "else", "plain"))
-            rows.append(
-                [
-                    words,
-                    str(int(part.loc["other", "groups"])),
-                    *cells,
-                    _alone(counts["noise", grouping, halving], halving),
-                ]
-            )
+            n, alone = str(int(part.loc["other", "groups"])), _alone(counts["noise", grouping, halving], halving)
+            rows.append([words, n, *_cells(part, ("target", "bigram", "else", "plain")), alone])
     return _lines(rows)
 
 

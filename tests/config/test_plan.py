@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import pytest
 from gguf_files import small_llama, write_gguf
-from quanta.config import demands, schema
+from quanta.config import costs, demands, requests, schema
 from quanta.config.parity_plan import ParityPlan
 from quanta.config.plan import LOSSES_JOBS, Plan, canonical
 from quanta.config.requests import Requests
 from quanta.errors import QuantaError
+from quanta.interventions import direction
 from support import OVER_PYTHIA, ROOT, SCHEMA, over_default, read, settled
 
 
@@ -342,3 +343,9 @@ def test_noise_asks_for_memory_of_its_own(pythia):
         return Requests(Plan(config)).interventions_mb(unknown=1, least=1)(SimpleNamespace(shard="0", shards="1"), 1)
 
     assert 1 < megabytes(0) < megabytes(1) == megabytes(4), "one noise is held at a time"
+
+
+def test_what_is_asked_for_noise_is_what_noise_holds():
+    assert (requests.NOISE_ROWS, requests.NOISE_NUMBERS) == (direction.AT_ONCE, direction.LARGEST)
+    written = (ROOT / "workflow/scripts/interventions/interventions.py").read_text(encoding="utf-8")
+    assert f"REFERENCE = {costs.REFERENCE} " in written

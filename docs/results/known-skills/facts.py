@@ -82,12 +82,14 @@ def record(paths):
     parts = [pd.read_csv(path) for path in paths]
     skills = [pd.read_csv(Path(path).with_name("skills.csv")) for path in paths]
     for name, tables, keys in (("scores.csv", parts, KEYS), ("skills.csv", skills, KEYS_OF_SKILLS)):
-        whole = pd.concat([pd.read_csv(HERE / name), *tables]).drop_duplicates(keys, keep="last")
-        if "factor" in whole:
-            chosen = whole["condition"].str.contains("silhouette")  # its factor is a result
-            whole = pd.concat(
-                [whole[~chosen], whole[chosen].drop_duplicates([key for key in keys if key != "factor"], keep="last")]
+        whole = pd.concat([pd.read_csv(HERE / name), *tables], ignore_index=True)
+        same = whole[keys].copy()
+        if "factor" in same:
+            same.loc[same["condition"].str.contains("silhouette"), "factor"] = (
+                0.0  # a factor that was chosen is a result
             )
+        whole = whole[~same.duplicated(keep="last")]
+        if "factor" in whole:
             whole = whole[(whole["factor"] == 1) | (whole["truth"] == "skill") | (whole["condition"] != "base")]
         columns = [*keys, *(column for column in tables[0].columns if column not in keys)]
         whole.sort_values(keys)[columns].round(4).to_csv(HERE / name, index=False)

@@ -154,8 +154,10 @@ def remove(
     slopes = bench.norms[first] * direction.length(way) ** 2
     expected = moving.expected_rise(bench.losses[first], slopes)
     panels = {1.0: panel} | (dict.fromkeys(CURVE, small or panel) if case.curve else {})
-    how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
-    return _moved(groups.REMOVAL, bench, case, panels, [way], expected, **how)
+    return _moved(
+        groups.REMOVAL, bench, case, panels, [way], expected,
+        nats=nats, tolerance=tolerance, evaluations=evaluations, others=others,
+    )  # fmt: skip
 
 
 def disturb(
@@ -173,8 +175,9 @@ def disturb(
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """As `remove`, by noise on the weights that the first half uses more than other tokens do.
 
-    Losses are means over `draws` noises and their opposites. So no gradients are asked to have the same sign. What one sign alone takes away, as a logit that falls, the opposite only takes
-    away where it breaks all else. Losses are taken to rise with the square of the step.
+    Losses are means over `draws` noises and their opposites. So no gradients are asked to have the same sign. What one sign
+    alone takes away, as a logit that falls, the opposite only takes away where it breaks all else. Losses are taken to rise with
+    the square of the step.
     """
     if not len(case.first):
         return no_case(groups.NOISE, case, NO_HALVES), []
@@ -185,8 +188,10 @@ def disturb(
     names = (groups.word(f"{case.group.grouping}, {n}") for n in range(draws))
     noises = (direction.signed(sizes, generator(seed, Purpose.INTERVENTION_NOISE, n, case.group.number)) for n in names)
     ways = ([sign * part for part in noise] for noise in noises for sign in (1, -1))
-    how: dict[str, Any] = {"nats": nats, "tolerance": tolerance, "evaluations": evaluations, "others": others}
-    return _moved(groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * (step / NOISE_STEP) ** 2, **how)
+    return _moved(
+        groups.NOISE, bench, case, {1.0: panel}, ways, lambda step: nats * (step / NOISE_STEP) ** 2,
+        nats=nats, tolerance=tolerance, evaluations=evaluations, others=others,
+    )  # fmt: skip
 
 
 def _moved(
@@ -227,9 +232,8 @@ def _moved(
                 own = seen[one.step] if share == 1 else of_first.losses(bench.model)
                 losses[share] = own, of_others.losses(bench.model), panel.contexts.losses(bench.model)
             tried.append((one, losses))
-    kept = [one for one in tried if one[0].reached] or tried[
-        -1:
-    ]  # noise may also help: then no step of it takes anything
+    # noise may also help: then no step of it takes anything
+    kept = [one for one in tried if one[0].reached] or tried[-1:]
     rows: list[dict[str, Any]] = []
     for share in kept[0][1]:
         known, outside, read = (

@@ -3,6 +3,7 @@
 Makes: `report/figures/interventions`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib as mpl
@@ -28,28 +29,24 @@ def main(inputs: Any, outputs: Any, params: Any) -> None:
     curves = files.read_table(inputs.curves, ("kind", "step_share", "role", "nats"))
     matrix = files.read_table(inputs.transfer, transfer.MATRIX)
     matrix = matrix[matrix["grouping"] == groups.CLUSTERS]
-    kinds = set(shares["kind"])
-    parts = {
-        "removal": lambda ax: _by_grouping(
-            ax, shares, medians, groups.REMOVAL, "Taken away", "share of what the half lost"
-        ),
-        "insertion": lambda ax: _by_grouping(
-            ax, shares, medians, groups.INSERTION, "Put in", "share of what the half gained"
-        ),
-        "noise": lambda ax: _by_grouping(
-            ax, shares, medians, groups.NOISE, "Taken away by noise", "share of what the half lost"
-        ),
-        "both": lambda ax: _both_ways(ax, shares),
-        "step": lambda ax: _over_step(ax, curves),
-        "transfer": lambda ax: _transfer(figure, ax, matrix),
+    kinds, lost = set(shares["kind"]), "share of what the half lost"
+    parts: dict[str, Callable[[Any], pd.DataFrame]] = {
+        "removal": lambda ax: _by_grouping(ax, shares, medians, groups.REMOVAL, "Taken away", lost)
     }
-    there = {"removal": True, "insertion": groups.INSERTION in kinds, "noise": groups.NOISE in kinds, "both": groups.NOISE in kinds,
-             "step": len(curves) > 0, "transfer": len(matrix) > 0}  # fmt: skip
-    wanted = [name for name in parts if there[name]]
-    figure, axes = drawing.canvas(params.look, rows=-(-len(wanted) // 2), columns=2, ratio=0.95)
+    if groups.INSERTION in kinds:
+        gained = "share of what the half gained"
+        parts["insertion"] = lambda ax: _by_grouping(ax, shares, medians, groups.INSERTION, "Put in", gained)
+    if groups.NOISE in kinds:
+        parts["noise"] = lambda ax: _by_grouping(ax, shares, medians, groups.NOISE, "Taken away by noise", lost)
+        parts["both"] = lambda ax: _both_ways(ax, shares)
+    if len(curves):
+        parts["step"] = lambda ax: _over_step(ax, curves)
+    if len(matrix):
+        parts["transfer"] = lambda ax: _transfer(figure, ax, matrix)
+    figure, axes = drawing.canvas(params.look, rows=-(-len(parts) // 2), columns=2, ratio=0.95)
     places = np.ravel(axes)
-    found = {name: parts[name](ax) for name, ax in zip(wanted, places, strict=False)}
-    for ax in places[len(wanted) :]:
+    found = {name: draw(ax) for (name, draw), ax in zip(parts.items(), places, strict=False)}
+    for ax in places[len(parts) :]:
         ax.set_visible(False)
     if len(found["removal"]):
         places[0].legend(loc="lower right")
